@@ -11,7 +11,7 @@ import base64
 import json
 import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias, TypeVar
@@ -103,6 +103,10 @@ class PocketBase:
         """Tell the time by the server's clock (see `Transport.server_time`)."""
         return self._transport.server_time()
 
+    def insist(self, attempt: Callable[[Patience], T]) -> T:
+        """Repeat what may succeed later (see `Transport.insist`)."""
+        return self._transport.insist(attempt)
+
     def _authenticate(self, credentials: Password, patience: Patience) -> None:
         response = self._transport.send(
             "POST",
@@ -190,6 +194,7 @@ class PocketBase:
         fields: Sequence[str] = (),
         expand: str = "",
         limit: int = PAGE,
+        patience: Patience | None = None,
     ) -> list[Row]:
         """List at most `limit` records (1,000 is PocketBase's most).
 
@@ -209,7 +214,9 @@ class PocketBase:
             params["fields"] = ",".join(fields)
         if expand:
             params["expand"] = expand
-        return self._transport.insist(lambda patience: self._list(collection, params, patience))
+        return self._transport.insist(
+            lambda patience: self._list(collection, params, patience), patience
+        )
 
     def rows(
         self,
@@ -263,17 +270,31 @@ class PocketBase:
         return self._transport.insist(lambda patience: self._write("POST", path, values, patience))
 
     def update(
-        self, collection: str, record: str, values: Row, *, patience: Patience | None = None
+        self,
+        collection: str,
+        record: str,
+        values: Row,
+        *,
+        confirm: Callable[[Patience], bool] | None = None,
+        patience: Patience | None = None,
     ) -> Row | None:
         """Change fields of a record; None if it is proved to be gone.
+
+        PocketBase has no conditional update. Where the record may become somebody else's while
+        tries fail, `confirm` is asked before each try but the first; False ends them with None.
 
         Raises:
             Rejected: a field is refused (`codes` says which and why).
 
         """
         path = f"/api/collections/{collection}/records/{check_id(record)}"
+        tried = False
 
         def attempt(patience: Patience) -> Row | None:
+            nonlocal tried
+            if tried and confirm is not None and not confirm(patience):
+                return None
+            tried = True
             try:
                 return self._write("PATCH", path, values, patience)
             except _NotFoundError:

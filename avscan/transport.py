@@ -44,8 +44,8 @@ class Patience:
     timeout: float = READ_TIMEOUT
 
 
-# A process that was told to stop has five seconds; what it gives back then gets one short try.
-PARTING = Patience(attempts=1, deadline=2.0, timeout=2.0)
+# A process that was told to stop has five seconds; what it gives back then gets short tries.
+PARTING = Patience(attempts=1, deadline=1.0, timeout=1.0)
 
 
 class Transient(AvscanError):

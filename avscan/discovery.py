@@ -1,0 +1,204 @@
+"""What there is to do: which builds need a check, which checks wait, which are stuck.
+
+A pass has no memory, so it asks two kinds of question. Each pass asks for the checks that are not
+settled and for the builds that changed lately: both cost PocketBase next to nothing at any size.
+What these miss (a check that an operator deleted, builds from before a long absence) a comparison
+of all builds with all checks finds; that is for now and then. Nothing is written here.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+from avscan import journal
+from avscan.pocketbase import PAGE, PocketBase, any_of
+from avscan.records import BUILDS, CHECKS, Build, Check, Status, expanded_build, format_time
+
+# `updated` is stamped before a save, and an upload may take minutes to be seen after that.
+LATELY = timedelta(minutes=15)
+# A build without files is an upload under way for as long as this.
+UPLOAD_TIME = timedelta(hours=1)
+# Builds compared at once: bounds the memory of a comparison, whatever the backend's size.
+PART = 20_000
+_IDS_A_FILTER = 100
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+_BUILD_FIELDS = ("id", "files", "created", "updated")
+_CHECK_FIELDS = (
+    *("id", "build", "status", "virus_name", "scan_time", "created", "updated"),
+    f"log:excerpt({journal.EXCERPT})",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A build that waits for its scan; `uploaded` is when its files last came."""
+
+    build: str
+    uploaded: datetime
+    interruptions: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is to be done, in the order in which it is to be written.
+
+    `orphans` are checks whose build is gone, `stuck` those whose scan was begun and abandoned,
+    `changed` those whose verdict is about other files, `new` the builds without a check, `jobs`
+    the builds that wait already.
+    """
+
+    orphans: tuple[Check, ...] = ()
+    stuck: tuple[tuple[Check, Build], ...] = ()
+    changed: tuple[tuple[Check, Build], ...] = ()
+    new: tuple[Build, ...] = ()
+    jobs: tuple[Job, ...] = ()
+
+
+def waiting(client: PocketBase, *, now: datetime, stuck_after: timedelta) -> Plan:
+    """Find the checks without a verdict: those that wait, those that are stuck, orphans.
+
+    `now` is the server's time.
+    """
+    orphans: list[Check] = []
+    stuck: list[tuple[Check, Build]] = []
+    jobs: list[Job] = []
+    rows = client.rows(
+        CHECKS,
+        where=f'status = "{Status.PENDING}" || status = "{Status.SCANNING}"',
+        fields=(*_CHECK_FIELDS, *(f"expand.build.{name}" for name in _BUILD_FIELDS)),
+        expand="build",
+    )
+    for row in rows:
+        check, build = Check.parse(row), expanded_build(row)
+        if build is None:
+            orphans.append(check)
+        elif check.status is Status.PENDING:
+            if is_due(build, now):
+                jobs.append(job_of(build, journal.interruptions_of(check.log)))
+        elif check.updated < now - stuck_after:
+            stuck.append((check, build))
+    return Plan(orphans=tuple(orphans), stuck=tuple(stuck), jobs=tuple(jobs))
+
+
+def recent(client: PocketBase, *, now: datetime) -> Plan:
+    """Compare the builds that changed lately with their checks."""
+    since = format_time(now - LATELY)
+    rows = client.rows(BUILDS, where=f'updated > "{since}"', fields=_BUILD_FIELDS)
+    return _compare_builds(client, [Build.parse(row) for row in rows])
+
+
+def compare(client: PocketBase, *, indexed: bool) -> Iterator[Plan]:
+    """Compare all builds with all checks, a part of them at a time.
+
+    With the unique index on `build` PocketBase itself can say which builds have no check; without
+    it that question is quadratic up to version 0.31, so both collections are listed instead.
+    """
+    first = client.page(BUILDS, sort="id", fields=_BUILD_FIELDS, limit=PAGE)
+    if len(first) < PAGE:
+        checks = client.rows(CHECKS, fields=_CHECK_FIELDS)
+        yield compared([Build.parse(row) for row in first], map(Check.parse, checks))
+        return
+    for low, high in parts(client.count(BUILDS) // PART + 1):
+        if indexed:
+            yield _ask_part(client, low, high)
+        else:
+            yield _list_part(client, low, high)
+
+
+def compared(builds: Iterable[Build], checks: Iterable[Check]) -> Plan:
+    """Hold builds against checks: pure."""
+    checks_of: defaultdict[str, list[Check]] = defaultdict(list)
+    for check in checks:
+        checks_of[check.build].append(check)
+    new: list[Build] = []
+    changed: list[tuple[Check, Build]] = []
+    for build in builds:
+        found = checks_of.get(build.id)
+        if found is None:
+            if build.files:
+                new.append(build)
+        else:
+            changed += [(check, build) for check in found if is_outdated(check, build)]
+    return Plan(changed=tuple(changed), new=tuple(new))
+
+
+def is_outdated(check: Check, build: Build) -> bool:
+    """Tell whether a verdict is about other files than the build has now.
+
+    A verdict that names no files is about those that the build had at its `scan_time`.
+    """
+    if not check.status.settled:
+        return False
+    if digest := journal.digest_of(check.log):
+        return digest != journal.digest(build.files)
+    return build.updated > (check.scan_time or check.updated)
+
+
+def is_due(build: Build, now: datetime) -> bool:
+    """Tell whether a pending build can be judged; without files it may still be uploading."""
+    return bool(build.files) or build.updated < now - UPLOAD_TIME
+
+
+def job_of(build: Build, interruptions: int = 0) -> Job:
+    """Make the job of scanning a build."""
+    return Job(build=build.id, uploaded=build.updated, interruptions=interruptions)
+
+
+def parts(number: int) -> Iterator[tuple[str, str]]:
+    """Split all ids into `number` ranges of equal width: [low, high), '' being open.
+
+    PocketBase draws ids evenly from a to z and 0 to 9.
+    """
+    space = len(_DIGITS) ** 3
+    bounds = ["", *(_id_at(space * step // number) for step in range(1, number)), ""]
+    yield from pairwise(bounds)
+
+
+def _id_at(position: int) -> str:
+    text = ""
+    for _ in range(3):
+        position, digit = divmod(position, len(_DIGITS))
+        text = _DIGITS[digit] + text
+    return text
+
+
+def _between(name: str, low: str, high: str) -> str:
+    return f'{name} >= "{low}"' + (f' && {name} < "{high}"' if high else "")
+
+
+def _ask_part(client: PocketBase, low: str, high: str) -> Plan:
+    ids = _between("id", low, high)
+    missing = f"{ids} && files:length > 0 && {CHECKS}_via_build.id ?= null"
+    new = client.rows(BUILDS, where=missing, fields=_BUILD_FIELDS)
+    edited = f'{_between("build", low, high)} && scan_time != "" && build.updated > scan_time'
+    rows = client.rows(
+        CHECKS,
+        where=edited,
+        fields=(*_CHECK_FIELDS, *(f"expand.build.{name}" for name in _BUILD_FIELDS)),
+        expand="build",
+    )
+    pairs = [(Check.parse(row), build) for row in rows if (build := expanded_build(row))]
+    return Plan(
+        new=tuple(Build.parse(row) for row in new),
+        changed=tuple((check, build) for check, build in pairs if is_outdated(check, build)),
+    )
+
+
+def _list_part(client: PocketBase, low: str, high: str) -> Plan:
+    checks = client.rows(CHECKS, where=_between("build", low, high), fields=_CHECK_FIELDS)
+    builds = client.rows(BUILDS, where=_between("id", low, high), fields=_BUILD_FIELDS)
+    found = [Check.parse(row) for row in checks]
+    return compared((Build.parse(row) for row in builds), found)
+
+
+def _compare_builds(client: PocketBase, builds: Sequence[Build]) -> Plan:
+    checks: list[Check] = []
+    for start in range(0, len(builds), _IDS_A_FILTER):
+        ids = [build.id for build in builds[start : start + _IDS_A_FILTER]]
+        rows = client.rows(CHECKS, where=any_of("build", ids), fields=_CHECK_FIELDS)
+        checks += map(Check.parse, rows)
+    return compared(builds, checks)

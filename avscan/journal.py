@@ -1,0 +1,175 @@
+"""The text of a check's `log`: for a person who reads it, and for the next pass.
+
+A log is a list of sections, newest first. The first line of the newest begins with the check's
+status and says why. A verdict's second line has a digest of the file names that it is about, a
+claim's first line has the claim: these two are what later passes read back. Behind them stand the
+verdicts that the check had before. Lengths are in code points, as PocketBase counts them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from avscan.records import Status
+from avscan.verdict import FileReport, Policies, Verdict, file_status
+
+EXCERPT = 400  # covers a verdict's first two lines, or a claim's first
+RULE = "-" * 40
+_VERDICT = re.compile(
+    r"(?:clean|infected|error): .{0,250}?\sfiles: \d+, digest ([0-9a-f]{32})", re.DOTALL
+)
+_CLAIM = re.compile(r"scanning: claim (\S+)|(?:clean|infected|error): .*?\nclaim: (\S+)", re.DOTALL)
+_INTERRUPTED = re.compile(r"(?:pending|scanning): .{0,250}?\binterrupted (\d{1,6}) time")
+_GRAVITY = {Status.INFECTED: 0, Status.ERROR: 1}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scan:
+    """The circumstances of a scan, for the audit."""
+
+    engine: str
+    host: str
+    claim: str
+    started: datetime
+    ended: datetime
+
+
+def digest(files: Iterable[str]) -> str:
+    """Digest a build's file names, whatever their order: 32 hexadecimal digits.
+
+    PocketBase never changes a file under its name, so the names stand for the contents.
+    """
+    return hashlib.sha256("\n".join(sorted(files)).encode()).hexdigest()[:32]
+
+
+def digest_of(log: str) -> str | None:
+    """Read which files a verdict is about; None if the log does not say.
+
+    Works on the first `EXCERPT` characters, also with their white space folded.
+    """
+    found = _VERDICT.match(log)
+    return found[1] if found else None
+
+
+def claim_of(log: str) -> str | None:
+    """Read whose claim, or whose verdict, the log's newest section is."""
+    found = _CLAIM.match(sections(log)[0])
+    return (found[1] or found[2]) if found else None
+
+
+def interruptions_of(log: str) -> int:
+    """Read how many scans of this check were begun and never ended."""
+    found = _INTERRUPTED.match(log)
+    return int(found[1]) if found else 0
+
+
+def sections(log: str) -> list[str]:
+    """Split a log into its sections, newest first; there is always one."""
+    return log.split(f"\n{RULE}\n")
+
+
+def history(log: str, status: Status) -> list[str]:
+    """List the verdicts in a log that a new section is to be put before."""
+    newest, *older = sections(log)
+    return [newest, *older] if status.settled and newest.strip() else older
+
+
+def pending(reason: str, *, interruptions: int = 0, before: Sequence[str] = (), limit: int) -> str:
+    """Write the log of a check that waits for its scan."""
+    counted = f", interrupted {interruptions} times" if interruptions else ""
+    return _fit([f"pending: {reason}{counted}"], before, limit)
+
+
+def claimed(
+    claim: str, host: str, at: datetime, *, interruptions: int, before: Sequence[str], limit: int
+) -> str:
+    """Write the log of a check that is being scanned."""
+    counted = f", interrupted {interruptions} times" if interruptions else ""
+    head = f"scanning: claim {claim} by {host} at {_moment(at)}{counted}"
+    return _fit([head], before, limit)
+
+
+def settled(
+    verdict: Verdict,
+    reports: Sequence[FileReport],
+    scan: Scan,
+    policies: Policies,
+    *,
+    before: Sequence[str],
+    limit: int,
+) -> str:
+    """Write the log of a verdict: what matters most first, as much as fits in `limit`."""
+    head = [
+        f"{verdict.status}: {verdict.reason}",
+        f"files: {len(reports)}, digest {digest(report.name for report in reports)}",
+        f"engine: {scan.engine}",
+        f"host: {scan.host}, {_moment(scan.started)} to {_moment(scan.ended)}",
+        f"claim: {scan.claim}",
+    ]
+    ranked = sorted(reports, key=lambda report: _GRAVITY.get(file_status(report, policies), 2))
+    room = limit - len("\n".join(head)) - 1
+    body = _fit_files([list(_file_lines(report, policies)) for report in ranked], room)
+    return _fit(head + body, before, limit)
+
+
+def _file_lines(report: FileReport, policies: Policies) -> Iterator[str]:
+    status = file_status(report, policies)
+    size = "not downloaded" if report.size is None else f"{report.size} bytes"
+    digested = f"  sha256 {report.sha256}" if report.sha256 else ""
+    yield f"{status:8}  {report.name}  {size}{digested}  {report.seconds:.1f} s"
+    found = report.examination
+    for sighting in found.sightings:
+        yield f"    found: {sighting.signature}{_where(sighting.member)}"
+    yield from (f"    error: {text}" for text in found.errors)
+    yield from (f"    too large to be scanned as one: {text}" for text in found.oversize)
+    yield from (f"    not looked into: {text}" for text in found.opaque)
+    yield from (f"    note: {text}" for text in found.notes)
+
+
+def _where(member: str) -> str:
+    return f" in {member}" if member else ""
+
+
+def _fit_files(blocks: Sequence[Sequence[str]], room: int) -> list[str]:
+    """Keep as many files' lines as fit: first every file's own line, then the lines below it."""
+    spare = room - 60  # for the line that says what was left out
+    kept: list[list[str]] = []
+    for block in blocks:
+        if len(block[0]) + 1 > spare:
+            break
+        spare -= len(block[0]) + 1
+        kept.append([block[0]])
+    omitted = 0
+    for lines, block in zip(kept, blocks, strict=False):
+        for line in block[1:]:
+            if len(line) + 1 > spare:
+                omitted += 1
+                continue
+            spare -= len(line) + 1
+            lines.append(line)
+    left_out = len(blocks) - len(kept)
+    text = [line for lines in kept for line in lines]
+    if left_out:
+        text.append(f"... and {left_out} more files")
+    if omitted:
+        text.append(f"... and {omitted} more lines")
+    return text
+
+
+def _fit(lines: Sequence[str], before: Sequence[str], limit: int) -> str:
+    """Join a new section with as many of the older ones as fit."""
+    text = "\n".join(lines)[:limit]
+    for section in before:
+        longer = f"{text}\n{RULE}\n{section}"
+        if len(longer) > limit:
+            break
+        text = longer
+    return text
+
+
+def _moment(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%SZ}"

@@ -1,0 +1,86 @@
+"""Logging to standard error: JSON lines for machines, plain lines for a terminal.
+
+A message is an event's constant name; what it is about stands in fields beside it.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import TextIO
+
+from avscan.settings import LogFormat
+
+_LEVELS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warn": logging.WARNING,
+    "error": logging.ERROR,
+}
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+def configure(level: str, form: LogFormat, *, stream: TextIO | None = None) -> None:
+    """Send the logs of avscan to `stream` (standard error), and nobody else's."""
+    target = stream if stream is not None else sys.stderr
+    if form is LogFormat.AUTO:
+        form = LogFormat.TEXT if target.isatty() else LogFormat.JSON
+    handler = logging.StreamHandler(target)
+    handler.setFormatter(_json_formatter() if form is LogFormat.JSON else _TextFormatter())
+    logger = logging.getLogger("avscan")
+    logger.handlers[:] = [handler]
+    logger.setLevel(_LEVELS[level])
+    logger.propagate = False
+
+
+def _moment(record: logging.LogRecord) -> str:
+    """RFC 3339, in UTC."""
+    moment = datetime.fromtimestamp(record.created, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _json_formatter() -> logging.Formatter:
+    # Imported when it is needed: a pass that has nothing to do is mostly its imports.
+    from pythonjsonlogger.json import JsonFormatter  # noqa: PLC0415
+
+    class Formatter(JsonFormatter):
+        def add_fields(
+            self,
+            log_data: dict[str, object],
+            record: logging.LogRecord,
+            message_dict: dict[str, object],
+        ) -> None:
+            log_data["time"] = _moment(record)
+            log_data["level"] = _level(record)
+            log_data["event"] = record.getMessage()
+            super().add_fields(log_data, record, message_dict)
+            log_data.pop("message", None)
+            if "exc_info" in log_data:
+                log_data["traceback"] = log_data.pop("exc_info")
+
+    return Formatter("%(message)s", json_ensure_ascii=True)
+
+
+def _level(record: logging.LogRecord) -> str:
+    return "warn" if record.levelno == logging.WARNING else record.levelname.lower()
+
+
+class _TextFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        fields = [
+            f"{name}={_value(value)}"
+            for name, value in vars(record).items()
+            if name not in _STANDARD and value is not None
+        ]
+        moment = datetime.fromtimestamp(record.created).astimezone()
+        line = f"{moment:%H:%M:%S} {_level(record):5} {record.getMessage():18}"
+        text = " ".join([line, *fields]).rstrip()
+        if record.exc_info:
+            text += "\n" + self.formatException(record.exc_info)
+        return text
+
+
+def _value(value: object) -> str:
+    text = f"{value:.2f}" if isinstance(value, float) else str(value)
+    return repr(text) if " " in text or not text.isprintable() else text

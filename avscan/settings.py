@@ -1,0 +1,240 @@
+"""Every setting, parsed and validated once into one frozen value.
+
+`VARIABLES` is the one list of them: the command line's options, its help and the README's table
+all follow it.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+from avscan.errors import SettingsError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variable:
+    """An environment variable; a secret one has no option, since others see a command line."""
+
+    name: str
+    default: str = ""
+    help: str
+    secret: bool = False
+
+    @property
+    def option(self) -> str:
+        """Its option on the command line."""
+        return "--" + self.name.lower().replace("_", "-")
+
+
+class Policy(enum.StrEnum):
+    """What content that could not be seen as it is means for a build."""
+
+    NOTE = "note"
+    ERROR = "error"
+
+
+class LogFormat(enum.StrEnum):
+    """How log lines look; auto is text on a terminal and JSON elsewhere."""
+
+    AUTO = "auto"
+    JSON = "json"
+    TEXT = "text"
+
+
+LOG_LEVELS = ("debug", "info", "warn", "error")
+
+VARIABLES = (
+    Variable(name="POCKETBASE_URL", help="PocketBase's address, with or without a path."),
+    Variable(name="POCKETBASE_SUPERUSER_EMAIL", help="The superuser's email."),
+    Variable(name="POCKETBASE_SUPERUSER_PASSWORD", help="The superuser's password.", secret=True),
+    Variable(name="POCKETBASE_SUPERUSER_PASSWORD_FILE", help="A file that holds the password."),
+    Variable(
+        name="POCKETBASE_TOKEN",
+        help="A long-lived superuser token, used instead of signing in.",
+        secret=True,
+    ),
+    Variable(name="POCKETBASE_TOKEN_FILE", help="A file that holds the token."),
+    Variable(name="CLAMSCAN_PATH", default="clamscan", help="The clamscan program."),
+    Variable(name="SIGNATURE_DIR", help="The signatures' folder, if not clamscan's own."),
+    Variable(
+        name="CANARY_FILE",
+        help="A file that your signatures must find, if they do not know the EICAR test file.",
+    ),
+    Variable(
+        name="WORK_DIR",
+        default="/tmp/zapuskalka-av-scans",  # noqa: S108 - created 0700; others' are refused
+        help="Folder for artifacts under scan; created if missing.",
+    ),
+    Variable(name="MAX_RETRIES", default="3", help="Attempts for a download or a call."),
+    Variable(name="LOG_LEVEL", default="info", help="debug, info, warn or error."),
+    Variable(name="LOG_FORMAT", default="auto", help="json, text, or auto: text on a terminal."),
+    Variable(name="SCAN_TIMEOUT", default="600", help="Seconds for one artifact."),
+    Variable(
+        name="STUCK_AFTER",
+        default="90",
+        help="Seconds without a heartbeat after which a scanning check is taken back.",
+    ),
+    Variable(
+        name="MAX_SIGNATURE_AGE",
+        default="7",
+        help="Days; older official signatures end the pass. 0 turns it off.",
+    ),
+    Variable(
+        name="OPAQUE_CONTENT",
+        default="note",
+        help="Content that nobody can look into (encrypted, unsupported): note or error.",
+    ),
+    Variable(
+        name="OVERSIZE_CONTENT",
+        default="error",
+        help="Files too large to be scanned as one, clean in all their parts: note or error.",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings of a run; secrets never show in its `repr`."""
+
+    url: str
+    email: str
+    password: str = field(repr=False)
+    token: str = field(repr=False)
+    clamscan: str
+    signatures: Path | None
+    canary: Path | None
+    work_dir: Path
+    max_retries: int
+    log_level: str
+    log_format: LogFormat
+    scan_timeout: float
+    stuck_after: float
+    max_signature_age: float
+    opaque_content: Policy
+    oversize_content: Policy
+
+    @classmethod
+    def parse(cls, environment: Mapping[str, str]) -> Self:
+        """Read the settings from environment variables; an empty one counts as not set.
+
+        Raises:
+            SettingsError: all that is missing or malformed, in one line.
+
+        """
+        reader = _Reader(environment)
+        token = reader.secret("POCKETBASE_TOKEN")
+        settings = cls(
+            url=reader.url("POCKETBASE_URL"),
+            token=token,
+            email=reader.text("POCKETBASE_SUPERUSER_EMAIL"),
+            password=reader.secret("POCKETBASE_SUPERUSER_PASSWORD"),
+            clamscan=reader.text("CLAMSCAN_PATH"),
+            signatures=reader.existing("SIGNATURE_DIR"),
+            canary=reader.existing("CANARY_FILE"),
+            work_dir=Path(reader.text("WORK_DIR")),
+            max_retries=int(reader.number("MAX_RETRIES", least=1, most=20, whole=True)),
+            log_level=reader.choice("LOG_LEVEL", LOG_LEVELS),
+            log_format=LogFormat(reader.choice("LOG_FORMAT", tuple(LogFormat))),
+            scan_timeout=reader.number("SCAN_TIMEOUT", least=1, most=86_400),
+            stuck_after=reader.number("STUCK_AFTER", least=30, most=86_400),
+            max_signature_age=reader.number("MAX_SIGNATURE_AGE", least=0, most=3650),
+            opaque_content=Policy(reader.choice("OPAQUE_CONTENT", tuple(Policy))),
+            oversize_content=Policy(reader.choice("OVERSIZE_CONTENT", tuple(Policy))),
+        )
+        reader.check_credentials(settings)
+        reader.finish()
+        return settings
+
+
+class _Reader:
+    """Reads one variable after another and collects what is wrong with them."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self._defaults = {variable.name: variable.default for variable in VARIABLES}
+        self._problems: list[str] = []
+
+    def text(self, name: str) -> str:
+        return self._environment.get(name, "").strip() or self._defaults[name]
+
+    def secret(self, name: str) -> str:
+        """Read a secret itself or, where only that is set, the file that holds it."""
+        value = self._environment.get(name, "")
+        path = self.text(name + "_FILE")
+        if value or not path:
+            return value
+        try:
+            value = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+            self._problems.append(f"{name}_FILE: {path} can't be read ({reason})")
+            return ""
+        if not value:
+            self._problems.append(f"{name}_FILE: {path} is empty")
+        return value
+
+    def url(self, name: str) -> str:
+        text = self.text(name)
+        if not text:
+            self._problems.append(f"{name} is not set")
+            return text
+        try:
+            parts = urlsplit(text)
+            valid = parts.scheme in {"http", "https"} and bool(parts.hostname)
+            valid = valid and not (parts.query or parts.fragment or re.search(r"\s", text))
+            secret = bool(parts.username or parts.password)
+            _ = parts.port
+        except ValueError:
+            valid = secret = False
+        if secret:
+            self._problems.append(f"{name} must not hold a user name or password")
+        elif not valid:
+            self._problems.append(f"{name} must be like https://host/path, not {text!r}")
+        return text.rstrip("/")
+
+    def existing(self, name: str) -> Path | None:
+        text = self.text(name)
+        if not text:
+            return None
+        path = Path(text).absolute()
+        if not path.exists():
+            self._problems.append(f"{name}: {text} does not exist")
+        return path
+
+    def number(self, name: str, *, least: float, most: float, whole: bool = False) -> float:
+        text = self.text(name)
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not least <= value <= most or (whole and not value.is_integer()):
+            kind = "a whole number" if whole else "a number"
+            self._problems.append(f"{name} must be {kind} from {least} to {most}, not {text!r}")
+            return least
+        return value
+
+    def choice(self, name: str, choices: tuple[str, ...]) -> str:
+        text = self.text(name).lower()
+        if text not in choices:
+            self._problems.append(f"{name} must be {' or '.join(choices)}, not {text!r}")
+            return choices[0]
+        return text
+
+    def check_credentials(self, settings: Settings) -> None:
+        if settings.token or self.text("POCKETBASE_TOKEN_FILE"):
+            return
+        if not settings.email:
+            self._problems.append("POCKETBASE_SUPERUSER_EMAIL is not set")
+        if not settings.password and not self.text("POCKETBASE_SUPERUSER_PASSWORD_FILE"):
+            self._problems.append("POCKETBASE_SUPERUSER_PASSWORD is not set")
+
+    def finish(self) -> None:
+        if self._problems:
+            raise SettingsError("; ".join(self._problems))
