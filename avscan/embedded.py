@@ -27,6 +27,7 @@ STOP_TIMEOUT = 5.0
 POLL = 0.01  # a start takes about 40 ms
 PORT_TRIES = 3
 READY = "Server started at"
+SAVED = "Successfully saved superuser"
 
 
 class Embedded:
@@ -73,7 +74,8 @@ class Embedded:
         done = subprocess.run(
             command, cwd=self.folder, env={}, capture_output=True, text=True, check=False
         )
-        if done.returncode:
+        # Older versions say that they failed and then exit with 0.
+        if done.returncode or SAVED not in done.stdout:
             raise BackendError(
                 "the embedded PocketBase can't create its superuser:"
                 f" {_one_line(done.stdout + done.stderr)}"

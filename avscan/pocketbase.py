@@ -103,6 +103,16 @@ class PocketBase:
         """Tell the time by the server's clock (see `Transport.server_time`)."""
         return self._transport.server_time()
 
+    @property
+    def failing(self) -> bool:
+        """Whether PocketBase keeps failing, so that asking on is no use."""
+        return self._transport.circuit_open
+
+    @property
+    def requests_made(self) -> int:
+        """How many requests were sent so far."""
+        return self._transport.requests_made
+
     def insist(self, attempt: Callable[[Patience], T]) -> T:
         """Repeat what may succeed later (see `Transport.insist`)."""
         return self._transport.insist(attempt)

@@ -1,0 +1,100 @@
+"""How much may be unpacked of one artifact, and the account of how much was."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from avscan.errors import WorkspaceError
+
+_GIB = 1 << 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What one artifact may cost.
+
+    `unpacked_bytes` counts a byte once in each layer that it is unpacked from. `members` counts
+    files, in all layers together. `depth` counts containers within containers, where a `tar.gz` is
+    two. `seconds` are the artifact's own, with all its scans. `ceiling` is how many bytes the
+    engine can look at as one file, and `reserve` how many stay free on the disk.
+    """
+
+    unpacked_bytes: int = 128 * _GIB
+    members: int = 500_000
+    depth: int = 48
+    seconds: float = 600.0
+    ceiling: int = 2_147_483_645
+    reserve: int = 64 << 20
+
+
+class ExceededError(Exception):
+    """A bound was exceeded; the text names it."""
+
+
+class Account:
+    """What was spent of one artifact's bounds.
+
+    What of the disk is free at the beginning is this artifact's. To need more is the artifact's
+    fault; to find less is somebody else's.
+    """
+
+    def __init__(self, bounds: Bounds, workspace: Path, clock: Callable[[], float]) -> None:
+        self._bounds = bounds
+        self._workspace = workspace
+        self._clock = clock
+        self._end = clock() + bounds.seconds
+        self._unpacked = 0
+        self._members = 0
+        self._on_disk = 0
+        self._room = self._free()
+
+    def unpack(self, size: int) -> None:
+        """Account for `size` bytes that were unpacked. Raises ExceededError."""
+        self._unpacked += size
+        if self._unpacked > self._bounds.unpacked_bytes:
+            raise ExceededError(f"more than {self._bounds.unpacked_bytes} bytes unpacked")
+        self.check_time()
+
+    def check_time(self) -> None:
+        """Look at the clock. Raises ExceededError."""
+        if self._clock() > self._end:
+            raise ExceededError(f"not scanned within {self._bounds.seconds:g} s")
+
+    def enter(self, depth: int) -> None:
+        """Account for one more member, `depth` containers deep. Raises ExceededError."""
+        self._members += 1
+        if self._members > self._bounds.members:
+            raise ExceededError(f"more than {self._bounds.members} members")
+        if depth > self._bounds.depth:
+            raise ExceededError(f"more than {self._bounds.depth} containers within one another")
+        self.check_time()
+
+    def keep(self, size: int) -> None:
+        """Account for `size` bytes about to be written.
+
+        Raises:
+            ExceededError: the artifact needs more room than there was.
+            WorkspaceError: there is less room than there was.
+
+        """
+        free = self._free()
+        if size > free:
+            if self._on_disk and self._on_disk + size > self._room:
+                raise ExceededError(f"needs more than the {max(self._room, 0)} bytes of free disk")
+            raise full(self._workspace)
+        self._on_disk += size
+
+    def drop(self, size: int) -> None:
+        """Account for `size` bytes that were removed."""
+        self._on_disk -= size
+
+    def _free(self) -> int:
+        return shutil.disk_usage(self._workspace).free - self._bounds.reserve
+
+
+def full(workspace: Path) -> WorkspaceError:
+    """Say that the disk of the work folder is full."""
+    return WorkspaceError(f"the disk of WORK_DIR {workspace} is full: make room there")

@@ -1,0 +1,238 @@
+"""One warm clamscan: started once, fed one path after another, trusted only after its canary.
+
+Loading the official signatures takes some 13 s and 1.2 GB, so one process scans all the files of a
+pass. It needs to know no settings and no backend: a program, a folder, limits. The first path that
+each process scans is a canary that it must find, packed into a zip so that unpacking into the
+temporary folder is proved too: clamscan says `OK` to everything when that folder can't be written.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+import zipfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from avscan.errors import EngineError
+from avscan.feed import DiedError, Feed, FeedError, HungError, Transcript, environment
+from avscan.findings import Findings
+from avscan.transcript import EngineVersion, complaints, parse, parse_version, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime, timedelta
+    from types import TracebackType
+
+MAX_FILE_SIZE = 2_147_483_645
+"""Bytes that clamscan can look at as one file, itself or a member (INT_MAX - 2, libclamav)."""
+
+LOADING = 600.0
+"""Seconds that a process has to load its signatures and find its canary (13 s are usual)."""
+
+MARGIN = 30.0
+"""Seconds beyond the timeout, at which clamscan stops by itself and says so, before it is killed."""
+
+_VERSION_SECONDS = 60.0
+_MOST_MILLISECONDS = 2**32 - 1
+
+# The test that every scanner finds by agreement (eicar.org), in two pieces: found in this source,
+# it would have this source put into quarantine.
+_EICAR = rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$" + b"EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much clamscan looks at before it says `Limits.Exceeded`; sizes in bytes.
+
+    `file_size` holds for the file and for every member. `recursion` is the depth of nesting, 100 at
+    most (libclamav, CLI_MAX_MAXRECLEVEL). `embedded_pe` is how far before the end of a program
+    another program is looked for inside it. Each one found is scanned to the end of the file,
+    nested in the one before: raised, it costs the square of a program's size, and a program that
+    bundles 50 libraries exceeds any `recursion`. So it stays what ClamAV has it at.
+    """
+
+    file_size: int = MAX_FILE_SIZE
+    recursion: int = 100
+    embedded_pe: int = 40 * 1024**2
+
+    def options(self, timeout: float) -> list[str]:
+        """Give clamscan's options for these limits, and for a timeout in seconds."""
+        milliseconds = min(max(1, round(timeout * 1000)), _MOST_MILLISECONDS)
+        return [
+            f"--max-filesize={self.file_size}",
+            f"--max-recursion={self.recursion}",
+            f"--max-embeddedpe={self.embedded_pe}",
+            # 0 would lift it, and a hostile file then takes for ever.
+            f"--max-scantime={milliseconds}",
+            # The sum of a build's members and their number say nothing: 0 lifts both.
+            "--max-scansize=0",
+            "--max-files=0",
+            # A longer HTML file is not looked at at all, neither raw nor normalised, and no alert
+            # tells; nor is a longer one without its tags. The cost grows with the size only.
+            f"--max-htmlnormalize={self.file_size}",
+            f"--max-htmlnotags={self.file_size}",
+            # Longer scripts are matched as they are, but not with their spaces and case evened out.
+            f"--max-scriptnormalize={self.file_size}",
+            # Signatures with a regular expression pass over larger files, without an alert.
+            f"--pcre-max-filesize={self.file_size}",
+            # A disk image's further partitions are passed over, without an alert.
+            "--max-partitions=10000",
+            # Not raised, --max-ziptypercg: whether programs are looked for in the raw bytes of a
+            # zip. Its members are scanned one by one anyway, and see `embedded_pe` for the cost.
+        ]
+
+
+class Clamscan:
+    """A context manager. Not for use by several threads.
+
+    `program` is a name or path. `workspace` is where the files that are scanned lie, and where
+    folders of its own come and go. `database` is a file or folder of signatures, by default that of
+    the installation. `timeout` is for one file, in seconds. `canary` is a file that the signatures
+    know, in place of EICAR. A process older than `renew_after` seconds is replaced before the next
+    scan, so that new signatures are used.
+
+    The kernel kills a process when the thread that started it ends. So `warm_up` and `scan` must be
+    called from a thread that lives until `close`.
+    """
+
+    def __init__(
+        self,
+        *,
+        program: str,
+        workspace: Path,
+        database: Path | None = None,
+        timeout: float = 600.0,
+        canary: Path | None = None,
+        renew_after: float = 1800.0,
+        clock: Callable[[], float] = time.monotonic,
+        limits: Limits = Limits(),  # noqa: B008 - a frozen value
+    ) -> None:
+        self._program = program
+        self._workspace = workspace.resolve()
+        self._database = database
+        self._timeout = timeout
+        self._canary = canary
+        self._renew_after = renew_after
+        self._clock = clock
+        self._limits = limits
+        self._feed: Feed | None = None
+        self._proved = False
+        self._started = 0.0
+        self._starts = 0
+        self._version: EngineVersion | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def starts(self) -> int:
+        """How many clamscan processes were started so far."""
+        return self._starts
+
+    def warm_up(self) -> None:
+        """Start a process, if there is none, without waiting for it to load its signatures.
+
+        Raises EngineError.
+        """
+        if self._feed is None:
+            self._started = self._clock()
+            self._feed = Feed(self._workspace, self._command)
+            self._starts += 1
+            self._feed.send(self._pack_canary(self._feed.folder))
+
+    def scan(self, path: Path) -> Findings:
+        """Scan one file: an absolute, resolved path of our own naming in the workspace.
+
+        A file on which clamscan dies or hangs is tried once more, in a fresh process. Raises
+        EngineError if clamscan or its signatures don't work.
+        """
+        self._renew()
+        troubles = []
+        for _ in range(2):
+            feed = self._ready()
+            try:
+                feed.send(path)
+                transcript = feed.receive(self._timeout + MARGIN)
+            except (DiedError, HungError) as trouble:
+                self.close()
+                troubles.append(str(trouble))
+            except FeedError as trouble:
+                self.close()
+                raise EngineError(f"clamscan {trouble}") from trouble
+            else:
+                return self._judge(transcript, path)
+        return Findings(errors=(_twice(*troubles),))
+
+    def version(self) -> EngineVersion:
+        """Ask the program for its version and that of its signatures, once. Raises EngineError."""
+        if self._version is None:
+            command = [self._executable(), "--version", *self._source()]
+            try:
+                done = subprocess.run(
+                    command,
+                    env=environment(self._workspace),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    timeout=_VERSION_SECONDS,
+                    check=False,
+                )
+                self._version = parse_version(done.stdout.decode(errors="replace"))
+            except (OSError, subprocess.TimeoutExpired, ValueError) as error:
+                text = printable(str(error))
+                raise EngineError(f"{self._program} does not tell its version: {text}") from error
+        return self._version
+
+    def close(self) -> None:
+        """End the process at once and remove its folder; never raises, and can be called twice."""
+        feed, self._feed, self._proved = self._feed, None, False
+        if feed is not None:
+            feed.close()
+
+    def _renew(self) -> None:
+        """Make way for a fresh process if this one has ended, or its signatures are old."""
+        if self._feed is None or not self._proved:
+            return
+        old = self._clock() - self._started > self._renew_after
+        if old:
+            self._version = None
+        if old or not self._feed.alive:
+            self.close()
+
+    def _ready(self) -> Feed:
+        """Give a process that has found its canary. Raises EngineError."""
+        self.warm_up()
+        feed = self._feed
+        if feed is None:
+            raise EngineError("clamscan was closed")
+        if not self._proved:
+            try:
+                self._prove(feed)
+            except BaseException:
+                self.close()
+                raise
+            self._proved = True
+        return feed
+
+    def _prove(self, feed: Feed) -> None:
+        """Wait for the canary, which was fed already, to be found. Raises EngineError."""
+        try:
+            transcript = feed.receive(LOADING)
+        except DiedError as death:
+            raise EngineError(self._stillborn(death)) from death
+        except FeedError as trouble:
+            raise EngineError(f"clamscan {trouble} while it loaded its signatures") from trouble
+        path = feed.folder / _CANARY
+        if not parse(transcript.text, path).signatures:
+            raise EngineError(self._blind(transcript, path))

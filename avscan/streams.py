@@ -1,0 +1,202 @@
+"""Bytes that come once, forwards: a look ahead, and unpacking that can't be made to swell."""
+
+from __future__ import annotations
+
+import bz2
+import importlib
+import lzma
+import zlib
+from collections.abc import Callable
+from typing import Any, Protocol
+
+CHUNK = 1 << 20  # bytes that are read, unpacked or written at a time
+FED = 64 << 10  # bytes of input a decoder holds at most: zlib copies what it has not used yet
+CODER_MEMORY = 256 << 20  # bytes that an xz decoder may ask for; `xz -9` asks for 65 MiB
+
+
+class Stream:
+    """Bytes pulled from a source, each of them once; `tell` and a forward `seek` suit tarfile.
+
+    `pull(size)` gives up to `size` bytes, and none only at its end.
+    """
+
+    def __init__(self, pull: Callable[[int], bytes]) -> None:
+        self._pull = pull
+        self._ahead = b""
+        self._position = 0
+
+    def peek(self, size: int) -> bytes:
+        """Look at the next `size` bytes (fewer only at the end), and leave them."""
+        while len(self._ahead) < size and (data := self._pull(size - len(self._ahead))):
+            self._ahead += data
+        return self._ahead[:size]
+
+    def some(self, size: int) -> bytes:
+        """Read what comes at once, up to `size` bytes; nothing only at the end."""
+        data, self._ahead = self._ahead[:size], self._ahead[size:]
+        data = data or self._pull(size)
+        self._position += len(data)
+        return data
+
+    def read(self, size: int) -> bytes:
+        """Read `size` bytes, fewer only at the end."""
+        data = self.some(size)
+        if len(data) == size:
+            return data
+        parts = [data]
+        missing = size - len(data)
+        while missing and (data := self.some(missing)):
+            parts.append(data)
+            missing -= len(data)
+        return b"".join(parts)
+
+    def unread(self, data: bytes) -> None:
+        """Put bytes back in front."""
+        self._ahead = data + self._ahead
+        self._position -= len(data)
+
+    def tell(self) -> int:
+        """Tell how many bytes have been read."""
+        return self._position
+
+    def seek(self, position: int) -> int:
+        """Read on to `position`, or to the end if that is nearer.
+
+        Raises:
+            ValueError: it lies behind.
+
+        """
+        if position < self._position:
+            raise ValueError("its parts are not in order")
+        while self._position < position and self.some(min(CHUNK, position - self._position)):
+            pass
+        return self._position
+
+    def skip_zeros(self) -> bool:
+        """Read on to the next byte that is not zero, and tell whether there is one."""
+        while data := self.some(CHUNK):
+            if rest := data.lstrip(b"\0"):
+                self.unread(rest)
+                return True
+        return False
+
+
+class Decoder(Protocol):
+    """What `bz2`, `lzma` and `compression.zstd` have in common."""
+
+    @property
+    def eof(self) -> bool:
+        """Whether the compressed stream has ended."""
+
+    @property
+    def needs_input(self) -> bool:
+        """Whether nothing more comes without more input."""
+
+    @property
+    def unused_data(self) -> bytes:
+        """What was fed beyond the end."""
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        """Feed `data`, get up to `max_length` bytes."""
+
+
+class Inflate:
+    """Zlib's decoder in the shape of the others."""
+
+    def __init__(self, wbits: int) -> None:
+        self._decoder = zlib.decompressobj(wbits)
+
+    @property
+    def eof(self) -> bool:
+        """Whether the compressed stream has ended."""
+        return self._decoder.eof
+
+    @property
+    def needs_input(self) -> bool:
+        """Whether nothing more comes without more input."""
+        return not (self._decoder.unconsumed_tail or self._decoder.eof)
+
+    @property
+    def unused_data(self) -> bytes:
+        """What was fed beyond the end."""
+        return self._decoder.unused_data
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        """Feed `data`, get up to `max_length` bytes."""
+        return self._decoder.decompress(self._decoder.unconsumed_tail + data, max_length)
+
+
+def gzip_decoder() -> Decoder:
+    """Decode one member of a gzip file, and check its sum."""
+    return Inflate(zlib.MAX_WBITS | 16)
+
+
+def deflate_decoder() -> Decoder:
+    """Decode deflated data without a frame, as zip has it."""
+    return Inflate(-zlib.MAX_WBITS)
+
+
+def bzip2_decoder() -> Decoder:
+    """Decode one bzip2 stream."""
+    return bz2.BZ2Decompressor()
+
+
+def xz_decoder() -> Decoder:
+    """Decode one xz stream."""
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=CODER_MEMORY)
+
+
+def lzma_decoder() -> Decoder:
+    """Decode the format before xz: thirteen bytes of header, then LZMA."""
+    return lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=CODER_MEMORY)
+
+
+try:  # Python 3.14 has it; it holds itself to windows of 128 MiB
+    _zstd: Any = importlib.import_module("compression.zstd")
+except ImportError:
+    _zstd = None
+
+zstd_decoder: Callable[[], Decoder] | None = _zstd and _zstd.ZstdDecompressor
+
+DECODING_ERRORS: tuple[type[Exception], ...] = (
+    zlib.error,
+    lzma.LZMAError,
+    *((_zstd.ZstdError,) if _zstd else ()),
+)
+"""What damaged data raises, beside OSError, EOFError and ValueError."""
+
+
+def decoded(source: Stream, make: Callable[[], Decoder], *, magics: tuple[bytes, ...]) -> Stream:
+    """Unpack a compressed stream, and those that follow it with one of the same magics.
+
+    Zeros may lie between them. Where this stream ends, `source` stands at what else follows.
+    Without magics one stream is all there is.
+
+    Raises (from the reading):
+        EOFError: it is cut short.
+        OSError, ValueError, one of DECODING_ERRORS: it is damaged.
+
+    """
+    decoder: Decoder | None = make()
+
+    def pull(size: int) -> bytes:
+        nonlocal decoder
+        while decoder is not None:
+            fed = source.some(FED) if decoder.needs_input else b""
+            starved = decoder.needs_input and not fed
+            if data := decoder.decompress(fed, size):
+                return data
+            if decoder.eof:
+                source.unread(decoder.unused_data)
+                decoder = make() if _another(source, magics) else None
+            elif starved:
+                raise EOFError("it is cut short")
+        return b""
+
+    return Stream(pull)
+
+
+def _another(source: Stream, magics: tuple[bytes, ...]) -> bool:
+    if not magics or not source.skip_zeros():
+        return False
+    return source.peek(max(map(len, magics))).startswith(magics)

@@ -1,0 +1,43 @@
+"""Fixtures for every test: real PocketBase servers.
+
+`backend` is Zapuskalka's own version, `every_backend` runs a test on all supported ones. Both start
+with Zapuskalka's collections as they are before `avscan init`; `backend.init()` runs that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+from support.backend import VERSIONS, ZAPUSKALKAS, Backend, Template, make_template, running
+
+TemplateOf = Callable[[str], Template]
+
+
+@pytest.fixture(scope="session")
+def template_of(tmp_path_factory: pytest.TempPathFactory) -> TemplateOf:
+    """Return the prepared data folder of a version, made when it is first asked for."""
+
+    @cache
+    def make(version: str) -> Template:
+        return make_template(tmp_path_factory.mktemp("pocketbase") / version, version)
+
+    return make
+
+
+@pytest.fixture
+def backend(template_of: TemplateOf, tmp_path: Path) -> Iterator[Backend]:
+    """Run a fresh PocketBase of Zapuskalka's version."""
+    with running(template_of(ZAPUSKALKAS), tmp_path / "backend") as backend:
+        yield backend
+
+
+@pytest.fixture(params=VERSIONS)
+def every_backend(
+    request: pytest.FixtureRequest, template_of: TemplateOf, tmp_path: Path
+) -> Iterator[Backend]:
+    """Run a fresh PocketBase of each supported version, one after the other."""
+    with running(template_of(request.param), tmp_path / "backend") as backend:
+        yield backend
