@@ -8,14 +8,16 @@ temporary folder is proved too: clamscan says `OK` to everything when that folde
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 import time
-import zipfile
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from avscan import canary as canaries
+from avscan import confine
 from avscan.errors import EngineError
 from avscan.feed import DiedError, Feed, FeedError, HungError, Transcript, environment
 from avscan.findings import Findings
@@ -24,6 +26,7 @@ from avscan.transcript import EngineVersion, complaints, parse, parse_version, p
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime, timedelta
+    from pathlib import Path
     from types import TracebackType
 
 MAX_FILE_SIZE = 2_147_483_645
@@ -37,10 +40,6 @@ MARGIN = 30.0
 
 _VERSION_SECONDS = 60.0
 _MOST_MILLISECONDS = 2**32 - 1
-
-# The test that every scanner finds by agreement (eicar.org), in two pieces: found in this source,
-# it would have this source put into quarantine.
-_EICAR = rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$" + b"EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +114,7 @@ class Clamscan:
         self._database = database
         self._timeout = timeout
         self._canary = canary
+        self._bird = self._workspace
         self._renew_after = renew_after
         self._clock = clock
         self._limits = limits
@@ -149,7 +149,12 @@ class Clamscan:
             self._started = self._clock()
             self._feed = Feed(self._workspace, self._command)
             self._starts += 1
-            self._feed.send(self._pack_canary(self._feed.folder))
+            try:
+                self._bird = canaries.pack(self._feed.folder, self._canary)
+                self._feed.send(self._bird)
+            except BaseException:
+                self.close()
+                raise
 
     def scan(self, path: Path) -> Findings:
         """Scan one file: an absolute, resolved path of our own naming in the workspace.
@@ -171,7 +176,7 @@ class Clamscan:
                 self.close()
                 raise EngineError(f"clamscan {trouble}") from trouble
             else:
-                return self._judge(transcript, path)
+                return self._judge(feed, transcript, path)
         return Findings(errors=(_twice(*troubles),))
 
     def version(self) -> EngineVersion:
@@ -233,6 +238,101 @@ class Clamscan:
             raise EngineError(self._stillborn(death)) from death
         except FeedError as trouble:
             raise EngineError(f"clamscan {trouble} while it loaded its signatures") from trouble
-        path = feed.folder / _CANARY
-        if not parse(transcript.text, path).signatures:
-            raise EngineError(self._blind(transcript, path))
+        self._expect_canary(transcript)
+
+    def _judge(self, feed: Feed, transcript: Transcript, path: Path) -> Findings:
+        """Say what a transcript means. Raises EngineError if its errors are not the file's."""
+        findings = parse(transcript.text, path, private=self._workspace)
+        if findings.signatures:
+            return findings
+        if transcript.lost:
+            flood = f"clamscan printed {transcript.lost} bytes more than are kept"
+            findings = replace(findings, errors=(*findings.errors, flood))
+        if findings.errors:
+            self._prove_again(feed)
+        return findings
+
+    def _prove_again(self, feed: Feed) -> None:
+        """Tell a file's errors from those of the installation, such as a full disk."""
+        try:
+            feed.send(self._bird)
+            self._expect_canary(feed.receive(self._timeout + MARGIN))
+        except FeedError:  # the next scan will start a fresh process, and see
+            self.close()
+        except BaseException:
+            self.close()
+            raise
+
+    def _expect_canary(self, transcript: Transcript) -> None:
+        """Raise EngineError, which says why as far as it is known, if the canary is not found."""
+        findings = parse(transcript.text, self._bird, private=self._workspace)
+        if findings.signatures:
+            return
+        if findings.errors:
+            text = f"{findings.errors[0]} (can the work folder be written, has it room?)"
+        elif self._canary is None:
+            text = "the signatures lack the EICAR test: set CANARY_FILE to a file that they know"
+        else:
+            text = f"CANARY_FILE must be a file that the signatures know: {self._canary}"
+        raise EngineError(f"clamscan does not find its canary: {text}")
+
+    def _stillborn(self, death: DiedError) -> str:
+        """Say why a process died before it could scan anything, and what to do."""
+        words = "; ".join(complaints(death.transcript, private=self._workspace)) or "no word of why"
+        if death.code in (confine.EXIT_CANNOT, confine.EXIT_ORPHAN):
+            return f"clamscan can't be started: {words}"
+        if death.code == -signal.SIGKILL:
+            return (
+                "clamscan was killed by SIGKILL while it loaded its signatures: mostly memory is "
+                "short (the official set takes 1.2 GB, and 3 GB are advised)"
+            )
+        place = self._database or "the signatures of the installation"
+        return (
+            f"clamscan {death} while it loaded its signatures: {words}; "
+            f"look at {place} (freshclam fetches the official ones)"
+        )
+
+    def _command(self, temporary: Path) -> list[str]:
+        """Give the command that scans what its standard input lists. Raises EngineError."""
+        return [
+            self._executable(),
+            "--no-summary",
+            "--stdout",
+            "--file-list=/dev/stdin",
+            f"--tempdir={temporary}",
+            # Else the first alert hides the others: an encrypted member, a virus beside it.
+            "--allmatch",
+            "--alert-exceeds-max=yes",
+            "--alert-encrypted=yes",
+            # clamscan remembers clean content by its MD5 (before 1.5), so that a file made to have
+            # the MD5 of a harmless one that came before it would be `OK` unseen. It also remembers
+            # as clean what it could not unpack.
+            "--disable-cache",
+            *self._source(),
+            *self._limits.options(self._timeout),
+        ]
+
+    def _executable(self) -> str:
+        """Find the program by the PATH of this process, which the child does not get."""
+        found = shutil.which(self._program)
+        if found is None:
+            raise EngineError(
+                f"{self._program} is missing or not executable: install ClamAV, or say where it is"
+            )
+        return os.path.abspath(found)
+
+    def _source(self) -> list[str]:
+        """Give the option that says where the signatures are."""
+        return [] if self._database is None else [f"--database={self._database.absolute()}"]
+
+
+def signature_age(version: EngineVersion, now: datetime) -> timedelta | None:
+    """Give the age of the daily signature set; None if there is none. `now` knows its time zone."""
+    return None if version.date is None else now - version.date
+
+
+def _twice(first: str, second: str) -> str:
+    """Say how two tries of one file went."""
+    if first == second:
+        return f"clamscan {first} twice on this file"
+    return f"clamscan {first}, then {second} on this file"

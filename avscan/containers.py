@@ -74,7 +74,7 @@ class NotWholeError(Exception):
     """A container is damaged in a way that has no error of its own."""
 
 
-UNREADABLE = (
+UNREADABLE: tuple[type[Exception], ...] = (
     NotWholeError,
     tarfile.TarError,
     *streams.DECODING_ERRORS,
@@ -121,16 +121,8 @@ def members(kind: Kind, stream: Stream) -> Iterator[Member]:
             return _tar(stream)
         case Kind.AR:
             return _ar(stream)
-        case Kind.GZIP:
-            return _squeezed(stream, streams.gzip_decoder, _GZIP)
-        case Kind.BZIP2:
-            return _squeezed(stream, streams.bzip2_decoder, _BZIP2)
-        case Kind.XZ:
-            return _squeezed(stream, streams.xz_decoder, _XZ)
-        case Kind.LZMA:
-            return _squeezed(stream, streams.lzma_decoder, ())
-        case Kind.ZSTD if streams.zstd_decoder:
-            return _squeezed(stream, streams.zstd_decoder, _ZSTD)
+        case _ if kind in _SQUEEZED:
+            return _squeezed(stream, *_SQUEEZED[kind])
         case _:
             raise NotWholeError(f"no way to open {kind.value}")
 
@@ -139,6 +131,13 @@ _GZIP = (b"\x1f\x8b\x08",)
 _BZIP2 = tuple(b"BZh%d" % level for level in range(1, 10))
 _XZ = (b"\xfd7zXZ\0",)
 _ZSTD = (b"\x28\xb5\x2f\xfd", *(bytes([0x50 + n]) + b"\x2a\x4d\x18" for n in range(16)))
+
+_SQUEEZED: dict[Kind, tuple[Callable[[], streams.Decoder], tuple[bytes, ...]]] = {
+    Kind.GZIP: (streams.gzip_decoder, _GZIP),
+    Kind.BZIP2: (streams.bzip2_decoder, _BZIP2),
+    Kind.XZ: (streams.xz_decoder, _XZ),
+    Kind.LZMA: (streams.lzma_decoder, ()),
+} | ({Kind.ZSTD: (streams.zstd_decoder, _ZSTD)} if streams.zstd_decoder else {})
 
 _MAGICS = {
     # The magic of bzip2 is followed by that of its first block, or of its end.
@@ -183,7 +182,7 @@ def _is_lzma(head: bytes) -> bool:
 
 
 def _is_tar(head: bytes) -> bool:
-    """A header whose sum is right; of the very old kind too, which has no magic."""
+    """Look for a header whose sum is right: very old tars have no magic."""
     try:
         tarfile.TarInfo.frombuf(head[: tarfile.BLOCKSIZE], "utf-8", "surrogateescape")
     except (tarfile.TarError, ValueError):
@@ -239,13 +238,14 @@ def _tar(stream: Stream) -> Iterator[Member]:
     """Let tarfile find the members; it stops in silence at a header that it can't read."""
     tape = _Tape(stream)
     archive = tarfile.TarFile(fileobj=tape, encoding="utf-8", errors="surrogateescape")  # type: ignore[arg-type] # what it needs of a file
+    kept = vars(archive)["members"]  # it keeps all that it gave, and a tar can have millions
     while (member := archive.next()) is not None:
         tape.end_header()
         if len(archive.pax_headers) > GLOBALS:
             raise NotWholeError(f"more than {GLOBALS} global headers")
         if member.isreg() or member.type not in tarfile.SUPPORTED_TYPES:
             yield Member(name=member.name, open=_extractor(archive, member))
-        archive.members.clear()  # it keeps them all, and a tar can have millions
+        kept.clear()
         tape.begin_header()
     if tape.block not in {b"", _TAR_END}:
         damaged = len(tape.block)

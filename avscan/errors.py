@@ -49,3 +49,11 @@ class WorkspaceError(AvscanError):
     """The work folder can't be used, or the disk is full."""
 
     exit_code = 7
+
+
+class Interrupted(BaseException):  # noqa: N818 - like KeyboardInterrupt, no error
+    """A signal asks the process to end; no handler of errors on the way is to stop it."""
+
+    def __init__(self, signal: int) -> None:
+        super().__init__(f"signal {signal}")
+        self.exit_code = 128 + signal

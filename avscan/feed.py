@@ -48,11 +48,11 @@ class FeedError(Exception):
 
 
 class DiedError(FeedError):
-    """The process has ended; `killed` is whether by SIGKILL, which is mostly the memory."""
+    """The process has ended, with this exit code (negative: by a signal)."""
 
     def __init__(self, code: int, transcript: bytes) -> None:
         super().__init__(ending(code), transcript)
-        self.killed = code == -signal.SIGKILL
+        self.code = code
 
 
 class HungError(FeedError):

@@ -86,7 +86,7 @@ class PocketBase:
     # -- session ------------------------------------------------------------------------------
 
     def sign_in(self) -> None:
-        """Get a token with the password, or take the one that was given.
+        """Get a token with the password, or prove the one that was given.
 
         Raises:
             SignInError: the email, the password or the token is refused.
@@ -96,6 +96,7 @@ class PocketBase:
         match self._credentials:
             case Token(token=token):
                 self._adopt(token)
+                self.page(SUPERUSERS, fields=("id",), limit=1)
             case Password() as credentials:
                 self._transport.insist(lambda patience: self._authenticate(credentials, patience))
 

@@ -128,11 +128,11 @@ class Sweep:
         self._engine = ""
         self._targets = 0
 
-    def run(self, *, full: bool, indexed: Callable[[], bool]) -> Summary:
+    def run(self, *, full: Callable[[], bool], indexed: Callable[[], bool]) -> Summary:
         """Do a pass: find what there is, scan all that waits, settle each build.
 
-        `full` compares all builds with all checks, which costs more than looking at what changed
-        lately; `indexed` is asked then whether the unique index stands.
+        `full` is asked whether to compare all builds with all checks, which costs more than to
+        look at what changed lately; then `indexed` whether the unique index stands.
 
         Raises:
             AvscanError: what is wrong with the installation; all claims are given back.
@@ -143,7 +143,7 @@ class Sweep:
             with Heartbeat(self._ledger.beat):
                 self._discover()
                 self._scan_backlog()
-                if full:
+                if full():
                     for plan in discovery.compare(self._client, indexed=indexed()):
                         self._apply(plan)
                         self._scan_backlog()

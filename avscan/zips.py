@@ -139,7 +139,7 @@ def has_directory(file: BinaryIO) -> bool:
 def _directory(file: BinaryIO) -> list[zipfile.ZipInfo]:
     frugal = _Frugal(file)
     try:
-        with zipfile.ZipFile(frugal) as archive:  # type: ignore[call-overload] # what it needs of a file
+        with zipfile.ZipFile(frugal) as archive:
             found: list[zipfile.ZipInfo] = archive.infolist()
     except (zipfile.BadZipFile, NotImplementedError, struct.error) as error:
         raise ValueError("no directory") from error
@@ -254,7 +254,7 @@ def _strays(file: BinaryIO, gaps: Iterable[tuple[int, int]]) -> Iterator[Member]
 
 def _plausible(local: _Local) -> bool:
     """Tell whether a header found somewhere is one: four bytes are found in programs too."""
-    return local.version <= _LATEST and local.method in _METHODS and 0 < len(local.name)
+    return local.version <= _LATEST and local.method in _METHODS and bool(local.name)
 
 
 def _find(file: BinaryIO, needle: bytes, begin: int, end: int) -> Iterator[int]:

@@ -1,0 +1,228 @@
+"""The command line: options, wiring, output; the only place that exits."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, ParamSpec, TypeVar, assert_never
+
+import click
+
+from avscan import __version__
+from avscan.confine import refuse_inspection
+from avscan.errors import AvscanError, Interrupted, SchemaError
+from avscan.logs import configure
+from avscan.settings import VARIABLES, LogFormat, Settings
+
+if TYPE_CHECKING:
+    from avscan.discovery import Plan
+    from avscan.schema import Difference
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+EPILOG = """
+\b
+Exit codes:
+  0    the pass is done (infected builds included: they are its purpose)
+  1    a bug in avscan; its traceback is in the log
+  2    settings or usage
+  3    PocketBase can't be reached or keeps failing
+  4    PocketBase refuses the sign-in
+  5    a collection is missing, or has not the fields needed
+  6    clamscan or its signatures don't work
+  7    the work folder or the disk
+  130  stopped by SIGINT
+  143  stopped by SIGTERM
+
+Secrets have no option, since others can see a command line: set
+POCKETBASE_SUPERUSER_PASSWORD or POCKETBASE_TOKEN, or name a file that holds
+one with the options above.
+"""
+
+
+def with_settings(function: Callable[P, R]) -> Callable[P, R]:
+    """Add an option for each setting; the command finds them in the context's parameters."""
+    for variable in reversed(VARIABLES):
+        if variable.secret:
+            continue
+        option = click.option(
+            variable.option,
+            variable.name,
+            envvar=variable.name,
+            show_envvar=True,
+            help=variable.help,
+            default=variable.default or None,
+            show_default=bool(variable.default),
+            expose_value=False,
+            callback=_keep,
+        )
+        function = option(function)
+    return function
+
+
+def _keep(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    context.ensure_object(dict)[parameter.name] = value or ""
+
+
+def _settings(context: click.Context) -> Settings:
+    """Parse the settings from the options and the environment's secrets, and set up the logs."""
+    secrets = {
+        variable.name: os.environ.get(variable.name, "")
+        for variable in VARIABLES
+        if variable.secret
+    }
+    settings = Settings.parse({**secrets, **context.ensure_object(dict)})
+    configure(settings.log_level, settings.log_format)
+    return settings
+
+
+@contextmanager
+def boundary() -> Iterator[None]:
+    """Turn what ends a command into one clear line and its exit code."""
+    refuse_inspection()
+    try:
+        with _interruptible():
+            yield
+    except Interrupted as interrupted:
+        log.warning("pass.stopped", extra={"reason": str(interrupted)})
+        sys.exit(interrupted.exit_code)
+    except AvscanError as error:
+        if logging.getLogger("avscan").handlers:
+            log.log(
+                logging.ERROR if error.exit_code else logging.INFO,
+                "pass.ended",
+                extra={"reason": str(error), "exit_code": error.exit_code},
+            )
+        else:
+            click.echo(f"avscan: {error}", err=True)
+        sys.exit(error.exit_code)
+    except (click.ClickException, click.exceptions.Exit, click.Abort):
+        raise
+    except Exception:
+        if not logging.getLogger("avscan").handlers:
+            raise
+        log.exception("bug")
+        sys.exit(1)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Raise `Interrupted` at the first SIGTERM or SIGINT; what follows must not break the end."""
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, signal.SIG_IGN)
+        raise Interrupted(number)
+
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, stop)
+    yield
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EPILOG)
+@click.version_option(__version__, message="%(prog)s %(version)s")
+def main() -> None:
+    """Scan every build that is uploaded to Zapuskalka with ClamAV, before players download it."""
+
+
+@main.command(epilog=EPILOG)
+@with_settings
+@click.option("--full", is_flag=True, help="Compare all builds with all checks in this pass.")
+@click.option("--dry-run", is_flag=True, help="Show what a pass would do, and write nothing.")
+@click.pass_context
+def run(context: click.Context, *, full: bool, dry_run: bool) -> None:
+    """Do one pass: scan every build that has no verdict, then exit.
+
+    A pass looks at what changed lately; each fifth minute of the server's clock, at a terminal, or
+    with --full it compares all builds with all checks.
+    """
+    with boundary():
+        settings = _settings(context)
+        from avscan.wiring import plan_pass, run_pass  # noqa: PLC0415 - loads what talks HTTP
+
+        if dry_run:
+            _show_plan(plan_pass(settings))
+        else:
+            run_pass(settings, full=full or sys.stderr.isatty())
+
+
+def _show_plan(plan: Plan) -> None:
+    lines = [
+        *(f"remove   {check.id}  its build {check.build} is gone" for check in plan.orphans),
+        *(f"reclaim  {check.build}  no heartbeat" for check, _ in plan.stuck),
+        *(f"reopen   {check.build}  its files changed" for check, _ in plan.changed),
+        *(f"open     {build.id}  {_files(len(build.files))}" for build in plan.new),
+    ]
+    waiting = [job.build for job in plan.jobs]
+    waiting += [build.id for _, build in (*plan.stuck, *plan.changed)]
+    waiting += [build.id for build in plan.new]
+    lines += [f"scan     {build}" for build in dict.fromkeys(waiting)]
+    for line in lines or ["nothing to do"]:
+        click.echo(line)
+
+
+def _files(number: int) -> str:
+    return f"{number} file" + "s" * (number != 1)
+
+
+@main.command(epilog=EPILOG)
+@with_settings
+@click.option("--fix", is_flag=True, help="Mend what differs; never drops a field or a record.")
+@click.pass_context
+def init(context: click.Context, *, fix: bool) -> None:
+    """Create the av_build_checks collection, or say what is wrong with it."""
+    with boundary():
+        settings = _settings(context)
+        from avscan import schema  # noqa: PLC0415
+        from avscan.wiring import connect  # noqa: PLC0415
+
+        with connect(settings) as client:
+            outcome = schema.ensure(client, fix=fix)
+        match outcome:
+            case schema.Created():
+                click.echo("av_build_checks: created")
+            case schema.AsWanted():
+                click.echo("av_build_checks: as it should be")
+            case schema.Differs(differences=differences):
+                _show_differences(differences)
+                if any(each.fixable for each in differences):
+                    click.echo("nothing was changed: `avscan init --fix` mends what can be mended")
+                _exit_if_unfit(differences)
+            case schema.Fixed(fixed=fixed, left=left):
+                for difference in fixed:
+                    click.echo(f"{difference.field}: mended, now {difference.wanted}")
+                _show_differences(left)
+                _exit_if_unfit(left)
+            case _:
+                assert_never(outcome)
+
+
+def _show_differences(differences: Sequence[Difference]) -> None:
+    for each in differences:
+        how = "" if each.fixable else " (to be mended by hand)"
+        need = "needed" if each.fatal else "advised"
+        click.echo(f"{each.field}: {each.found}; {need}: {each.wanted}{how}")
+
+
+def _exit_if_unfit(differences: Sequence[Difference]) -> None:
+    if any(each.fatal for each in differences):
+        sys.exit(SchemaError.exit_code)
+
+
+@main.command()
+@click.option("--keep", is_flag=True, help="Leave the server running until Ctrl-C.")
+def demo(*, keep: bool) -> None:
+    """Show a pass on a PocketBase of its own, with sample builds: needs no settings."""
+    with boundary():
+        from avscan.demo import demo as show  # noqa: PLC0415
+
+        configure("warn", LogFormat.TEXT)
+        show(keep=keep, say=click.echo)

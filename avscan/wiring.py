@@ -1,0 +1,188 @@
+"""From the settings to what works by them: the one place where the two wings meet."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from datetime import timedelta
+from pathlib import Path
+from platform import node
+from typing import TYPE_CHECKING
+
+from avscan import discovery
+from avscan.discovery import Plan
+from avscan.errors import EngineError, SchemaError
+from avscan.findings import Examination
+from avscan.ledger import Ledger
+from avscan.pocketbase import Password, PocketBase, Rejected, Token
+from avscan.schema import one_check_per_build, require
+from avscan.settings import Settings
+from avscan.sweep import Summary, Sweep
+from avscan.transport import Patience, Transport
+from avscan.verdict import Policies
+from avscan.workspace import Workspace
+
+if TYPE_CHECKING:
+    from avscan.clamscan import Clamscan
+
+log = logging.getLogger(__name__)
+
+# Constant, since PocketBase mails its superuser about each new pair of address and user agent.
+USER_AGENT = "avscan"
+# A scheduled pass compares everything in each of these minutes of the server's clock.
+FULL_MINUTES = 5
+
+
+@contextmanager
+def connect(settings: Settings) -> Iterator[PocketBase]:
+    """Open a session with PocketBase.
+
+    Raises:
+        SignInError: the credentials are refused.
+        BackendError: PocketBase can't be reached.
+
+    """
+    patience = Patience(attempts=settings.max_retries)
+    transport = Transport(settings.url, patience=patience, user_agent=USER_AGENT)
+    credentials = (
+        Token(token=settings.token)
+        if settings.token
+        else Password(identity=settings.email, password=settings.password)
+    )
+    client = PocketBase(transport, credentials)
+    try:
+        client.sign_in()
+        yield client
+    finally:
+        transport.close()
+
+
+class LazyScanner:
+    """The engine of one pass, made when there is something to scan, which mostly there is not."""
+
+    def __init__(self, settings: Settings, client: PocketBase, folder: Path) -> None:
+        self._settings = settings
+        self._client = client
+        self._folder = folder
+        self._made: Clamscan | None = None
+
+    @property
+    def _clamscan(self) -> Clamscan:
+        if self._made is None:
+            # Imported late: a pass that has nothing to do is mostly its imports.
+            from avscan.clamscan import Clamscan  # noqa: PLC0415
+
+            self._made = Clamscan(
+                program=self._settings.clamscan,
+                workspace=self._folder,
+                database=self._settings.signatures,
+                timeout=self._settings.scan_timeout,
+                canary=self._settings.canary,
+            )
+        return self._made
+
+    def version(self) -> str:
+        """Tell the version, unless the official signatures are too old.
+
+        Raises:
+            EngineError: they are, or clamscan does not work.
+
+        """
+        version = self._clamscan.version()
+        most = timedelta(days=self._settings.max_signature_age)
+        if version.date is None:
+            if most:
+                log.warning("signatures.of_unknown_age", extra={"engine": str(version)})
+        elif most and self._client.server_time() - version.date > most:
+            raise EngineError(
+                f"{version}: older than MAX_SIGNATURE_AGE ({self._settings.max_signature_age:g}"
+                " days): run freshclam, or see why it fails"
+            )
+        return str(version)
+
+    def warm_up(self) -> None:
+        """Begin loading the signatures, without waiting."""
+        self._clamscan.warm_up()
+
+    def examine(self, path: Path) -> Examination:
+        """Scan one artifact, member by member where it can't be seen whole."""
+        from avscan.bounds import Bounds  # noqa: PLC0415
+        from avscan.unpack import examine  # noqa: PLC0415
+
+        bounds = Bounds(seconds=self._settings.scan_timeout)
+        return examine(path, engine=self._clamscan, workspace=self._folder, bounds=bounds)
+
+    def close(self) -> None:
+        """End clamscan."""
+        if self._made is not None:
+            self._made.close()
+
+
+def run_pass(settings: Settings, *, full: bool = False) -> Summary:
+    """Do one pass; `full` compares everything, which a scheduled pass does now and then.
+
+    Raises:
+        Busy: another pass is at work in the same work folder.
+        AvscanError: what is wrong with the installation; no build is the worse for it.
+
+    """
+    with Workspace(settings.work_dir) as workspace, connect(settings) as client:
+        scanner = LazyScanner(settings, client, workspace.folder)
+        stuck_after = timedelta(seconds=settings.stuck_after)
+        sweep = Sweep(
+            client=client,
+            ledger=Ledger(client, host=node(), stuck_after=stuck_after),
+            scanner=scanner,
+            workspace=workspace,
+            policies=Policies(opaque=settings.opaque_content, oversize=settings.oversize_content),
+            stuck_after=stuck_after,
+        )
+        log.info("pass.started", extra={"url": settings.url})
+        try:
+            with explained(client):
+                return sweep.run(
+                    full=lambda: full or _is_full_minute(client),
+                    indexed=lambda: one_check_per_build(client),
+                )
+        finally:
+            scanner.close()
+            log.info(
+                "pass.finished", extra={**asdict(sweep.summary), "requests": client.requests_made}
+            )
+
+
+def plan_pass(settings: Settings) -> Plan:
+    """Find what a full pass would do, and write nothing.
+
+    Raises:
+        AvscanError: what is wrong with the installation.
+
+    """
+    with connect(settings) as client, explained(client):
+        waiting = discovery.waiting(
+            client,
+            now=client.server_time(),
+            stuck_after=timedelta(seconds=settings.stuck_after),
+        )
+        compared = list(discovery.compare(client, indexed=one_check_per_build(client)))
+        return replace(
+            waiting,
+            changed=tuple(pair for plan in compared for pair in plan.changed),
+            new=tuple(build for plan in compared for build in plan.new),
+        )
+
+
+@contextmanager
+def explained(client: PocketBase) -> Iterator[None]:
+    """Say what is wrong with the collections where PocketBase rejects a question about them."""
+    try:
+        yield
+    except (Rejected, SchemaError):
+        require(client)
+        raise
+
+
+def _is_full_minute(client: PocketBase) -> bool:
+    return client.server_time().minute % FULL_MINUTES == 0
