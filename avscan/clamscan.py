@@ -8,12 +8,13 @@ temporary folder is proved too: clamscan says `OK` to everything when that folde
 
 from __future__ import annotations
 
-import os
+
 import shutil
 import signal
 import subprocess
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from avscan import canary as canaries
@@ -26,7 +27,7 @@ from avscan.transcript import EngineVersion, complaints, parse, parse_version, p
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime, timedelta
-    from pathlib import Path
+
     from types import TracebackType
 
 MAX_FILE_SIZE = 2_147_483_645
@@ -107,14 +108,14 @@ class Clamscan:
         canary: Path | None = None,
         renew_after: float = 1800.0,
         clock: Callable[[], float] = time.monotonic,
-        limits: Limits = Limits(),  # noqa: B008 - a frozen value
+        limits: Limits = Limits(),
     ) -> None:
         self._program = program
         self._workspace = workspace.resolve()
         self._database = database
         self._timeout = timeout
         self._canary = canary
-        self._bird = self._workspace
+        self._packed = self._workspace
         self._renew_after = renew_after
         self._clock = clock
         self._limits = limits
@@ -150,8 +151,8 @@ class Clamscan:
             self._feed = Feed(self._workspace, self._command)
             self._starts += 1
             try:
-                self._bird = canaries.pack(self._feed.folder, self._canary)
-                self._feed.send(self._bird)
+                self._packed = canaries.pack(self._feed.folder, self._canary)
+                self._feed.send(self._packed)
             except BaseException:
                 self.close()
                 raise
@@ -255,7 +256,7 @@ class Clamscan:
     def _prove_again(self, feed: Feed) -> None:
         """Tell a file's errors from those of the installation, such as a full disk."""
         try:
-            feed.send(self._bird)
+            feed.send(self._packed)
             self._expect_canary(feed.receive(self._timeout + MARGIN))
         except FeedError:  # the next scan will start a fresh process, and see
             self.close()
@@ -265,7 +266,7 @@ class Clamscan:
 
     def _expect_canary(self, transcript: Transcript) -> None:
         """Raise EngineError, which says why as far as it is known, if the canary is not found."""
-        findings = parse(transcript.text, self._bird, private=self._workspace)
+        findings = parse(transcript.text, self._packed, private=self._workspace)
         if findings.signatures:
             return
         if findings.errors:
@@ -319,7 +320,7 @@ class Clamscan:
             raise EngineError(
                 f"{self._program} is missing or not executable: install ClamAV, or say where it is"
             )
-        return os.path.abspath(found)
+        return str(Path(found).absolute())
 
     def _source(self) -> list[str]:
         """Give the option that says where the signatures are."""

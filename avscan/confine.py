@@ -63,7 +63,7 @@ def main(arguments: list[str]) -> None:
     parent, file_size, program, *rest = arguments
     try:
         confine(int(parent), int(file_size))
-        os.execv(program, [program, *rest])
+        os.execv(program, [program, *rest])  # noqa: S606 - no shell is the point
     except OSError as error:
         sys.stderr.write(f"ERROR: {program} can't be started: {error.strerror}\n")
         raise SystemExit(EXIT_CANNOT) from error

@@ -41,7 +41,9 @@ _COMPLAINT = re.compile(
     rb"Symbolic link|Excluded|No such file"
 )
 
-_VERSION = re.compile(r"^ClamAV (?P<engine>[^/\s]+)(?:/(?P<signatures>\d+)/(?P<date>.+))?$", re.M)
+_VERSION = re.compile(
+    r"^ClamAV (?P<engine>[^/\s]+)(?:/(?P<signatures>\d+)/(?P<date>.+))?$", re.MULTILINE
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
