@@ -160,12 +160,13 @@ class Ledger:
             return None
         return job_of(view.build, interruptions)
 
-    def remove(self, check: Check) -> None:
-        """Delete a check whose build is proved to be gone."""
+    def remove(self, check: Check) -> bool:
+        """Delete a check whose build is proved to be gone; False if it is there, after all."""
         if check.build and self._client.page(BUILDS, where=f'id = "{check_id(check.build)}"'):
-            return
+            return False
         self._client.delete(CHECKS, check.id)
         log.info("check.removed", extra={"build": check.build, "check": check.id})
+        return True
 
     # -- claiming and what only the claimant may do -------------------------------------------
 

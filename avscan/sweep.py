@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Protocol, assert_never
+from typing import Protocol, TypeVar, assert_never
 
 from avscan import discovery
 from avscan.backlog import Backlog
@@ -27,11 +27,14 @@ from avscan.heartbeat import Heartbeat
 from avscan.ledger import Claim, Ledger, Settlement
 from avscan.pocketbase import PocketBase
 from avscan.records import BUILDS, Status
-from avscan.transport import PARTING
+from avscan.transport import FAREWELL, PARTING
 from avscan.verdict import FileReport, Policies, Verdict, file_status, judge
 from avscan.workspace import Workspace
 
 log = logging.getLogger(__name__)
+
+V = TypeVar("V")
+R = TypeVar("R")
 
 # A long pass does this often what the next pass would have done, had it not lasted.
 REDISCOVER = 60.0
@@ -148,7 +151,8 @@ class Sweep:
                         self._apply(plan)
                         self._scan_backlog()
         except AvscanError as error:
-            self._ledger.release_all(f"the pass ended early: {type(error).__name__}")
+            reason = f"the pass ended early: {type(error).__name__}"
+            self._ledger.release_all(reason, patience=FAREWELL)
             raise
         except BaseException as error:
             self._ledger.release_all(f"the pass was stopped: {error}", patience=PARTING)
@@ -169,20 +173,29 @@ class Sweep:
     def _apply(self, plan: Plan) -> None:
         """Write what a plan says, and queue what waits after it."""
         for check in plan.orphans:
-            self._ledger.remove(check)
-            self.summary.removed += 1
+            self.summary.removed += bool(self._try(check.build, self._ledger.remove, check))
         self._backlog.add(plan.jobs)
         for check, _ in plan.stuck:
-            self.summary.reclaimed += self._queue(self._ledger.take_back(check))
+            job = self._try(check.build, self._ledger.take_back, check)
+            self.summary.reclaimed += self._queue(job)
         for check, _ in plan.changed:
-            self.summary.reopened += self._queue(self._ledger.reopen(check))
+            job = self._try(check.build, self._ledger.reopen, check)
+            self.summary.reopened += self._queue(job)
         for build in plan.new:
-            self.summary.opened += self._queue(self._ledger.open(build))
+            self.summary.opened += self._queue(self._try(build.id, self._ledger.open, build))
 
     def _queue(self, job: Job | None) -> bool:
         if job is not None:
             self._backlog.add([job])
         return job is not None
+
+    def _try(self, build: str, write: Callable[[V], R], value: V) -> R | None:
+        """Do what concerns one build; where PocketBase fails on it, a later pass does it."""
+        try:
+            return write(value)
+        except BackendError as error:
+            self._postpone(build, error)
+            return None
 
     # -- scanning -----------------------------------------------------------------------------
 
@@ -214,17 +227,18 @@ class Sweep:
 
     def _next_job(self) -> Job | None:
         if self._clock() - self._looked >= REDISCOVER:
-            self._discover()
+            try:
+                self._discover()
+            except BackendError as error:
+                log.warning("discovery.failed", extra={"reason": str(error)})
+                if self._client.failing:
+                    raise
         return self._backlog.take(self._client.server_time())
 
     def _begin(self, job: Job) -> _Scan | None:
         """Claim a build and check that there is something to scan; None where there is not."""
         self._warm_up()
-        try:
-            claim = self._ledger.claim(job)
-        except BackendError as error:
-            self._postpone(job.build, error)
-            return None
+        claim = self._try(job.build, self._ledger.claim, job)
         if claim is None:
             return None
         log.info("build.started", extra={"build": claim.build.id, "files": len(claim.build.files)})

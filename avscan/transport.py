@@ -46,6 +46,8 @@ class Patience:
 
 # A process that was told to stop has five seconds; what it gives back then gets short tries.
 PARTING = Patience(attempts=1, deadline=1.0, timeout=1.0)
+# A pass that ends because something failed gives back what it can, also past an open circuit.
+FAREWELL = Patience(attempts=2, deadline=10.0, timeout=5.0)
 
 
 class Transient(AvscanError):
@@ -99,7 +101,8 @@ class Transport:
     def insist(self, attempt: Callable[[Patience], T], patience: Patience | None = None) -> T:
         """Call `attempt` until it no longer raises `Transient`.
 
-        A caller with a patience of its own (`PARTING`) also passes an open circuit.
+        A caller with a patience of its own (`PARTING`) also passes an open circuit, and its failures
+        don't count towards opening it.
 
         Raises:
             BackendError: tries or time are used up, or the circuit is open.
@@ -119,7 +122,8 @@ class Transport:
         try:
             answer = retrying(attempt, chosen)
         except Transient as failure:
-            self._count_failure(str(failure))
+            if patience is None:
+                self._count_failure(str(failure))
             raise BackendError(f"{self.base_url}: {failure}") from failure
         self._failed_calls = 0
         return answer
