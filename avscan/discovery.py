@@ -91,22 +91,23 @@ def recent(client: PocketBase, *, now: datetime) -> Plan:
     return _compare_builds(client, [Build.parse(row) for row in rows])
 
 
-def compare(client: PocketBase, *, indexed: bool) -> Iterator[Plan]:
+def compare_small(client: PocketBase) -> Plan | None:
+    """Compare all builds with all checks at once; None if the backend is too large for that."""
+    builds = client.page(BUILDS, sort="id", fields=_BUILD_FIELDS, limit=PAGE)
+    if len(builds) == PAGE:
+        return None
+    checks = client.rows(CHECKS, fields=_CHECK_FIELDS)
+    return compared([Build.parse(row) for row in builds], map(Check.parse, checks))
+
+
+def compare_large(client: PocketBase, *, indexed: bool) -> Iterator[Plan]:
     """Compare all builds with all checks, a part of them at a time.
 
     With the unique index on `build` PocketBase itself can say which builds have no check; without
     it that question is quadratic up to version 0.31, so both collections are listed instead.
     """
-    first = client.page(BUILDS, sort="id", fields=_BUILD_FIELDS, limit=PAGE)
-    if len(first) < PAGE:
-        checks = client.rows(CHECKS, fields=_CHECK_FIELDS)
-        yield compared([Build.parse(row) for row in first], map(Check.parse, checks))
-        return
     for low, high in parts(client.count(BUILDS) // PART + 1):
-        if indexed:
-            yield _ask_part(client, low, high)
-        else:
-            yield _list_part(client, low, high)
+        yield (_ask_part if indexed else _list_part)(client, low, high)
 
 
 def compared(builds: Iterable[Build], checks: Iterable[Check]) -> Plan:

@@ -144,10 +144,12 @@ class Sweep:
         started = self._clock()
         try:
             with Heartbeat(self._ledger.beat):
-                self._discover()
+                compare = full()
+                small = discovery.compare_small(self._client) if compare else None
+                self._discover(small)
                 self._scan_backlog()
-                if full():
-                    for plan in discovery.compare(self._client, indexed=indexed()):
+                if compare and small is None:
+                    for plan in discovery.compare_large(self._client, indexed=indexed()):
                         self._apply(plan)
                         self._scan_backlog()
         except AvscanError as error:
@@ -159,16 +161,17 @@ class Sweep:
             raise
         finally:
             self._cancelled.set()
-            self.summary.seconds = self._clock() - started
+            self.summary.seconds = round(self._clock() - started, 3)
         return self.summary
 
     # -- finding ------------------------------------------------------------------------------
 
-    def _discover(self) -> None:
+    def _discover(self, compared: Plan | None = None) -> None:
+        """Find what there is to do; a comparison that was made knows what changed lately."""
         self._looked = self._clock()
         now = self._client.server_time()
         self._apply(discovery.waiting(self._client, now=now, stuck_after=self._stuck_after))
-        self._apply(discovery.recent(self._client, now=now))
+        self._apply(discovery.recent(self._client, now=now) if compared is None else compared)
 
     def _apply(self, plan: Plan) -> None:
         """Write what a plan says, and queue what waits after it."""

@@ -245,7 +245,8 @@ def _innermost(error: BaseException) -> str:
     if isinstance(reason, BaseException):
         return _innermost(reason)
     text = str(error)
-    return text.rpartition(">: ")[2] or type(error).__name__
+    # urllib3 puts the connection's repr before its words.
+    return text.rpartition("): ")[2] or type(error).__name__
 
 
 def _retry_after(response: requests.Response) -> float | None:

@@ -166,7 +166,13 @@ def plan_pass(settings: Settings) -> Plan:
             now=client.server_time(),
             stuck_after=timedelta(seconds=settings.stuck_after),
         )
-        compared = list(discovery.compare(client, indexed=one_check_per_build(client)))
+        small = discovery.compare_small(client)
+        plans = (
+            [small]
+            if small is not None
+            else discovery.compare_large(client, indexed=one_check_per_build(client))
+        )
+        compared = list(plans)
         return replace(
             waiting,
             changed=tuple(pair for plan in compared for pair in plan.changed),

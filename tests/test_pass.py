@@ -159,9 +159,7 @@ def test_a_false_positive_corrected_by_hand_stays_corrected(backend: Backend) ->
 
 def test_a_verdict_that_names_no_files_counts_until_the_build_is_updated(backend: Backend) -> None:
     build = backend.upload({"a.txt": b"a game"})
-    backend.create_check(
-        build, status="clean", log="by hand", scan_time="2100-01-01 00:00:00.000Z"
-    )
+    backend.create_check(build, status="clean", log="by hand", scan_time="2100-01-01 00:00:00.000Z")
     sweep(backend)
     row = backend.check_of(build)
     assert row is not None
