@@ -8,7 +8,6 @@ temporary folder is proved too: clamscan says `OK` to everything when that folde
 
 from __future__ import annotations
 
-
 import shutil
 import signal
 import subprocess
@@ -27,7 +26,6 @@ from avscan.transcript import EngineVersion, complaints, parse, parse_version, p
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime, timedelta
-
     from types import TracebackType
 
 MAX_FILE_SIZE = 2_147_483_645
@@ -146,16 +144,7 @@ class Clamscan:
 
         Raises EngineError.
         """
-        if self._feed is None:
-            self._started = self._clock()
-            self._feed = Feed(self._workspace, self._command)
-            self._starts += 1
-            try:
-                self._packed = canaries.pack(self._feed.folder, self._canary)
-                self._feed.send(self._packed)
-            except BaseException:
-                self.close()
-                raise
+        self._warm()
 
     def scan(self, path: Path) -> Findings:
         """Scan one file: an absolute, resolved path of our own naming in the workspace.
@@ -202,9 +191,10 @@ class Clamscan:
 
     def close(self) -> None:
         """End the process at once and remove its folder; never raises, and can be called twice."""
-        feed, self._feed, self._proved = self._feed, None, False
-        if feed is not None:
-            feed.close()
+        self._proved = False
+        if self._feed is not None:
+            self._feed.close()  # interrupted here, it can be called again
+            self._feed = None
 
     def _renew(self) -> None:
         """Make way for a fresh process if this one has ended, or its signatures are old."""
@@ -216,12 +206,23 @@ class Clamscan:
         if old or not self._feed.alive:
             self.close()
 
+    def _warm(self) -> Feed:
+        """Give the process, whether or not it has found its canary. Raises EngineError."""
+        if self._feed is None:
+            self._started = self._clock()
+            self._feed = Feed(self._workspace, self._command)
+            self._starts += 1
+            try:
+                self._packed = canaries.pack(self._feed.folder, self._canary)
+                self._feed.send(self._packed)
+            except BaseException:
+                self.close()
+                raise
+        return self._feed
+
     def _ready(self) -> Feed:
         """Give a process that has found its canary. Raises EngineError."""
-        self.warm_up()
-        feed = self._feed
-        if feed is None:
-            raise EngineError("clamscan was closed")
+        feed = self._warm()
         if not self._proved:
             try:
                 self._prove(feed)

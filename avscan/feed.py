@@ -151,6 +151,8 @@ class Feed:
         verdict, _, self._early = pending.partition(b"\n")
         if verdict != b": Empty file":
             raise FeedError("lost its work folder", bytes(kept))
+        if lost:  # half a line would be taken for a whole one
+            del kept[kept.rfind(b"\n") + 1 :]
         return Transcript(text=bytes(kept), lost=lost)
 
     def close(self) -> None:

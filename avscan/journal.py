@@ -22,6 +22,8 @@ RULE = "-" * 40
 _VERDICT = re.compile(
     r"(?:clean|infected|error): .{0,250}?\sfiles: \d+, digest ([0-9a-f]{32})", re.DOTALL
 )
+# A reason may quote a member's name; what looks like the line behind it would be read in its place.
+_FORGED = re.compile(r"digest (?=[0-9a-f]{32})")
 _CLAIM = re.compile(r"scanning: claim (\S+)|(?:clean|infected|error): .*?\nclaim: (\S+)", re.DOTALL)
 _INTERRUPTED = re.compile(r"(?:pending|scanning): .{0,250}?\binterrupted (\d{1,6}) time")
 _GRAVITY = {Status.INFECTED: 0, Status.ERROR: 1}
@@ -104,7 +106,7 @@ def settled(
 ) -> str:
     """Write the log of a verdict: what matters most first, as much as fits in `limit`."""
     head = [
-        f"{verdict.status}: {verdict.reason}",
+        f"{verdict.status}: {_FORGED.sub('digest', verdict.reason)}",
         f"files: {len(reports)}, digest {digest(report.name for report in reports)}",
         f"engine: {scan.engine}",
         f"host: {scan.host}, {_moment(scan.started)} to {_moment(scan.ended)}",

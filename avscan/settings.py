@@ -48,6 +48,9 @@ class LogFormat(enum.StrEnum):
     TEXT = "text"
 
 
+# What can stand in a header; an error about anything else would repeat it.
+_TOKEN = re.compile(r"[!-~]*")
+
 LOG_LEVELS = ("debug", "info", "warn", "error")
 
 VARIABLES = (
@@ -129,7 +132,7 @@ class Settings:
 
         """
         reader = _Reader(environment)
-        token = reader.secret("POCKETBASE_TOKEN")
+        token = reader.secret("POCKETBASE_TOKEN").strip()
         settings = cls(
             url=reader.url("POCKETBASE_URL"),
             token=token,
@@ -189,11 +192,10 @@ class _Reader:
             parts = urlsplit(text)
             valid = parts.scheme in {"http", "https"} and bool(parts.hostname)
             valid = valid and not (parts.query or parts.fragment or re.search(r"\s", text))
-            secret = bool(parts.username or parts.password)
             _ = parts.port
         except ValueError:
-            valid = secret = False
-        if secret:
+            valid = False
+        if "@" in text:  # however it is malformed: what may be a password is not repeated
             self._problems.append(f"{name} must not hold a user name or password")
         elif not valid:
             self._problems.append(f"{name} must be like https://host/path, not {text!r}")
@@ -204,8 +206,10 @@ class _Reader:
         if not text:
             return None
         path = Path(text).absolute()
-        if not path.exists():
-            self._problems.append(f"{name}: {text} does not exist")
+        try:
+            path.stat()
+        except OSError as error:
+            self._problems.append(f"{name}: {text} can't be used ({error.strerror})")
         return path
 
     def number(self, name: str, *, least: float, most: float, whole: bool = False) -> float:
@@ -228,6 +232,8 @@ class _Reader:
         return text
 
     def check_credentials(self, settings: Settings) -> None:
+        if not _TOKEN.fullmatch(settings.token):
+            self._problems.append("POCKETBASE_TOKEN is not a token: it has more than one word")
         if settings.token or self.text("POCKETBASE_TOKEN_FILE"):
             return
         if not settings.email:

@@ -33,6 +33,8 @@ class Stream:
 
     def some(self, size: int) -> bytes:
         """Read what comes at once, up to `size` bytes; nothing only at the end."""
+        if size < 1:
+            return b""  # not all decoders take no bytes for no bytes
         data, self._ahead = self._ahead[:size], self._ahead[size:]
         data = data or self._pull(size)
         self._position += len(data)
@@ -182,14 +184,15 @@ def decoded(source: Stream, make: Callable[[], Decoder], *, magics: tuple[bytes,
     def pull(size: int) -> bytes:
         nonlocal decoder
         while decoder is not None:
+            if decoder.eof:
+                source.unread(decoder.unused_data)
+                decoder = make() if _another(source, magics) else None
+                continue
             fed = source.some(FED) if decoder.needs_input else b""
             starved = decoder.needs_input and not fed
             if data := decoder.decompress(fed, size):
                 return data
-            if decoder.eof:
-                source.unread(decoder.unused_data)
-                decoder = make() if _another(source, magics) else None
-            elif starved:
+            if starved and not decoder.eof:
                 raise EOFError("it is cut short")
         return b""
 

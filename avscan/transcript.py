@@ -32,8 +32,14 @@ _OPAQUE = "Heuristics.Encrypted."
 # clamscan 1.5 prints this after an alert of a limit. Beside that alert it says nothing new.
 _ECHO = b"Virus(es) detected ERROR"
 
-# Lines of the library that may name a file and still are not about its being scanned.
-_REMARKS = (b"LibClamAV Warning:", b"LibClamAV info:", b"LibClamAV debug:")
+# Lines that may name a file, or begin like an error, and still don't say that it was not scanned.
+_REMARKS = (
+    b"LibClamAV Warning:",
+    b"LibClamAV info:",
+    b"LibClamAV debug:",
+    # While it loads, whenever RLIMIT_FSIZE is set, for it is always below a lifted --max-scansize.
+    b"WARNING: System limit for file size is lower than ",
+)
 
 # Lines that need not name the file: only one is being scanned, so they are about it.
 _COMPLAINT = re.compile(
@@ -112,7 +118,7 @@ def parse(transcript: bytes, path: Path, *, private: Path | None = None) -> Find
             echoed = True
         elif own and said.endswith(_FOUND):
             names.append(_text(said.removesuffix(_FOUND), path, private))
-        elif own or _complains(line, front):
+        elif own or _complains(line) or (front in line and not line.startswith(_REMARKS)):
             errors.append(_text(said, path, private))
     if echoed and not names:
         errors.append(_text(_ECHO, path, private))
@@ -123,15 +129,13 @@ def parse(transcript: bytes, path: Path, *, private: Path | None = None) -> Find
 
 def complaints(transcript: bytes, *, private: Path | None = None) -> tuple[str, ...]:
     """Give the error lines of a transcript that is about no file, such as that of loading."""
-    lines = (line for line in transcript.split(b"\n") if _COMPLAINT.match(line))
+    lines = (line for line in transcript.split(b"\n") if _complains(line))
     return _distinct([_text(line, None, private) for line in lines])
 
 
-def _complains(line: bytes, path: bytes) -> bool:
+def _complains(line: bytes) -> bool:
     """Whether a line that does not begin with the path is an error all the same."""
-    if line.startswith(_REMARKS):
-        return False
-    return _COMPLAINT.match(line) is not None or path in line
+    return _COMPLAINT.match(line) is not None and not line.startswith(_REMARKS)
 
 
 def _sort(names: list[str], errors: list[str]) -> Findings:

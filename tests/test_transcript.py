@@ -21,75 +21,72 @@ CLEAN = Findings()
 @pytest.mark.parametrize(
     ("lines", "findings"),
     [
-        ("P: OK", CLEAN),
-        ("P: Empty file", CLEAN),
-        ("LibClamAV Warning: something odd\nP: OK", CLEAN),
-        ("LibClamAV Warning: something odd in P\nP: OK", CLEAN),
-        ("some other line\nP: OK", CLEAN),
-        ("/other: Eicar FOUND\n/other: broken ERROR\nP: OK", CLEAN),
-        ("P: Eicar FOUND", Findings(signatures=("Eicar",))),
-        ("P: B FOUND\nP: A FOUND\nP: B FOUND", Findings(signatures=("B", "A"))),
-        ("P: Win.Foo: bar FOUND FOUND", Findings(signatures=("Win.Foo: bar FOUND",))),
-        (f"P: {LIMIT}.MaxFileSize FOUND", Findings(limits=("MaxFileSize",))),
-        (f"P: {LIMIT} FOUND", Findings(limits=("Limit",))),
-        ("P: Heuristics.Encrypted.Zip FOUND", Findings(opaque=("Encrypted.Zip",))),
+        ("@: OK", CLEAN),
+        ("@: Empty file", CLEAN),
+        ("LibClamAV Warning: something odd\n@: OK", CLEAN),
+        ("LibClamAV Warning: something odd in @\n@: OK", CLEAN),
+        ("some other line\n@: OK", CLEAN),
+        ("/other: Eicar FOUND\n/other: broken ERROR\n@: OK", CLEAN),
+        ("@: Eicar FOUND", Findings(signatures=("Eicar",))),
+        ("@: B FOUND\n@: A FOUND\n@: B FOUND", Findings(signatures=("B", "A"))),
+        ("@: Win.Foo: bar FOUND FOUND", Findings(signatures=("Win.Foo: bar FOUND",))),
+        (f"@: {LIMIT}.MaxFileSize FOUND", Findings(limits=("MaxFileSize",))),
+        (f"@: {LIMIT} FOUND", Findings(limits=("Limit",))),
+        ("@: Heuristics.Encrypted.Zip FOUND", Findings(opaque=("Encrypted.Zip",))),
         (
-            "P: Heuristics.Phishing.Email.SpoofedDomain FOUND",
+            "@: Heuristics.Phishing.Email.SpoofedDomain FOUND",
             Findings(signatures=("Heuristics.Phishing.Email.SpoofedDomain",)),
         ),
         (
-            f"P: Eicar FOUND\nP: {LIMIT}.MaxFiles FOUND\nP: Heuristics.Encrypted.7Zip FOUND",
+            f"@: Eicar FOUND\n@: {LIMIT}.MaxFiles FOUND\n@: Heuristics.Encrypted.7Zip FOUND",
             Findings(signatures=("Eicar",), limits=("MaxFiles",), opaque=("Encrypted.7Zip",)),
         ),
         (
-            f"P: {LIMIT}.MaxScanTime FOUND\nP: Virus(es) detected ERROR",
+            f"@: {LIMIT}.MaxScanTime FOUND\n@: Virus(es) detected ERROR",
             Findings(limits=("MaxScanTime",)),
         ),
         (
-            "P: Virus(es) detected ERROR",
+            "@: Virus(es) detected ERROR",
             Findings(errors=("Virus(es) detected ERROR",)),
         ),
         ("", Findings(errors=("clamscan gave no verdict on the file",))),
         ("/other: OK", Findings(errors=("clamscan gave no verdict on the file",))),
-        ("P.old: OK", Findings(errors=("the file.old: OK",))),
-        (" P: OK", Findings(errors=("the file: OK",))),
-        ("P: OK!", Findings(errors=("OK!",))),
-        ("P: ok", Findings(errors=("ok",))),
-        ("P: Excluded", Findings(errors=("Excluded",))),
-        ("P: Excluded (/proc)", Findings(errors=("Excluded (/proc)",))),
-        ("P: Access denied", Findings(errors=("Access denied",))),
-        ("P: Symbolic link", Findings(errors=("Symbolic link",))),
-        ("P: Can't read file ERROR", Findings(errors=("Can't read file ERROR",))),
+        ("@.old: OK", Findings(errors=("the file.old: OK",))),
+        (" @: OK", Findings(errors=("the file: OK",))),
+        ("@: OK!", Findings(errors=("OK!",))),
+        ("@: ok", Findings(errors=("ok",))),
+        ("@: Excluded", Findings(errors=("Excluded",))),
+        ("@: Excluded (/proc)", Findings(errors=("Excluded (/proc)",))),
+        ("@: Access denied", Findings(errors=("Access denied",))),
+        ("@: Symbolic link", Findings(errors=("Symbolic link",))),
+        ("@: Can't read file ERROR", Findings(errors=("Can't read file ERROR",))),
         (
-            "P: No such file or directory\nWARNING: P: Can't access file",
+            "@: No such file or directory\nWARNING: @: Can't access file",
             Findings(errors=("No such file or directory", "WARNING: the file: Can't access file")),
         ),
         (
-            "WARNING: Can't open file P: Permission denied",
+            "WARNING: Can't open file @: Permission denied",
             Findings(errors=("WARNING: Can't open file the file: Permission denied",)),
         ),
         (
             "LibClamAV Error: Can't create temporary directory for scan: "
-            "/work/avscan-x/tmp/2026-scantemp.1\nP: OK",
+            "/work/avscan-x/tmp/2026-scantemp.1\n@: OK",
             Findings(
                 errors=(
                     "LibClamAV Error: Can't create temporary directory for scan: a temporary file",
                 )
             ),
         ),
-        ("ERROR: out of luck\nP: OK", Findings(errors=("ERROR: out of luck",))),
+        ("ERROR: out of luck\n@: OK", Findings(errors=("ERROR: out of luck",))),
         (
-            "P: Eicar FOUND\nLibClamAV Error: odd",
+            "@: Eicar FOUND\nLibClamAV Error: odd",
             Findings(signatures=("Eicar",), errors=("LibClamAV Error: odd",)),
         ),
-        ("P: a\x1b[31m\x07\u202eb ERROR", Findings(errors=("a\\x1b[31m\\x07\\u202eb ERROR",))),
+        ("@: a\x1b[31m\x07\u202eb ERROR", Findings(errors=("a\\x1b[31m\\x07\\u202eb ERROR",))),
     ],
 )
 def test_lines(lines: str, findings: Findings) -> None:
-    text = lines.replace("P", str(PATH)).encode() if "PATH" not in lines else b""
-    # The letter also begins ordinary words: put those back.
-    text = text.replace(str(PATH).encode() + b"hishing", b"Phishing")
-    text = text.replace(str(PATH).encode() + b"ermission", b"Permission")
+    text = lines.replace("@", str(PATH)).encode()
     assert parse(text + b"\n", PATH, private=PATH.parent) == findings
 
 

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """A stand-in for clamscan that misbehaves on demand; see `script` for how to make one.
 
 The steps are words, one for each path that is fed (sentinels don't count, the canary is the first),
@@ -22,7 +21,7 @@ def script(folder: Path, *steps: str) -> Path:
     """Write an executable that follows the steps; give its path."""
     (folder / "steps.json").write_text(json.dumps(steps))
     fake = folder / "clamscan"
-    fake.write_text(f"#!{sys.executable}\n{Path(__file__).read_text().partition(chr(10))[2]}")
+    fake.write_text(f"#!{sys.executable}\n{Path(__file__).read_text()}")
     fake.chmod(0o755)
     return fake
 
@@ -58,7 +57,7 @@ def _report() -> dict[str, object]:
     mask = os.umask(0o077)
     return {
         "environment": dict(os.environ),
-        "descriptors": sorted(int(name) for name in os.listdir("/proc/self/fd"))[:-1],
+        "descriptors": sorted(int(path.name) for path in Path("/proc/self/fd").iterdir())[:-1],
         "core": resource.getrlimit(resource.RLIMIT_CORE),
         "file_size": resource.getrlimit(resource.RLIMIT_FSIZE),
         "processes": resource.getrlimit(resource.RLIMIT_NPROC),
@@ -70,7 +69,7 @@ def _report() -> dict[str, object]:
         "user": os.getuid(),
         "reads_parent": _readable(f"/proc/{os.getppid()}/environ"),
         "arguments": sys.argv[1:],
-        "folder": os.getcwd(),
+        "folder": str(Path.cwd()),
     }
 
 
@@ -79,7 +78,7 @@ def _say(text: str) -> None:
     sys.stdout.flush()
 
 
-def _do(step: str, path: str) -> None:
+def _do(step: str, path: str) -> None:  # noqa: C901, PLR0912 - a flat list of steps
     kind, _, value = step.partition(":")
     match kind:
         case "find":
@@ -96,13 +95,20 @@ def _do(step: str, path: str) -> None:
             time.sleep(FOREVER)
         case "flood":
             for _ in range(int(value)):
-                sys.stdout.write(f"{path}: Name-of-a-virus FOUND\n" if value else "")
+                sys.stdout.write(f"{path}: Name-of-a-virus FOUND\n")
             sys.stdout.flush()
         case "noise":
             sys.stdout.write("LibClamAV Warning: noise\n" * int(value))
             _say(f"{path}: OK")
         case "quit-after":
             _say(f"{path}: OK")
+        case "ok-die":
+            _say(f"{path}: OK")
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "mute":
+            os.close(1)
+            os.close(2)
+            time.sleep(FOREVER)
         case "litter":
             Path(os.environ["TMPDIR"], "2026-scantemp.1").mkdir()
             os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,234 @@
+"""The first minute of a newcomer: a pass over sample builds, on a PocketBase of its own."""
+
+from __future__ import annotations
+
+import io
+import os
+import secrets
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+
+from avscan import schema
+from avscan.data import SIGNATURES, create_zapuskalka, eicar
+from avscan.embedded import LOOPBACK, Embedded
+from avscan.errors import BackendError, EngineError, Interrupted
+from avscan.pocketbase import JSON, PocketBase, Row
+from avscan.records import BUILDS, CHECKS, Check
+from avscan.settings import Settings
+from avscan.wiring import USER_AGENT, connect, run_pass
+
+EMAIL = "demo@example.com"
+PUBLISHER = "publisher@example.com"
+TIMEOUT = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """A build to upload: the title of its app, and its files."""
+
+    title: str
+    files: Mapping[str, bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """A build after the pass; without a check, the verdict is empty."""
+
+    title: str
+    files: tuple[str, ...]
+    verdict: str = ""
+    virus: str = ""
+    reason: str = "no check: its upload is under way"
+
+
+def demo(*, keep: bool, say: Callable[[str], None]) -> tuple[Shown, ...]:
+    """Run a pass over sample builds, and say what happens and what came of it.
+
+    Everything happens in a temporary folder and on a free loopback port; nothing of the caller's
+    settings has a part in it. With `keep`, the server runs on until the caller is interrupted.
+
+    Raises:
+        EngineError: there is no clamscan.
+        BackendError: there is no PocketBase program, or it does not work.
+
+    """
+    if shutil.which("clamscan") is None:
+        raise EngineError("there is no clamscan on this machine: apt-get install clamav")
+    password = secrets.token_urlsafe(12)
+    with tempfile.TemporaryDirectory(prefix="avscan-demo-", ignore_cleanup_errors=True) as name:
+        server = Embedded(Path(name), email=EMAIL, password=password)
+        server.create_superuser()
+        with _without_proxy(), server:
+            say(f"PocketBase runs at {server.url}")
+            shown = _play(server, say)
+            for line in ("", *table(shown)):
+                say(line)
+            if keep:
+                say("")
+                say(f"Dashboard: {server.url}/_/  login: {EMAIL}  password: {password}")
+                say("Ctrl-C ends it.")
+                with suppress(Interrupted, KeyboardInterrupt):
+                    server.wait()
+    return shown
+
+
+def samples() -> tuple[Sample, ...]:
+    """Make the sample builds; the last one's upload has only begun."""
+    return (
+        Sample(title="Asteroids", files={"asteroids.tar.gz": _tar_gz({"asteroids": b"a game"})}),
+        Sample(title="Breakout", files={"breakout.exe": eicar()}),
+        Sample(
+            title="Centipede",
+            files={"centipede.tar.gz": _tar_gz({"readme": b"a game", "bin/centipede": eicar()})},
+        ),
+        Sample(
+            title="Defender",
+            files={"defender.bin": b"a game", "crack.exe": eicar(), "manual.txt": b"Press fire."},
+        ),
+        Sample(title="Elite", files={}),
+    )
+
+
+def table(rows: Sequence[Shown]) -> Iterator[str]:
+    """Lay rows out as lines of text, in columns."""
+    cells = [("BUILD", "FILES", "VERDICT", "VIRUS", "REASON")]
+    cells += [
+        (
+            row.title,
+            ", ".join(row.files) or "-",
+            row.verdict or "-",
+            row.virus or "-",
+            row.reason,
+        )
+        for row in rows
+    ]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for line in cells:
+        padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        yield "  ".join(padded).rstrip()
+
+
+def _play(server: Embedded, say: Callable[[str], None]) -> tuple[Shown, ...]:
+    settings = Settings.parse(
+        {
+            "POCKETBASE_URL": server.url,
+            "POCKETBASE_SUPERUSER_EMAIL": server.email,
+            "POCKETBASE_SUPERUSER_PASSWORD": server.password,
+            "SIGNATURE_DIR": str(SIGNATURES),
+            "WORK_DIR": str(server.folder / "work"),
+            "MAX_SIGNATURE_AGE": "0",  # the demo's own have no age
+        }
+    )
+    with connect(settings) as client:
+        create_zapuskalka(client)
+        schema.ensure(client, fix=False)
+        with closing(_Publisher(client, server.url)) as publisher:
+            builds = [(sample, publisher.upload(sample)) for sample in samples()]
+        say(f"{len(builds)} builds are uploaded; a pass over them begins")
+        summary = run_pass(settings, full=True)
+        say(
+            f"{summary.scanned} builds of {summary.files} files were scanned"
+            f" in {summary.seconds:.1f} s by {summary.signatures}"
+        )
+        return tuple(_shown(client, sample, build) for sample, build in builds)
+
+
+def _shown(client: PocketBase, sample: Sample, build: str) -> Shown:
+    checks = client.page(CHECKS, where=f'build = "{build}"')
+    files = tuple(sample.files)
+    if not checks:
+        return Shown(title=sample.title, files=files)
+    check = Check.parse(checks[0])
+    first_line = check.log.partition("\n")[0]
+    return Shown(
+        title=sample.title,
+        files=files,
+        verdict=check.status,
+        virus=check.virus_name,
+        reason=first_line.removeprefix(f"{check.status}: "),
+    )
+
+
+class _Publisher:
+    """A publisher at their launcher, which creates a build without files and then uploads them."""
+
+    def __init__(self, client: PocketBase, url: str) -> None:
+        password = secrets.token_urlsafe(12)
+        values: Row = {"email": PUBLISHER, "password": password, "passwordConfirm": password}
+        member = client.create("users", values)
+        studio = client.create("publishers", {"name": "Studio", "members": [member["id"]]})
+        self._client = client
+        self._studio = studio["id"]
+        self._collections = f"{url}/api/collections"
+        self._session = requests.Session()
+        self._session.trust_env = False
+        # The same as everybody's here: PocketBase mails people about their new devices.
+        self._session.headers["User-Agent"] = USER_AGENT
+        login: Row = {"identity": PUBLISHER, "password": password}
+        answer = self._send("POST", "users/auth-with-password", json=login)
+        self._session.headers["Authorization"] = str(answer["token"])
+
+    def upload(self, sample: Sample) -> str:
+        """Upload a build of an app of its own; return the build's id."""
+        app = self._client.create("apps", {"title": sample.title, "publisher": self._studio})["id"]
+        branch = self._client.create("branches", {"name": "main", "app": app})["id"]
+        values: Row = {"app": app, "branch": branch}
+        build = str(self._send("POST", f"{BUILDS}/records", json=values)["id"])
+        if sample.files:
+            files = [("files", (name, content)) for name, content in sample.files.items()]
+            self._send("PATCH", f"{BUILDS}/records/{build}", files=files)
+        return build
+
+    def close(self) -> None:
+        self._session.close()
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: JSON = None,
+        files: Sequence[tuple[str, tuple[str, bytes]]] = (),
+    ) -> Row:
+        try:
+            response = self._session.request(
+                method, f"{self._collections}/{path}", json=json, files=files, timeout=TIMEOUT
+            )
+            response.raise_for_status()
+            answer: Row = response.json()
+        except requests.RequestException as error:
+            raise BackendError(f"the demo's upload failed: {error}") from error
+        return answer
+
+
+@contextmanager
+def _without_proxy() -> Iterator[None]:
+    """Let no proxy of the caller's come between us and our own server."""
+    names = ("no_proxy", "NO_PROXY")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, LOOPBACK))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name)
+            else:
+                os.environ[name] = value
+
+
+def _tar_gz(members: Mapping[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()

@@ -1,0 +1,592 @@
+"""The engine, with the real clamscan and a small signature folder, and with one that misbehaves."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import zipfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from support import fake_clamscan
+from support.signatures import (
+    EICAR,
+    EICAR_NAME,
+    SAMPLE_NAME,
+    SAMPLES,
+    write_daily,
+    write_signatures,
+)
+
+from avscan import canary, clamscan, feed
+from avscan.clamscan import MAX_FILE_SIZE, Clamscan, Limits, signature_age
+from avscan.errors import EngineError
+from avscan.findings import Findings
+from avscan.transcript import EngineVersion
+
+MANY = 3_000
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def signatures(tmp_path: Path) -> Path:
+    return write_signatures(tmp_path / "signatures")
+
+
+@pytest.fixture
+def harmless(workspace: Path) -> Path:
+    return write(workspace, b"nothing to see here")
+
+
+def write(workspace: Path, content: bytes, name: str = "a1") -> Path:
+    path = workspace / name
+    path.write_bytes(content)
+    return path
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def real(workspace: Path, signatures: Path, **options: object) -> Clamscan:
+    return Clamscan(program="clamscan", workspace=workspace, database=signatures, **options)  # type: ignore[arg-type]  # options of several types
+
+
+def zipped(path: Path, **members: bytes) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return path
+
+
+# --- with the real clamscan ---
+
+
+def test_one_process_scans_all(workspace: Path, signatures: Path, harmless: Path) -> None:
+    infected = write(workspace, EICAR, "a2")
+    empty = write(workspace, b"", "a3")
+    with real(workspace, signatures) as engine:
+        engine.warm_up()
+        engine.warm_up()
+        assert engine.scan(harmless).clean
+        assert engine.scan(infected) == Findings(signatures=(EICAR_NAME,))
+        assert engine.scan(empty).clean
+        assert engine.scan(harmless).clean
+        assert engine.starts == 1
+    assert names(workspace) == ["a1", "a2", "a3"]
+
+
+def test_every_packing_is_looked_into(workspace: Path, signatures: Path) -> None:
+    unpacked = {}
+    with real(workspace, signatures) as engine:
+        for sample in sorted(SAMPLES.iterdir()):
+            path = write(workspace, sample.read_bytes())
+            unpacked[sample.name] = engine.scan(path).signatures == (SAMPLE_NAME,)
+        assert engine.starts == 1
+    for name in ("clam.exe", "clam.zip", "clam.tar.gz", "clam.7z", "clam.cab", "clam-upx.exe"):
+        assert unpacked[name], name
+
+
+def test_a_large_file_is_seen_to_its_end(workspace: Path, signatures: Path) -> None:
+    path = workspace / "a1"
+    with path.open("wb") as file:
+        file.truncate(150_000_000)
+        file.seek(0, os.SEEK_END)
+        file.write(EICAR)
+    with real(workspace, signatures) as engine:
+        assert engine.scan(path) == Findings(signatures=(EICAR_NAME,))
+
+
+def test_a_large_member_is_seen_to_its_end(workspace: Path, signatures: Path) -> None:
+    path = zipped(workspace / "a1", large=bytes(110_000_000) + EICAR)
+    with real(workspace, signatures) as engine:
+        assert engine.scan(path) == Findings(signatures=(EICAR_NAME,))
+
+
+def test_many_members_are_all_seen(workspace: Path, signatures: Path) -> None:
+    members = {f"m{number:05}": b"%d" % number for number in range(10_500)}
+    path = zipped(workspace / "a1", **members, zz=EICAR)
+    with real(workspace, signatures) as engine:
+        assert engine.scan(path) == Findings(signatures=(EICAR_NAME,))
+
+
+def test_long_html_is_looked_at(workspace: Path, signatures: Path) -> None:
+    (signatures / "html.ndb").write_text(f"Html-Test:0:*:{b'a-marker-in-the-page'.hex()}\n")
+    page = b"<html><head></head><body>" + b"<p>some text, and more</p>\n" * 1_700_000
+    path = write(workspace, page + b"a-marker-in-the-page</body></html>")
+    assert path.stat().st_size > 40 * 1024**2
+    with real(workspace, signatures) as engine:
+        assert engine.scan(path).signatures == ("Html-Test.UNOFFICIAL",)
+
+
+def test_a_limit_is_told(workspace: Path, signatures: Path) -> None:
+    path = write(workspace, b"x" * 20_000)
+    with real(workspace, signatures, limits=Limits(file_size=10_000)) as engine:
+        assert engine.scan(path) == Findings(limits=("MaxFileSize",))
+
+
+def test_nesting_is_told(workspace: Path, signatures: Path) -> None:
+    path = zipped(workspace / "b0", eicar=EICAR)
+    for level in range(1, 12):
+        path = zipped(workspace / f"b{level}", nested=path.read_bytes())
+    with real(workspace, signatures) as engine:
+        assert engine.scan(path).signatures == (EICAR_NAME,)
+    with real(workspace, signatures, limits=Limits(recursion=8)) as engine:
+        assert engine.scan(path) == Findings(limits=("MaxRecursion",))
+
+
+def test_clamscan_itself_ends_at_the_timeout(workspace: Path, signatures: Path) -> None:
+    path = workspace / "a1"
+    with path.open("wb") as file:
+        file.truncate(250_000_000)
+    with real(workspace, signatures, timeout=0.1) as engine:
+        assert engine.scan(path) == Findings(limits=("MaxScanTime",))
+        assert engine.starts == 1
+
+
+# One file member, `x`, encrypted by the old zip cipher; only its headers matter.
+ENCRYPTED = bytes.fromhex(
+    "504b03040a000900000000002100000000001000000004000000010000007800112233445566778899aabbcc"
+    "ddeeff504b01021e030a000900000000002100000000001000000004000000010000000000000001000000a4"
+    "810000000078504b050600000000010001002f0000002f0000000000"
+)
+
+
+def test_what_is_encrypted_is_told(workspace: Path, signatures: Path) -> None:
+    path = write(workspace, ENCRYPTED)
+    with real(workspace, signatures) as engine:
+        assert engine.scan(path) == Findings(opaque=("Encrypted.Zip",))
+
+
+# Two blocks of one MD5 (found by Marc Stevens in 2012), by which clamscan before 1.5 remembers.
+TWINS = [
+    bytes.fromhex(
+        "4dc968ff0ee35c209572d4777b721587d36fa7b21bdc56b74a3dc0783e7b9518"
+        f"afbfa2{middle}a8284bf36e8e4b55b35f427593d849676da0d1{end}5d8360fb5f07fea2"
+    )
+    for middle, end in [("00", "55"), ("02", "d5")]
+]
+
+
+def test_a_harmless_twin_vouches_for_nothing(workspace: Path, signatures: Path) -> None:
+    good, evil = TWINS
+    (signatures / "twin.ndb").write_text(f"Twin:0:*:{evil[16:48].hex()}\n")
+    with real(workspace, signatures) as engine:
+        assert engine.scan(write(workspace, good, "a1")).clean
+        assert engine.scan(write(workspace, evil, "a2")).signatures == ("Twin.UNOFFICIAL",)
+
+
+def test_a_missing_file_is_an_error(workspace: Path, signatures: Path, harmless: Path) -> None:
+    with real(workspace, signatures) as engine:
+        findings = engine.scan(workspace / "nowhere")
+        assert findings.errors
+        assert str(workspace) not in str(findings)
+        assert engine.scan(harmless).clean
+        assert engine.starts == 1
+
+
+def test_a_temporary_folder_that_can_not_be_written(
+    workspace: Path, signatures: Path, monkeypatch: pytest.MonkeyPatch, harmless: Path
+) -> None:
+    monkeypatch.setattr(
+        Clamscan,
+        "_command",
+        lambda self, folder, command=Clamscan._command: command(self, folder / "missing"),
+    )
+    with real(workspace, signatures) as engine:
+        with pytest.raises(EngineError) as error:
+            engine.scan(harmless)
+        assert str(error.value) == (
+            "clamscan does not find its canary: LibClamAV Error: Can't create temporary directory "
+            "for scan: a temporary file (can the work folder be written, has it room?)"
+        )
+
+
+def test_a_temporary_folder_that_vanishes_is_no_file_s_fault(
+    workspace: Path, signatures: Path, harmless: Path
+) -> None:
+    with real(workspace, signatures) as engine:
+        assert engine.scan(harmless).clean
+        (folder,) = workspace.glob("clamscan-*/tmp")
+        folder.rmdir()
+        with pytest.raises(EngineError, match="Can't create temporary directory"):
+            engine.scan(zipped(workspace / "a2", eicar=EICAR))
+        assert engine.scan(workspace / "a2").signatures == (EICAR_NAME,)  # in a fresh process
+
+
+def test_a_vanished_work_folder_is_told_at_once(
+    workspace: Path, signatures: Path, harmless: Path
+) -> None:
+    with real(workspace, signatures) as engine:
+        engine.scan(harmless)
+        (folder,) = workspace.glob("clamscan-*")
+        for path in folder.iterdir():
+            path.rename(workspace / path.name)
+        with pytest.raises(EngineError, match="lost its work folder"):
+            engine.scan(harmless)
+
+
+def no_signatures(folder: Path) -> None:
+    for path in folder.iterdir():
+        path.unlink()
+
+
+def no_folder(folder: Path) -> None:
+    no_signatures(folder)
+    folder.rmdir()
+
+
+def malformed(folder: Path) -> None:
+    (folder / "broken.ndb").write_text("rubbish\n")
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (no_signatures, "No supported database files found"),
+        (no_folder, "No such file or directory"),
+        (malformed, "Malformed database"),
+        (lambda folder: write_daily(folder, number=1, built=1), "Can't verify database integrity"),
+    ],
+    ids=["empty", "missing", "malformed", "unsigned"],
+)
+def test_broken_signatures(
+    workspace: Path, signatures: Path, harmless: Path, damage: object, words: str
+) -> None:
+    assert callable(damage)
+    damage(signatures)
+    with real(workspace, signatures) as engine:
+        with pytest.raises(EngineError, match=words) as error:
+            engine.scan(harmless)
+        assert f"look at {signatures} (freshclam" in str(error.value)
+        assert "\n" not in str(error.value)
+    assert names(workspace) == ["a1"]
+
+
+def test_signatures_without_eicar(workspace: Path, signatures: Path, harmless: Path) -> None:
+    (signatures / "eicar.ndb").unlink()
+    with real(workspace, signatures) as engine, pytest.raises(EngineError, match="set CANARY_FILE"):
+        engine.scan(harmless)
+
+
+def test_a_canary_of_the_operator_s_own(
+    workspace: Path, signatures: Path, harmless: Path, tmp_path: Path
+) -> None:
+    (signatures / "eicar.ndb").unlink()
+    with real(workspace, signatures, canary=SAMPLES / "clam.exe") as engine:
+        assert engine.scan(harmless).clean
+    other = write(tmp_path, b"unknown", "canary")
+    with (
+        real(workspace, signatures, canary=other) as engine,
+        pytest.raises(EngineError, match="CANARY_FILE must be a file that the signatures know"),
+    ):
+        engine.scan(harmless)
+    with (
+        real(workspace, signatures, canary=tmp_path / "nowhere") as engine,
+        pytest.raises(EngineError, match="CANARY_FILE can't be read"),
+    ):
+        engine.warm_up()
+
+
+def test_the_version(workspace: Path, signatures: Path, tmp_path: Path) -> None:
+    now = datetime(2026, 11, 24, tzinfo=UTC)
+    version = real(workspace, signatures).version()
+    assert version == EngineVersion(engine=version.engine)
+    assert signature_age(version, now) is None
+    built = datetime(2026, 11, 23, 9, 22, tzinfo=UTC)
+    daily = write_daily(tmp_path / "daily", number=27800, built=int(built.timestamp()))
+    engine = real(workspace, daily)
+    version = engine.version()
+    assert version == EngineVersion(engine=version.engine, signatures=27800, date=built)
+    assert signature_age(version, now) == timedelta(hours=14, minutes=38)
+    assert engine.version() is version
+
+
+@pytest.mark.parametrize("program", ["no-such-program", "/etc/passwd"])
+def test_a_program_that_is_missing(workspace: Path, harmless: Path, program: str) -> None:
+    with Clamscan(program=program, workspace=workspace) as engine:
+        for act in (engine.warm_up, engine.version, lambda: engine.scan(harmless)):
+            with pytest.raises(EngineError, match="missing or not executable"):
+                act()
+    assert names(workspace) == ["a1"]
+
+
+def test_a_program_that_is_something_else(workspace: Path, harmless: Path) -> None:
+    with Clamscan(program="true", workspace=workspace) as engine:
+        with pytest.raises(EngineError, match="does not tell its version"):
+            engine.version()
+        with pytest.raises(EngineError, match="ended with exit code 0 while it loaded"):
+            engine.scan(harmless)
+
+
+def test_a_work_folder_that_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="work folder can't be written: No such file"):
+        Clamscan(program="clamscan", workspace=tmp_path / "nowhere").warm_up()
+
+
+def test_a_path_that_does_not_fit_a_line(workspace: Path, signatures: Path) -> None:
+    with real(workspace, signatures) as engine:
+        for name in ("x" * 1000, "a\nb"):
+            with pytest.raises(EngineError, match="path"):
+                engine.scan(workspace / name)
+
+
+# --- with one that misbehaves ---
+
+
+def fake(folder: Path, *steps: str, **options: object) -> Clamscan:
+    program = fake_clamscan.script(folder, *steps)
+    return Clamscan(program=str(program), workspace=folder / "work", **options)  # type: ignore[arg-type]  # options of several types
+
+
+def test_ok_for_everything_is_not_believed(tmp_path: Path, harmless: Path) -> None:
+    with fake(tmp_path, "ok") as engine, pytest.raises(EngineError, match="lack the EICAR test"):
+        engine.scan(harmless)
+
+
+@pytest.mark.parametrize(
+    "line", ["Heuristics.Limits.Exceeded.MaxFiles", "Heuristics.Encrypted.Zip"]
+)
+def test_an_alert_that_is_no_signature_is_no_canary(
+    tmp_path: Path, harmless: Path, line: str
+) -> None:
+    with fake(tmp_path, f"find:{line}") as engine, pytest.raises(EngineError, match="its canary"):
+        engine.scan(harmless)
+
+
+@pytest.mark.parametrize(
+    ("steps", "words"),
+    [
+        (["load-die:SIGKILL"], "mostly memory is short"),
+        (["load-die:SIGSEGV"], "was killed by SIGSEGV while it loaded its signatures"),
+        (["load-exit:2"], "ended with exit code 2 while it loaded its signatures: no word of why"),
+        (["die:SIGABRT"], "was killed by SIGABRT while it loaded its signatures"),
+        (["say:ERROR: out of luck", "exit:2"], "out of luck"),
+    ],
+)
+def test_a_death_before_the_canary_is_found(
+    tmp_path: Path, harmless: Path, steps: list[str], words: str
+) -> None:
+    with fake(tmp_path, *steps) as engine:
+        with pytest.raises(EngineError, match=words):
+            engine.scan(harmless)
+        assert engine.starts == 1
+
+
+def test_a_process_that_hangs_while_it_loads(
+    tmp_path: Path, harmless: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clamscan, "LOADING", 0.3)
+    with (
+        fake(tmp_path, "hang") as engine,
+        pytest.raises(EngineError, match="did not finish within 0 s while it loaded"),
+    ):
+        engine.scan(harmless)
+
+
+def test_a_death_is_tried_once_more(tmp_path: Path, harmless: Path) -> None:
+    with fake(tmp_path, "find", "die:SIGSEGV", "find", "find:Worm", "ok") as engine:
+        assert engine.scan(harmless) == Findings(signatures=("Worm",))
+        assert engine.scan(harmless).clean
+        assert engine.starts == 2
+
+
+@pytest.mark.parametrize(
+    ("tries", "words"),
+    [
+        ("die:SIGSEGV die:SIGSEGV", "clamscan was killed by SIGSEGV twice on this file"),
+        ("exit:3 exit:3", "clamscan ended with exit code 3 twice on this file"),
+        ("hang hang", "clamscan did not finish within 1 s twice on this file"),
+        ("mute mute", "clamscan closed its output and lives on twice on this file"),
+        (
+            "die:SIGBUS hang",
+            "clamscan was killed by SIGBUS, then did not finish within 1 s on this file",
+        ),
+    ],
+)
+def test_two_deaths_are_an_error(
+    tmp_path: Path, harmless: Path, monkeypatch: pytest.MonkeyPatch, tries: str, words: str
+) -> None:
+    monkeypatch.setattr(clamscan, "MARGIN", 0.6)
+    monkeypatch.setattr(feed, "_REAPING", 0.2)
+    first, second = tries.split()
+    with fake(tmp_path, "find", first, "find", second, "find", "ok", timeout=0.3) as engine:
+        assert engine.scan(harmless) == Findings(errors=(words,))
+        assert engine.scan(harmless).clean
+        assert engine.starts == 3
+
+
+def test_a_fresh_process_must_find_the_canary_too(tmp_path: Path, harmless: Path) -> None:
+    with fake(tmp_path, "find", "die:SIGSEGV", "ok") as engine:
+        with pytest.raises(EngineError, match="lack the EICAR test"):
+            engine.scan(harmless)
+        assert engine.starts == 2
+
+
+def test_a_death_between_files_is_no_file_s_fault(tmp_path: Path, harmless: Path) -> None:
+    steps = ["find", "quit-after", "find", "die:SIGSEGV", "find", "ok"]
+    with fake(tmp_path, *steps) as engine:
+        assert engine.scan(harmless).clean
+        engine._feed._process.wait(10)  # type: ignore[union-attr]  # it runs
+        assert engine.scan(harmless).clean
+        assert engine.starts == 3
+
+
+def test_a_verdict_without_its_end_does_not_count(tmp_path: Path, harmless: Path) -> None:
+    with fake(tmp_path, "find", "ok-die", "find", "ok-die") as engine:
+        (error,) = engine.scan(harmless).errors
+        assert error == "clamscan was killed by SIGKILL twice on this file"
+
+
+def test_what_a_killed_process_leaves_is_removed(tmp_path: Path, harmless: Path) -> None:
+    with fake(tmp_path, "find", "litter", "find", "ok") as engine:
+        assert engine.scan(harmless).clean
+        assert list((tmp_path / "work").glob("*/*/*scantemp*")) == []
+        assert len(list((tmp_path / "work").glob("clamscan-*"))) == 1
+
+
+def test_errors_are_the_file_s_if_the_canary_is_found_again(tmp_path: Path, harmless: Path) -> None:
+    with fake(tmp_path, "find", "say:PATH: broken ERROR", "find", "ok") as engine:
+        assert engine.scan(harmless) == Findings(errors=("broken ERROR",))
+        assert engine.scan(harmless).clean
+        assert engine.starts == 1
+
+
+def test_errors_are_not_the_file_s_if_it_is_not(tmp_path: Path, harmless: Path) -> None:
+    with (
+        fake(tmp_path, "find", "say:PATH: broken ERROR", "ok") as engine,
+        pytest.raises(EngineError, match="its canary"),
+    ):
+        engine.scan(harmless)
+
+
+def test_a_death_on_the_second_canary_leaves_the_file_s_error(
+    tmp_path: Path, harmless: Path
+) -> None:
+    with fake(tmp_path, "find", "say:PATH: broken ERROR", "die:SIGSEGV", "find", "ok") as engine:
+        assert engine.scan(harmless) == Findings(errors=("broken ERROR",))
+        assert engine.scan(harmless).clean
+        assert engine.starts == 2
+
+
+def test_an_endless_transcript_is_bounded(
+    tmp_path: Path, harmless: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "TRANSCRIPT_LENGTH", 1000)
+    with fake(tmp_path, "find", f"flood:{MANY}", f"noise:{MANY}", "find", "ok") as engine:
+        assert engine.scan(harmless) == Findings(signatures=("Name-of-a-virus",))
+        (*_, error) = engine.scan(harmless).errors
+        assert error.startswith("clamscan printed ")
+        assert error.endswith(" bytes more than are kept")
+        assert engine.scan(harmless).clean
+        assert engine.starts == 1
+
+
+def test_old_processes_are_replaced(tmp_path: Path, harmless: Path) -> None:
+    now = [0.0]
+    engine = fake(
+        tmp_path, "find", "ok", "ok", "find", "ok", clock=lambda: now[0], renew_after=100.0
+    )
+    with engine:
+        version = engine.version()
+        engine.scan(harmless)
+        now[0] = 100.0
+        engine.scan(harmless)
+        assert engine.starts == 1
+        now[0] = 101.0
+        engine.scan(harmless)
+        assert engine.starts == 2
+        assert engine.version() is not version  # it may have other signatures now
+
+
+def test_an_interruption_leaves_nothing(tmp_path: Path, harmless: Path) -> None:
+    class Stop(BaseException):
+        pass
+
+    def stop(number: int, frame: object) -> None:
+        raise Stop
+
+    usual = signal.signal(signal.SIGALRM, stop)
+    try:
+        with fake(tmp_path, "find", "hang") as engine:
+            engine.warm_up()
+            signal.setitimer(signal.ITIMER_REAL, 0.5)
+            with pytest.raises(Stop):
+                engine.scan(harmless)
+    finally:
+        signal.signal(signal.SIGALRM, usual)
+    assert names(tmp_path / "work") == ["a1"]
+
+
+def test_close_ends_the_process(tmp_path: Path, harmless: Path) -> None:
+    engine = fake(tmp_path, "find", "ok")
+    engine.close()
+    engine.warm_up()
+    process = engine._feed._process  # type: ignore[union-attr]  # it runs
+    engine.close()
+    engine.close()
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_what_does_not_start_is_an_engine_error(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    with pytest.raises(EngineError, match="can't be started: Resource temporarily unavailable"):
+        Clamscan(program="true", workspace=workspace).warm_up()
+    assert names(workspace) == []
+
+
+def test_the_ceiling_is_accepted_as_it_is(workspace: Path, signatures: Path) -> None:
+    """Above it, clamscan warns; so it does if the limit of a file's size is below it."""
+    path = canary.pack(workspace, None)
+    options = Limits().options(600.0)
+    done = subprocess.run(
+        ["clamscan", f"--database={signatures}", *options, str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert "WARNING" not in done.stdout + done.stderr
+    assert f"--max-filesize={MAX_FILE_SIZE}" in options
+    assert "--max-scantime=600000" in options
+
+
+def test_endings() -> None:
+    assert feed.ending(-signal.SIGRTMIN - 1) == f"was killed by signal {signal.SIGRTMIN + 1}"
+
+
+def test_a_program_that_the_kernel_refuses(tmp_path: Path, harmless: Path) -> None:
+    program = write(tmp_path, b"#!/no/such/interpreter\n", "clamscan")
+    program.chmod(0o755)
+    with (
+        Clamscan(program=str(program), workspace=tmp_path / "work") as engine,
+        pytest.raises(EngineError, match="clamscan can't be started: ERROR: .* No such file"),
+    ):
+        engine.scan(harmless)
+
+
+def test_a_canary_that_can_not_be_written(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="the work folder can't be written: No such file"):
+        canary.pack(tmp_path / "nowhere", None)
+
+
+def test_an_answer_in_pieces(
+    tmp_path: Path, harmless: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "_CHUNK", 1)
+    with fake(tmp_path, "find", "noise:5", "find:Worm") as engine:
+        assert engine.scan(harmless).clean
+        assert engine.scan(harmless) == Findings(signatures=("Worm",))

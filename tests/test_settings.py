@@ -1,0 +1,261 @@
+"""The settings: every variable, what is refused, and that secrets stay secret."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from avscan.errors import SettingsError
+from avscan.settings import VARIABLES, LogFormat, Policy, Settings
+
+SECRET = "hunter2-the-secret"
+LEAST = {
+    "POCKETBASE_URL": "https://backend.example.com",
+    "POCKETBASE_SUPERUSER_EMAIL": "root@example.com",
+    "POCKETBASE_SUPERUSER_PASSWORD": SECRET,
+}
+
+
+def problem(**environment: str) -> str:
+    with pytest.raises(SettingsError) as caught:
+        Settings.parse(LEAST | environment)
+    return str(caught.value)
+
+
+def test_the_least_environment_takes_every_default() -> None:
+    assert Settings.parse(LEAST) == Settings(
+        url="https://backend.example.com",
+        email="root@example.com",
+        password=SECRET,
+        token="",
+        clamscan="clamscan",
+        signatures=None,
+        canary=None,
+        work_dir=Path("/tmp/zapuskalka-av-scans"),
+        max_retries=3,
+        log_level="info",
+        log_format=LogFormat.AUTO,
+        scan_timeout=600.0,
+        stuck_after=90.0,
+        max_signature_age=7.0,
+        opaque_content=Policy.NOTE,
+        oversize_content=Policy.ERROR,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "field", "value"),
+    [
+        ("POCKETBASE_URL", "http://localhost:8090", "url", "http://localhost:8090"),
+        ("POCKETBASE_URL", "http://localhost:8090/", "url", "http://localhost:8090"),
+        ("POCKETBASE_URL", "https://example.com/backend/", "url", "https://example.com/backend"),
+        ("POCKETBASE_URL", "https://example.com/a/b", "url", "https://example.com/a/b"),
+        ("POCKETBASE_URL", "http://[::1]:8090", "url", "http://[::1]:8090"),
+        ("POCKETBASE_URL", "  http://localhost  ", "url", "http://localhost"),
+        ("POCKETBASE_SUPERUSER_EMAIL", "a@b.example", "email", "a@b.example"),
+        ("POCKETBASE_SUPERUSER_PASSWORD", "  spaces count ", "password", "  spaces count "),
+        ("POCKETBASE_TOKEN", "header.payload.signature", "token", "header.payload.signature"),
+        ("POCKETBASE_TOKEN", "header.payload.signature\n", "token", "header.payload.signature"),
+        ("CLAMSCAN_PATH", "/opt/bin/clamscan", "clamscan", "/opt/bin/clamscan"),
+        ("SIGNATURE_DIR", "/", "signatures", Path("/")),
+        ("CANARY_FILE", "/dev/null", "canary", Path("/dev/null")),
+        ("WORK_DIR", "/scratch", "work_dir", Path("/scratch")),
+        ("MAX_RETRIES", "1", "max_retries", 1),
+        ("MAX_RETRIES", "20", "max_retries", 20),
+        ("LOG_LEVEL", "debug", "log_level", "debug"),
+        ("LOG_LEVEL", "WARN", "log_level", "warn"),
+        ("LOG_FORMAT", "json", "log_format", LogFormat.JSON),
+        ("LOG_FORMAT", "Text", "log_format", LogFormat.TEXT),
+        ("SCAN_TIMEOUT", "1", "scan_timeout", 1.0),
+        ("SCAN_TIMEOUT", "86400", "scan_timeout", 86_400.0),
+        ("STUCK_AFTER", "30", "stuck_after", 30.0),
+        ("STUCK_AFTER", "90.5", "stuck_after", 90.5),
+        ("MAX_SIGNATURE_AGE", "0", "max_signature_age", 0.0),
+        ("OPAQUE_CONTENT", "error", "opaque_content", Policy.ERROR),
+        ("OVERSIZE_CONTENT", "note", "oversize_content", Policy.NOTE),
+    ],
+)
+def test_a_value_is_taken(name: str, text: str, field: str, value: object) -> None:
+    assert getattr(Settings.parse(LEAST | {name: text}), field) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("POCKETBASE_URL", "", "POCKETBASE_URL is not set"),
+        ("POCKETBASE_URL", "localhost:8090", "must be like https://host/path"),
+        ("POCKETBASE_URL", "ftp://example.com", "must be like https://host/path"),
+        ("POCKETBASE_URL", "https://", "must be like https://host/path"),
+        ("POCKETBASE_URL", "https:///path", "must be like https://host/path"),
+        ("POCKETBASE_URL", "https://example.com/?a=b", "must be like https://host/path"),
+        ("POCKETBASE_URL", "https://example.com/#a", "must be like https://host/path"),
+        ("POCKETBASE_URL", "https://example.com/a b", "must be like https://host/path"),
+        ("POCKETBASE_URL", "https://example.com:port", "must be like https://host/path"),
+        ("POCKETBASE_URL", "https://example.com:99999", "must be like https://host/path"),
+        ("POCKETBASE_URL", "http://[::1", "must be like https://host/path"),
+        ("POCKETBASE_SUPERUSER_EMAIL", "", "POCKETBASE_SUPERUSER_EMAIL is not set"),
+        ("POCKETBASE_SUPERUSER_PASSWORD", "", "POCKETBASE_SUPERUSER_PASSWORD is not set"),
+        ("POCKETBASE_TOKEN", "two words", "POCKETBASE_TOKEN is not a token"),
+        ("POCKETBASE_TOKEN", "tökén", "POCKETBASE_TOKEN is not a token"),
+        ("SIGNATURE_DIR", "/does/not/exist", "SIGNATURE_DIR: /does/not/exist can't be used"),
+        ("SIGNATURE_DIR", "/" + "x" * 300, "File name too long"),
+        ("CANARY_FILE", "/does/not/exist", "CANARY_FILE: /does/not/exist can't be used"),
+        ("MAX_RETRIES", "0", "MAX_RETRIES must be a whole number from 1 to 20, not '0'"),
+        ("MAX_RETRIES", "21", "MAX_RETRIES"),
+        ("MAX_RETRIES", "2.5", "MAX_RETRIES"),
+        ("MAX_RETRIES", "three", "MAX_RETRIES"),
+        ("LOG_LEVEL", "loud", "LOG_LEVEL must be debug or info or warn or error, not 'loud'"),
+        ("LOG_FORMAT", "xml", "LOG_FORMAT must be auto or json or text"),
+        ("SCAN_TIMEOUT", "0", "SCAN_TIMEOUT must be a number from 1 to 86400, not '0'"),
+        ("SCAN_TIMEOUT", "nan", "SCAN_TIMEOUT"),
+        ("SCAN_TIMEOUT", "inf", "SCAN_TIMEOUT"),
+        ("STUCK_AFTER", "29", "STUCK_AFTER must be a number from 30"),
+        ("MAX_SIGNATURE_AGE", "-1", "MAX_SIGNATURE_AGE must be a number from 0"),
+        ("OPAQUE_CONTENT", "ignore", "OPAQUE_CONTENT must be note or error, not 'ignore'"),
+        ("OVERSIZE_CONTENT", "clean", "OVERSIZE_CONTENT must be note or error"),
+    ],
+)
+def test_a_malformed_value_is_refused_by_its_name(name: str, text: str, words: str) -> None:
+    assert words in problem(**{name: text})
+
+
+@pytest.mark.parametrize("variable", VARIABLES, ids=lambda variable: variable.name)
+def test_an_empty_variable_counts_as_not_set(variable: object) -> None:
+    name = getattr(variable, "name", "")
+    if name in LEAST:
+        assert f"{name} is not set" in problem(**{name: ""})
+    else:
+        assert Settings.parse(LEAST | {name: ""}) == Settings.parse(LEAST)
+
+
+def test_all_that_is_wrong_is_told_in_one_line() -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.parse({"MAX_RETRIES": "many", "LOG_LEVEL": "loud", "CANARY_FILE": "/not/there"})
+    text = str(caught.value)
+    assert "\n" not in text
+    for name in ("MAX_RETRIES", "LOG_LEVEL", "CANARY_FILE", *LEAST):
+        assert name in text
+
+
+def test_nothing_else_than_the_variables_is_read() -> None:
+    assert Settings.parse(LEAST | {"HTTP_PROXY": "x", "MAX_RETRY": "9"}) == Settings.parse(LEAST)
+
+
+# -- secrets --------------------------------------------------------------------------------------
+
+
+def test_a_token_needs_neither_email_nor_password() -> None:
+    settings = Settings.parse({"POCKETBASE_URL": "http://localhost", "POCKETBASE_TOKEN": "a.b.c"})
+    assert settings.token == "a.b.c"
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [("POCKETBASE_SUPERUSER_PASSWORD", "password"), ("POCKETBASE_TOKEN", "token")],
+)
+@pytest.mark.parametrize("ending", ["", "\n", "\r\n"])
+def test_a_secret_is_read_from_its_file_without_the_line_ending(
+    tmp_path: Path, name: str, field: str, ending: str
+) -> None:
+    file = tmp_path / "secret"
+    file.write_bytes(SECRET.encode() + ending.encode())
+    settings = Settings.parse(LEAST | {name: "", name + "_FILE": str(file)})
+    assert getattr(settings, field) == SECRET
+
+
+def test_the_variable_wins_over_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text("from the file")
+    settings = Settings.parse(LEAST | {"POCKETBASE_SUPERUSER_PASSWORD_FILE": str(file)})
+    assert settings.password == SECRET
+
+
+@pytest.mark.parametrize("name", ["POCKETBASE_SUPERUSER_PASSWORD", "POCKETBASE_TOKEN"])
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "can't be read (No such file or directory)"),
+        (b"\xff\xfe", "can't be read (not UTF-8 text)"),
+        (b"", "is empty"),
+        (b"\n", "is empty"),
+    ],
+)
+def test_a_secrets_file_that_gives_nothing_is_the_one_problem(
+    tmp_path: Path, name: str, content: bytes | None, words: str
+) -> None:
+    file = tmp_path / "secret"
+    if content is not None:
+        file.write_bytes(content)
+    text = problem(**{"POCKETBASE_SUPERUSER_PASSWORD": "", name + "_FILE": str(file)})
+    assert text == f"{name}_FILE: {file} {words}"
+
+
+@pytest.mark.parametrize("name", ["POCKETBASE_SUPERUSER_PASSWORD", "POCKETBASE_TOKEN"])
+def test_a_secret_never_shows_in_the_settings(name: str) -> None:
+    settings = Settings.parse(LEAST | {name: SECRET})
+    assert SECRET not in repr(settings)
+    assert SECRET not in str(settings)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"https://root:{SECRET}@example.com",
+        f"https://{SECRET}@example.com",
+        f"https://root:{SECRET}@example.com:port/",
+        f"root:{SECRET}@example.com",
+        f"https://root:{SECRET}@[::1",
+    ],
+)
+def test_an_address_with_credentials_is_refused_without_repeating_them(url: str) -> None:
+    text = problem(POCKETBASE_URL=url)
+    assert text == "POCKETBASE_URL must not hold a user name or password"
+
+
+@pytest.mark.parametrize("token", [f"{SECRET} {SECRET}", f"{SECRET}\n{SECRET}", f"{SECRET}\xa0"])
+def test_a_malformed_token_is_refused_without_repeating_it(token: str) -> None:
+    text = problem(POCKETBASE_TOKEN=token + "x")
+    assert SECRET not in text
+
+
+@pytest.mark.parametrize("variable", VARIABLES, ids=lambda variable: variable.name)
+def test_every_variable_has_an_option_of_its_name_and_a_help(variable: object) -> None:
+    option = getattr(variable, "option", "")
+    assert option == "--" + getattr(variable, "name", "?").lower().replace("_", "-")
+    assert str(getattr(variable, "help", "")).endswith(".")
+
+
+def test_the_secret_variables_are_the_password_and_the_token() -> None:
+    secret = {variable.name for variable in VARIABLES if variable.secret}
+    assert secret == {"POCKETBASE_SUPERUSER_PASSWORD", "POCKETBASE_TOKEN"}
+
+
+@given(text=st.text(max_size=30))
+@example(text="1_0")
+@example(text="٣")
+def test_a_number_is_within_its_bounds_or_refused(text: str) -> None:
+    try:
+        settings = Settings.parse(LEAST | {"STUCK_AFTER": text, "MAX_RETRIES": text})
+    except SettingsError as error:
+        assert "STUCK_AFTER" in str(error) or "MAX_RETRIES" in str(error)  # noqa: PT017
+    else:
+        assert 30 <= settings.stuck_after <= 86_400
+        assert not math.isnan(settings.stuck_after)
+        assert 1 <= settings.max_retries <= 20
+
+
+@given(
+    text=st.text(max_size=40) | st.from_regex(r"https?://[^/]{0,10}(:\w*)?(/.*)?", fullmatch=True)
+)
+def test_an_address_is_usable_or_refused(text: str) -> None:
+    try:
+        settings = Settings.parse(LEAST | {"POCKETBASE_URL": text})
+    except SettingsError as error:
+        assert "POCKETBASE_URL" in str(error)  # noqa: PT017
+    else:
+        assert settings.url.lower().startswith(("http://", "https://"))
+        assert not settings.url.endswith("/")

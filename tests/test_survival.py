@@ -1,0 +1,602 @@
+"""Whatever happens to a pass, no build is lost, and none gets a wrong verdict.
+
+Real PocketBase behind a proxy that does harm, real clamscan behind a gate that holds it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.backend import Backend
+from support.proxy import (
+    After,
+    Answer,
+    Before,
+    Drop,
+    Guest,
+    Predicate,
+    Proxy,
+    Stall,
+    Truncate,
+    claiming,
+    download_of,
+    request_to,
+    settling,
+)
+from support.run import Run, avscan
+
+from avscan.data import eicar
+
+CHECKS = "/api/collections/av_build_checks/records"
+LONG_AGO = "2020-01-01 00:00:00.000Z"
+CLEAN, EICAR = b"a game", eicar()
+STOPPING = 5.0  # seconds that a pass has to end in after SIGTERM and SIGINT
+PATIENCE = 30.0
+
+
+def eventually(condition: Callable[[], object], *, within: float = PATIENCE) -> None:
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)
+
+
+def lives(process: int) -> bool:
+    try:
+        stat = Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+def left_in(folder: Path) -> list[Path]:
+    return list(folder.rglob("*")) if folder.exists() else []
+
+
+class Pass:
+    """A pass under way, whose log can be read meanwhile."""
+
+    def __init__(self, log: Path, env: Mapping[str, str]) -> None:
+        self._log = log
+        with log.open("wb") as stderr:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "avscan", "run", "--full"],
+                env=dict(env),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
+            )
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        lines = [line for line in self._log.read_text().splitlines(keepends=True) if line[-1] == "\n"]
+        return [event for event in map(json.loads, lines) if event["event"] == name]
+
+    def until(self, event: str) -> None:
+        eventually(lambda: self.events(event) or self.process.poll() is not None)
+        assert self.events(event), self._log.read_text()
+
+    def end(self, *, within: float = PATIENCE) -> int:
+        return self.process.wait(within)
+
+    def stop(self, number: int) -> int:
+        self.process.send_signal(number)
+        return self.end(within=STOPPING)
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+class Gate:
+    """A clamscan that loads its signatures only once the gate is open."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self.program = folder / "clamscan"
+        self._opened = folder / "opened"
+        self._started = folder / "started"
+        self._started.touch()
+        clamscan = shutil.which("clamscan")
+        assert clamscan, "install ClamAV: the tests scan with the real one"
+        self.program.write_text(
+            f"#!{sys.executable} -IS\n"
+            "import os, sys, time\n"
+            "if '--version' not in sys.argv:\n"
+            f"    with open({str(self._started)!r}, 'a') as started:\n"
+            "        print(os.getpid(), file=started)\n"
+            f"    while not os.path.exists({str(self._opened)!r}):\n"
+            "        time.sleep(0.01)\n"
+            f"os.execv({clamscan!r}, sys.argv)\n"
+        )
+        self.program.chmod(0o755)
+
+    def open(self) -> None:
+        self._opened.touch()
+
+    @property
+    def processes(self) -> list[int]:
+        """The clamscan processes that were started so far."""
+        return [int(line) for line in self._started.read_text().split()]
+
+
+@pytest.fixture
+def proxy(backend: Backend) -> Iterator[Proxy]:
+    with Proxy(backend.url) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Gate:
+    return Gate(tmp_path / "gate")
+
+
+class Scene:
+    """A backend behind its proxy, and the passes that go over it."""
+
+    def __init__(self, backend: Backend, proxy: Proxy, folder: Path) -> None:
+        self.backend = backend
+        self.proxy = proxy
+        self._folder = folder
+        self._ends = ExitStack()
+        self._passes = 0
+
+    def environment(self, gate: Gate | None = None, **settings: str) -> dict[str, str]:
+        through = {"POCKETBASE_URL": self.proxy.url, "STUCK_AFTER": "30", "LOG_FORMAT": "json"}
+        if gate is not None:
+            through["CLAMSCAN_PATH"] = str(gate.program)
+        return self.backend.environment(**through | settings)
+
+    def start(self, gate: Gate | None = None, **settings: str) -> Pass:
+        """Start a pass, held at the gate if one is given."""
+        self._passes += 1
+        started = Pass(
+            self._folder / f"pass-{self._passes}.log", self.environment(gate, **settings)
+        )
+        self._ends.callback(started.close)
+        return started
+
+    def sweep(self, **settings: str) -> Run:
+        """Do a whole pass, undisturbed but for what the proxy has planned."""
+        done = avscan("run", "--full", env=self.environment(**settings))
+        assert done.code == 0, done.err
+        return done
+
+    def held_in_scan(self, gate: Gate, **settings: str) -> Pass:
+        held = self.start(gate, **settings)
+        held.until("file.started")
+        return held
+
+    def held_in_download(self, gate: Gate, build: str) -> tuple[Pass, Stall]:
+        """Start a pass that has a running clamscan and half of a file."""
+        gate.open()
+        stall = Stall()
+        self.proxy.plan(download_of(build), stall)
+        held = self.start(gate)
+        eventually(stall.reached.is_set)
+        eventually(lambda: gate.processes)
+        return held, stall
+
+    def time_passes(self) -> None:
+        """Make every claim as old as one whose pass is long gone."""
+        for check in self.backend.checks():
+            if check["status"] == "scanning":
+                self.backend.backdate("av_build_checks", check["id"], updated=LONG_AGO)
+
+    def close(self) -> None:
+        self._ends.close()
+
+
+@pytest.fixture
+def scene(backend: Backend, proxy: Proxy, tmp_path: Path) -> Iterator[Scene]:
+    scene = Scene(backend, proxy, tmp_path)
+    yield scene
+    scene.close()
+
+
+def verdicts(backend: Backend, builds: Mapping[str, str]) -> dict[str, str | None]:
+    return {build: backend.status_of(build) for build in builds}
+
+
+# -- signals --------------------------------------------------------------------------------------
+
+SIGNALS = pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"]
+)
+
+
+@SIGNALS
+@pytest.mark.parametrize("phase", ["scan", "download"])
+def test_a_stopped_pass_ends_in_time_and_leaves_nothing_behind(
+    scene: Scene, gate: Gate, number: int, code: int, phase: str
+) -> None:
+    backend = scene.backend
+    build = backend.upload({"a.bin": CLEAN * 10_000})
+    if phase == "scan":
+        stopped = scene.held_in_scan(gate)
+    else:
+        stopped, _ = scene.held_in_download(gate, build)
+    assert backend.status_of(build) == "scanning"
+    assert left_in(backend.work_dir)
+    (clamscan,) = gate.processes
+
+    assert stopped.stop(number) == code
+
+    assert not lives(clamscan)
+    assert not left_in(backend.work_dir)
+    assert backend.status_of(build) == "pending"
+    assert len(stopped.events("pass.stopped")) == 1
+    scene.sweep()
+    assert backend.status_of(build) == "clean"
+
+
+def test_a_stopped_pass_ends_in_time_when_pocketbase_hangs(scene: Scene, gate: Gate) -> None:
+    build = scene.backend.upload({"a.bin": CLEAN})
+    stopped = scene.held_in_scan(gate)
+    scene.proxy.plan(lambda _: True, Before(lambda: scene.proxy.wait(60)), times=None)
+    assert stopped.stop(signal.SIGTERM) == 143
+    assert not left_in(scene.backend.work_dir)
+    assert scene.backend.status_of(build) == "scanning", "nobody could give it back"
+
+
+def test_what_a_stopped_pass_had_not_reached_is_as_it_was(scene: Scene, gate: Gate) -> None:
+    builds = [scene.backend.upload({"a.bin": CLEAN}) for _ in range(4)]
+    stopped = scene.held_in_scan(gate)
+    assert stopped.stop(signal.SIGTERM) == 143
+    assert {scene.backend.status_of(build) for build in builds} == {"pending"}
+
+
+@pytest.mark.parametrize("phase", ["scan", "download"])
+def test_a_killed_pass_takes_clamscan_with_it_and_the_next_one_takes_over(
+    scene: Scene, gate: Gate, phase: str
+) -> None:
+    backend = scene.backend
+    build = backend.upload({"a.bin": CLEAN * 10_000, "b.com": EICAR})
+    if phase == "scan":
+        killed = scene.held_in_scan(gate)
+    else:
+        killed, _ = scene.held_in_download(gate, build)
+    (clamscan,) = gate.processes
+    assert lives(clamscan)
+
+    killed.process.kill()
+    assert killed.end() == -signal.SIGKILL
+    eventually(lambda: not lives(clamscan))
+    assert left_in(backend.work_dir)
+
+    waiting = scene.sweep()
+    assert waiting.named("workspace.swept")
+    assert not left_in(backend.work_dir)
+    assert backend.status_of(build) == "scanning", "its pass might still be at work"
+
+    scene.time_passes()
+    done = scene.sweep()
+    assert done.event("check.taken_back")["interruptions"] == 1
+    assert backend.status_of(build) == "infected"
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [request_to("POST", CHECKS), claiming, settling()],
+    ids=["opening", "claiming", "settling"],
+)
+@pytest.mark.parametrize("kind", [Before, After], ids=["before", "after"])
+def test_a_pass_killed_around_a_write_loses_nothing(
+    scene: Scene, moment: Predicate, kind: type[Before | After]
+) -> None:
+    builds = {
+        scene.backend.upload({"a.bin": CLEAN}): "clean",
+        scene.backend.upload({"b.com": EICAR}): "infected",
+    }
+    passes: list[Pass] = []
+    ready = threading.Event()
+
+    def kill() -> None:
+        ready.wait()
+        passes[0].close()
+
+    scene.proxy.plan(moment, kind(kill))
+    passes.append(scene.start())
+    ready.set()
+    assert passes[0].end() == -signal.SIGKILL
+    scene.time_passes()
+    scene.sweep()
+    assert verdicts(scene.backend, builds) == builds
+    assert not left_in(scene.backend.work_dir)
+
+
+def test_a_build_that_kills_every_pass_is_an_error_in_the_end_and_holds_up_no_other(
+    scene: Scene, gate: Gate
+) -> None:
+    backend = scene.backend
+    poison = backend.upload({"a.bin": CLEAN})
+    for _ in range(3):
+        killed = scene.held_in_scan(gate)
+        killed.close()
+        scene.time_passes()
+    other = backend.upload({"b.com": EICAR})
+    scene.sweep()
+    assert backend.status_of(other) == "infected"
+    check = backend.check_of(poison)
+    assert check is not None
+    assert check["status"] == "error"
+    assert "never ended" in check["log"]
+
+
+# -- overlap --------------------------------------------------------------------------------------
+
+
+def test_a_second_pass_on_the_same_work_folder_says_so_and_leaves(
+    scene: Scene, gate: Gate
+) -> None:
+    build = scene.backend.upload({"a.bin": CLEAN})
+    first = scene.held_in_scan(gate)
+    second = avscan("run", "--full", env=scene.environment())
+    assert second.code == 0
+    assert "another pass is at work" in second.event("pass.ended")["reason"]
+    gate.open()
+    assert first.end() == 0
+    assert scene.backend.status_of(build) == "clean"
+
+
+def test_a_killed_pass_holds_up_no_other_with_its_lock(scene: Scene, gate: Gate) -> None:
+    scene.backend.upload({"a.bin": CLEAN})
+    scene.held_in_scan(gate).close()
+    assert scene.sweep().named("pass.finished")
+
+
+def test_two_passes_on_two_machines_settle_every_build_once(scene: Scene, tmp_path: Path) -> None:
+    kinds = [(CLEAN, "clean"), (EICAR, "infected")] * 5
+    builds = {scene.backend.upload({"a.bin": data}): verdict for data, verdict in kinds}
+    passes = [scene.start(WORK_DIR=str(tmp_path / name)) for name in ("one", "two")]
+    assert [each.end() for each in passes] == [0, 0]
+    settled = [event["build"] for each in passes for event in each.events("build.finished")]
+    assert sorted(settled) == sorted(builds)
+    assert verdicts(scene.backend, builds) == builds
+
+
+def test_of_two_claims_in_the_same_instant_the_later_stands(
+    scene: Scene, gate: Gate, tmp_path: Path
+) -> None:
+    build = scene.backend.upload({"a.com": EICAR})
+    let_go = threading.Event()
+    scene.proxy.plan(claiming, Before(let_go.wait))
+    late = scene.start(gate, WORK_DIR=str(tmp_path / "late"))
+    eventually(lambda: scene.proxy.matching(claiming))
+    early = scene.held_in_scan(gate, WORK_DIR=str(tmp_path / "early"))
+    let_go.set()
+    late.until("file.started")
+    gate.open()
+    assert [early.end(), late.end()] == [0, 0]
+    assert [event["reason"] for event in early.events("build.left")] == ["lost"]
+    assert [event["build"] for event in late.events("build.finished")] == [build]
+    assert scene.backend.status_of(build) == "infected"
+
+
+def test_a_stale_pass_does_not_overwrite_the_verdict_of_the_one_that_took_over(
+    scene: Scene, gate: Gate, tmp_path: Path
+) -> None:
+    build = scene.backend.upload({"a.com": EICAR})
+    stale = scene.held_in_scan(gate)
+    scene.time_passes()
+    scene.sweep(WORK_DIR=str(tmp_path / "other"))
+    verdict = scene.backend.check_of(build)
+    gate.open()
+    assert stale.end() == 0
+    assert [event["reason"] for event in stale.events("build.left")] == ["lost"]
+    assert scene.backend.check_of(build) == verdict
+
+
+# -- builds that change and vanish under way ------------------------------------------------------
+
+
+def hold(scene: Scene, gate: Gate, phase: str, build: str) -> tuple[Pass, Callable[[], None]]:
+    """Hold a pass at this build; what is returned lets it go on."""
+    if phase == "scan":
+        return scene.held_in_scan(gate), gate.open
+    held, stall = scene.held_in_download(gate, build)
+    return held, stall.released.set
+
+
+PHASES = pytest.mark.parametrize("phase", ["download", "scan"])
+
+
+@PHASES
+def test_a_build_deleted_under_way_ends_quietly_and_nothing_else_does(
+    scene: Scene, gate: Gate, phase: str
+) -> None:
+    backend = scene.backend
+    build = backend.upload({"a.bin": CLEAN * 10_000})
+    other = backend.upload({"b.com": EICAR})
+    held, go_on = hold(scene, gate, phase, build)
+    backend.delete_build(build)
+    go_on()
+    assert held.end() == 0
+    assert backend.status_of(other) == "infected"
+    assert [check["build"] for check in backend.checks()] == [other]
+    assert not held.events("build.postponed")
+    assert not left_in(backend.work_dir)
+
+
+@PHASES
+def test_a_check_deleted_under_way_is_made_anew(scene: Scene, gate: Gate, phase: str) -> None:
+    backend = scene.backend
+    build = backend.upload({"a.bin": CLEAN * 10_000})
+    other = backend.upload({"b.com": EICAR})
+    held, go_on = hold(scene, gate, phase, build)
+    check = backend.check_of(build)
+    assert check is not None
+    backend.delete_check(check["id"])
+    go_on()
+    assert held.end() == 0
+    assert backend.status_of(other) == "infected"
+    scene.sweep()
+    assert backend.status_of(build) == "clean"
+
+
+@PHASES
+def test_a_file_removed_from_its_build_under_way_does_not_count(
+    scene: Scene, gate: Gate, phase: str
+) -> None:
+    backend = scene.backend
+    build = backend.upload({"a.bin": CLEAN * 10_000, "b.com": EICAR})
+    other = backend.upload({"b.com": EICAR})
+    held, go_on = hold(scene, gate, phase, build)
+    (virus,) = [name for name in backend.file_names(build) if name.startswith("b")]
+    backend.remove_files(build, virus)
+    go_on()
+    assert held.end() == 0
+    assert backend.status_of(other) == "infected"
+    assert backend.status_of(build) == "pending"
+    scene.sweep()
+    assert backend.status_of(build) == "clean"
+
+
+@PHASES
+def test_files_replaced_under_way_are_scanned_before_the_build_is_clean(
+    scene: Scene, gate: Gate, phase: str
+) -> None:
+    backend = scene.backend
+    build = backend.upload({"a.bin": CLEAN * 10_000})
+    held, go_on = hold(scene, gate, phase, build)
+    backend.replace_files(build, {"a.bin": EICAR})
+    go_on()
+    assert held.end() == 0
+    check = backend.check_of(build)
+    assert check is not None
+    assert check["status"] == "pending"
+    assert "files changed" in check["log"]
+    scene.sweep()
+    assert backend.status_of(build) == "infected"
+
+
+@pytest.mark.parametrize(
+    "moment", [claiming, settling("clean")], ids=["before the claim", "before the verdict"]
+)
+def test_files_replaced_between_a_reading_and_its_writing_are_scanned_by_the_next_pass(
+    scene: Scene, moment: Predicate
+) -> None:
+    backend = scene.backend
+    build = backend.upload({"a.bin": CLEAN})
+    scene.proxy.plan(moment, Before(lambda: backend.replace_files(build, {"a.bin": EICAR})))
+    scene.sweep()
+    scene.sweep()
+    assert backend.status_of(build) == "infected"
+
+
+def test_a_build_deleted_between_the_plan_and_its_first_write_is_no_trouble(scene: Scene) -> None:
+    backend = scene.backend
+    builds = [backend.upload({"a.bin": CLEAN}) for _ in range(2)]
+    gone: list[str] = []
+
+    def delete() -> None:
+        (request,) = scene.proxy.matching(request_to("POST", CHECKS))
+        gone.append(json.loads(request.body)["build"])
+        backend.delete_build(gone[0])
+
+    scene.proxy.plan(request_to("POST", CHECKS), Before(delete))
+    scene.sweep()
+    (stays,) = set(builds) - set(gone)
+    assert [(check["build"], check["status"]) for check in backend.checks()] == [(stays, "clean")]
+
+
+# -- the network ----------------------------------------------------------------------------------
+
+WRITES = pytest.mark.parametrize(
+    "moment",
+    [request_to("POST", CHECKS), claiming, settling()],
+    ids=["a check's creation", "a claim", "a verdict"],
+)
+
+
+@WRITES
+def test_a_write_whose_answer_was_lost_is_recognised_as_its_own(
+    scene: Scene, moment: Predicate
+) -> None:
+    builds = {
+        scene.backend.upload({"a.bin": CLEAN}): "clean",
+        scene.backend.upload({"b.com": EICAR}): "infected",
+    }
+    scene.proxy.plan(moment, Drop(), times=2)
+    done = scene.sweep()
+    assert verdicts(scene.backend, builds) == builds
+    assert done.event("pass.finished")["scanned"] == len(builds)
+
+
+def test_a_lost_session_is_not_taken_for_an_empty_list(scene: Scene) -> None:
+    """The answers to a guest are 200 and empty: nothing to do, says a pass that believes them."""
+    backend = scene.backend
+    build = backend.upload({"b.com": EICAR})
+    waits = backend.upload({"a.bin": CLEAN})
+    backend.create_check(waits)
+    scene.proxy.plan(request_to("GET", "/records"), Guest(), times=1)
+    scene.proxy.plan(request_to("GET", "app_builds/records"), Guest(), times=1)
+    scene.proxy.plan(request_to("PATCH", "/records"), Guest(), times=1)
+    scene.sweep()
+    assert backend.status_of(build) == "infected"
+    assert backend.status_of(waits) == "clean"
+
+
+def test_a_broken_download_is_resumed_and_scanned_whole(scene: Scene) -> None:
+    backend = scene.backend
+    build = backend.upload({"a.bin": CLEAN * 100_000 + EICAR})
+    small = backend.upload({"b.com": EICAR})
+    scene.proxy.plan(download_of(build), Truncate(), times=3)
+    scene.sweep()
+    assert backend.status_of(small) == "infected"
+    check = backend.check_of(build)
+    assert check is not None
+    assert f"{len(CLEAN * 100_000 + EICAR)} bytes" in check["log"]
+
+
+def test_a_busy_server_is_asked_again_when_it_says(scene: Scene) -> None:
+    build = scene.backend.upload({"a.bin": CLEAN})
+    scene.proxy.plan(claiming, Answer(429, (("Retry-After", "1"),)))
+    done = scene.sweep()
+    assert [event["wait"] for event in done.named("request.retried")] == [1.0]
+    assert scene.backend.status_of(build) == "clean"
+
+
+def test_a_pocketbase_that_dies_under_way_ends_the_pass_and_the_next_one_finishes(
+    scene: Scene, gate: Gate
+) -> None:
+    backend = scene.backend
+    builds = {
+        backend.upload({"a.bin": CLEAN}): "clean",
+        backend.upload({"b.com": EICAR}): "infected",
+        backend.upload({"c.bin": CLEAN}): "clean",
+    }
+    ended = scene.held_in_scan(gate, MAX_RETRIES="2")
+    backend.kill()
+    gate.open()
+    assert ended.end() == 3
+    assert len(ended.events("pass.ended")) == 1
+    assert not left_in(backend.work_dir)
+    backend.start()
+    scene.time_passes()
+    scene.sweep()
+    assert verdicts(backend, builds) == builds
+
+
+def test_a_server_that_keeps_failing_is_left_in_peace_and_the_event_says_so_once(
+    scene: Scene, gate: Gate
+) -> None:
+    backend = scene.backend
+    builds = [backend.upload({"a.bin": CLEAN}) for _ in range(8)]
+    ended = scene.held_in_scan(gate, MAX_RETRIES="1")
+    before = len(scene.proxy.seen)
+    scene.proxy.plan(lambda _: True, Answer(503), times=None)
+    gate.open()
+    assert ended.end() == 3
+    assert len(ended.events("circuit.opened")) == 1
+    assert len(scene.proxy.seen) - before < len(builds) + 6

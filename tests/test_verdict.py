@@ -1,0 +1,175 @@
+"""The verdict: what files were found to be, and what that means for their build."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from avscan.findings import Examination, Sighting
+from avscan.records import Status
+from avscan.settings import Policy
+from avscan.verdict import (
+    REASON_LENGTH,
+    FileReport,
+    Policies,
+    Verdict,
+    file_status,
+    judge,
+    problems,
+)
+
+CLEAN = Examination()
+INFECTED = Examination(sightings=(Sighting(signature="Win.Trojan.A"),))
+FAILED = Examination(errors=("can't be read",))
+OPAQUE = Examination(opaque=("Encrypted.Zip",))
+OVERSIZE = Examination(oversize=("a member of 3 GiB",))
+
+STRICT = Policies(opaque=Policy.ERROR, oversize=Policy.ERROR)
+DEFAULT = Policies()
+LENIENT = Policies(opaque=Policy.NOTE, oversize=Policy.NOTE)
+
+texts = st.lists(st.text(min_size=1, max_size=300), max_size=2).map(tuple)
+examinations = st.builds(
+    Examination,
+    sightings=st.lists(
+        st.builds(Sighting, signature=st.text(min_size=1, max_size=300)), max_size=2
+    ).map(tuple),
+    errors=texts,
+    opaque=texts,
+    oversize=texts,
+    notes=texts,
+)
+reports = st.builds(
+    FileReport,
+    name=st.text(min_size=1, max_size=300),
+    examination=examinations,
+    size=st.none() | st.integers(min_value=0),
+)
+policies = st.builds(
+    Policies, opaque=st.sampled_from(list(Policy)), oversize=st.sampled_from(list(Policy))
+)
+
+
+def report(name: str, examination: Examination = CLEAN, size: int | None = 10) -> FileReport:
+    return FileReport(name=name, examination=examination, size=size)
+
+
+@pytest.mark.parametrize(
+    ("examination", "policy", "status"),
+    [
+        (CLEAN, STRICT, Status.CLEAN),
+        (Examination(notes=("a note",)), STRICT, Status.CLEAN),
+        (INFECTED, LENIENT, Status.INFECTED),
+        (FAILED, LENIENT, Status.ERROR),
+        (OPAQUE, DEFAULT, Status.CLEAN),
+        (OPAQUE, STRICT, Status.ERROR),
+        (OVERSIZE, DEFAULT, Status.ERROR),
+        (OVERSIZE, LENIENT, Status.CLEAN),
+        (
+            Examination(sightings=INFECTED.sightings, errors=FAILED.errors),
+            DEFAULT,
+            Status.INFECTED,
+        ),
+    ],
+)
+def test_a_file_is_judged_by_what_was_found_and_the_policies(
+    examination: Examination, policy: Policies, status: Status
+) -> None:
+    assert file_status(report("a", examination), policy) is status
+
+
+def test_problems_name_errors_first() -> None:
+    found = Examination(errors=("e",), opaque=("q",), oversize=("s",), notes=("n",))
+    assert problems(found, STRICT) == ("e", "s", "q")
+    assert problems(found, LENIENT) == ("e",)
+
+
+def test_nothing_is_clean_without_reports() -> None:
+    assert judge([], LENIENT) == Verdict(status=Status.ERROR, reason="no files")
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (
+            [report("a", size=7)],
+            Verdict(status=Status.CLEAN, reason="nothing found in 1 file, 7 bytes"),
+        ),
+        (
+            [report("a", size=7), report("b", OPAQUE, size=5)],
+            Verdict(
+                status=Status.CLEAN,
+                reason="nothing found in 2 files, 12 bytes;"
+                " 1 with content that nobody can look into",
+            ),
+        ),
+        (
+            [report("a", INFECTED)],
+            Verdict(status=Status.INFECTED, virus_name="Win.Trojan.A", reason="Win.Trojan.A in a"),
+        ),
+        (
+            [report("a", FAILED), report("b"), report("c", INFECTED)],
+            Verdict(
+                status=Status.INFECTED,
+                virus_name="Win.Trojan.A",
+                reason="Win.Trojan.A in c (1 of 3 files)",
+            ),
+        ),
+        (
+            [report("a"), report("b", FAILED), report("c", OVERSIZE)],
+            Verdict(status=Status.ERROR, reason="b: can't be read (2 of 3 files)"),
+        ),
+    ],
+)
+def test_a_build_is_judged_by_its_gravest_file(files: list[FileReport], expected: Verdict) -> None:
+    assert judge(files, DEFAULT) == expected
+
+
+def test_a_reason_holds_nothing_that_looks_like_a_tag() -> None:
+    verdict = judge([report("a", Examination(errors=("in <b>x</b> & y",)))], DEFAULT)
+    assert verdict.reason == "a: in (b)x(/b) + y"
+
+
+def test_a_long_reason_is_cut_and_says_so() -> None:
+    verdict = judge([report("a" * 300, FAILED)], DEFAULT)
+    assert len(verdict.reason) == REASON_LENGTH
+    assert verdict.reason.endswith("…")
+
+
+@given(files=st.lists(reports, max_size=4), policy=policies)
+def test_infected_is_graver_than_error_and_error_than_clean(
+    files: list[FileReport], policy: Policies
+) -> None:
+    statuses = {file_status(file, policy) for file in files}
+    status = judge(files, policy).status
+    if Status.INFECTED in statuses:
+        assert status is Status.INFECTED
+    elif Status.ERROR in statuses or not files:
+        assert status is Status.ERROR
+    else:
+        assert status is Status.CLEAN
+
+
+@given(files=st.lists(reports, min_size=1, max_size=4), policy=policies)
+def test_clean_means_no_file_had_a_sighting_or_an_error(
+    files: list[FileReport], policy: Policies
+) -> None:
+    clean = judge(files, policy).status is Status.CLEAN
+    if any(file.examination.sightings or file.examination.errors for file in files):
+        assert not clean
+
+
+@given(files=st.lists(reports, min_size=1, max_size=4), policy=policies)
+def test_a_virus_is_named_if_and_only_if_a_signature_matched(
+    files: list[FileReport], policy: Policies
+) -> None:
+    verdict = judge(files, policy)
+    names = [seen.signature for file in files for seen in file.examination.sightings]
+    assert bool(verdict.virus_name) is bool(names)
+    assert not names or verdict.virus_name == names[0]
+
+
+@given(files=st.lists(reports, max_size=4), policy=policies)
+def test_a_reason_is_never_longer_than_a_line(files: list[FileReport], policy: Policies) -> None:
+    assert 0 < len(judge(files, policy).reason) <= REASON_LENGTH
