@@ -8,6 +8,7 @@ temporary folder is proved too: clamscan says `OK` to everything when that folde
 
 from __future__ import annotations
 
+import logging
 import shutil
 import signal
 import subprocess
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime, timedelta
     from types import TracebackType
+
+log = logging.getLogger(__name__)
 
 MAX_FILE_SIZE = 2_147_483_645
 """Bytes that clamscan can look at as one file, itself or a member (INT_MAX - 2, libclamav)."""
@@ -162,6 +165,7 @@ class Clamscan:
             except (DiedError, HungError) as trouble:
                 self.close()
                 troubles.append(str(trouble))
+                log.warning("clamscan.failed", extra={"reason": f"clamscan {trouble}"})
             except FeedError as trouble:
                 self.close()
                 raise EngineError(f"clamscan {trouble}") from trouble
@@ -212,6 +216,7 @@ class Clamscan:
             self._started = self._clock()
             self._feed = Feed(self._workspace, self._command)
             self._starts += 1
+            log.info("clamscan.started", extra={"starts": self._starts})
             try:
                 self._packed = canaries.pack(self._feed.folder, self._canary)
                 self._feed.send(self._packed)

@@ -18,7 +18,7 @@ from avscan.pocketbase import PARTIAL, UNSATISFIABLE, PocketBase
 from avscan.transport import Patience, Transient, describe
 from avscan.workspace import Workspace
 
-CHUNK = 1 << 20
+CHUNK = 1 << 16  # what a broken connection can cost: urllib3 gives whole pieces or none
 # A download may take this long and, beyond it, a second for each of these many bytes.
 LEAST_TIME = 600.0
 LEAST_SPEED = 1 << 20

@@ -88,19 +88,10 @@ class Embedded:
             BackendError: it ends or doesn't answer within 15 seconds; its words are in the text.
 
         """
-        if self._port is not None:
+        if self._port is None:
+            self._start_anywhere(PORT_TRIES)
+        else:
             self._serve(self._port)
-            return
-        for last in (False,) * (PORT_TRIES - 1) + (True,):
-            self._port = _free_port()
-            try:
-                self._serve(self._port)
-            except BackendError:
-                # Somebody may have taken the port since we looked.
-                if last or "address already in use" not in self.words():
-                    raise
-            else:
-                return
 
     def stop(self) -> None:
         """End the server in good order; at once if it takes longer than 5 seconds."""
@@ -158,6 +149,16 @@ class Embedded:
             f"--publicDir={self.folder / 'public'}",
             "--automigrate=0",
         ]
+
+    def _start_anywhere(self, tries: int) -> None:
+        self._port = _free_port()
+        try:
+            self._serve(self._port)
+        except BackendError:
+            # Somebody may have taken the port since we looked.
+            if tries == 1 or "address already in use" not in self.words():
+                raise
+            self._start_anywhere(tries - 1)
 
     def _serve(self, port: int) -> None:
         if self._process is not None and self._process.poll() is None:

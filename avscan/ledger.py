@@ -105,7 +105,7 @@ class Ledger:
     # -- what any pass may do -----------------------------------------------------------------
 
     def open(self, build: Build) -> Job | None:
-        """Create a build's pending check; None if another was first, or the build is gone.
+        """Create a build's pending check; None if another pass has it, or the build is gone.
 
         The check has the build's own id: of all passes that create it at once, one succeeds.
         """
@@ -115,11 +115,22 @@ class Ledger:
             self._client.create(CHECKS, values)
         except Rejected as rejection:
             codes = rejection.codes
-            if _NOT_UNIQUE in {codes.get("id"), codes.get("build")} or codes.get("build") == _GONE:
+            if codes.get("build") == _GONE:
                 return None
-            raise
+            if _NOT_UNIQUE not in {codes.get("id"), codes.get("build")}:
+                raise
+            return self._waiting(build)
         log.info("check.opened", extra={"build": build.id})
         return job_of(build)
+
+    def _waiting(self, build: Build) -> Job | None:
+        """Return the job of a build that has a check already; None if that does not wait.
+
+        It may be our own, whose creation was answered with silence and tried again.
+        """
+        view = self._look(build.id)
+        waits = any(check.status is Status.PENDING for check in view.checks)
+        return job_of(view.build) if view.build and waits else None
 
     def reopen(self, check: Check) -> Job | None:
         """Put a verdict that is about other files back to pending; None if it is not, after all."""

@@ -183,8 +183,9 @@ class Transport:
             raise Transient(f"answered {response.status_code}", retry_after=wait)
         if response.is_redirect:
             response.close()
+            target = response.headers["Location"].partition("?")[0]  # behind it may be a token
             raise BackendError(
-                f"{self.base_url} redirects to {response.headers.get('Location')}:"
+                f"{self.base_url} redirects to {target}:"
                 " set POCKETBASE_URL to the address that answers itself"
             )
         return response
@@ -254,8 +255,8 @@ def _retry_after(response: requests.Response) -> float | None:
     if value.isdecimal():
         return float(value)
     try:
-        moment = parsedate_to_datetime(value)
-        now = parsedate_to_datetime(response.headers["Date"])
+        moment = parsedate_to_datetime(value).astimezone(UTC)
+        now = parsedate_to_datetime(response.headers["Date"]).astimezone(UTC)
     except (KeyError, ValueError):
         return None
     return max(0.0, (moment - now).total_seconds())

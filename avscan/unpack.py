@@ -259,7 +259,6 @@ class _Walk:
         overlap = min(OVERLAP, self._bounds.ceiling // 4)
         while True:
             findings = self._show(scratch.path, spot)
-            self._limited(findings, spot)
             for name in findings.opaque:
                 self._note(name, spot)
             if not stream.peek(1):
@@ -281,7 +280,7 @@ class _Walk:
 
     def _limited(self, findings: Findings, spot: _Spot) -> None:
         for limit in findings.limits:
-            self._errors.add(said(spot.place, f"cannot be scanned whole: clamscan's {limit}"))
+            self._errors.add(said(spot.place, f"cannot be scanned whole: clamscan's limit {limit}"))
 
     def _note(self, what: str, spot: _Spot) -> None:
         """Note what nobody can look into."""

@@ -16,9 +16,9 @@ from typing import BinaryIO
 
 from avscan import streams
 from avscan.containers import UNREADABLE, Member, NotWholeError
+from avscan.plainzip import DIRECTORY, is_plain
 from avscan.streams import CHUNK, Stream
 
-DIRECTORY = 24 << 20  # bytes that a directory may have; zipfile makes some 300 MB of so many
 INFLATION = 1032  # bytes that one byte of deflated data can become, at most (zlib.net)
 
 _LOCAL = struct.Struct("<4sBxHHHHIIIHH")
@@ -39,6 +39,7 @@ _DECODERS: dict[int, Callable[[], streams.Decoder]] = {
     _LZMA: streams.lzma_decoder,
     _XZ: streams.xz_decoder,
 } | ({_ZSTD: streams.zstd_decoder} if streams.zstd_decoder else {})
+# What clamscan sees of a plain zip.
 _SEEN = {_STORED, _IMPLODED, _DEFLATED, _DEFLATED64}  # bzip2: only the first of several streams
 _NAMES = {_IMPLODED: "imploded", _DEFLATED64: "deflate64", _ZSTD: "zstd"}
 
@@ -53,6 +54,7 @@ class _Entry:
     data: int
     end: int
     size: int = 0  # as the directory says
+    plain: bool = False  # in a zip that all programs read alike
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +100,7 @@ def members(file: BinaryIO) -> Iterator[Member]:
     except UNREADABLE as error:
         yield from _strays(file, [(0, size)])
         raise NotWholeError("its directory can't be read") from error
+    plain = is_plain(file)
     covered: list[tuple[int, int]] = []
     quarrels = []
     for info in directory:
@@ -116,6 +119,7 @@ def members(file: BinaryIO) -> Iterator[Member]:
                     data=local.data,
                     end=end,
                     size=info.file_size,
+                    plain=plain,
                 ),
             )
     yield from _strays(file, _gaps(covered, size))
@@ -178,7 +182,7 @@ def _member(file: BinaryIO, entry: _Entry) -> Member:
     if entry.flags & _ENCRYPTED or entry.method == _AES:
         return Member(name=entry.name, closed="encrypted")
     packed = entry.end - entry.data
-    seen = entry.method in _SEEN
+    seen = entry.plain and entry.method in _SEEN
     most = max(entry.size, packed if entry.method == _STORED else packed * INFLATION)
     if entry.method != _STORED and entry.method not in _DECODERS:
         closed = _NAMES.get(entry.method, f"zip method {entry.method}")
@@ -248,8 +252,7 @@ def _strays(file: BinaryIO, gaps: Iterable[tuple[int, int]]) -> Iterator[Member]
                     end=until,
                     size=2**64 - 1,
                 )
-                member = _member(file, entry)
-                yield Member(name=member.name, open=member.open, closed=member.closed)
+                yield _member(file, entry)
 
 
 def _plausible(local: _Local) -> bool:

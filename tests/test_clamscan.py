@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -392,11 +393,19 @@ def test_a_process_that_hangs_while_it_loads(
         engine.scan(harmless)
 
 
-def test_a_death_is_tried_once_more(tmp_path: Path, harmless: Path) -> None:
+def test_a_death_is_tried_once_more(
+    tmp_path: Path,
+    harmless: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(logging.getLogger("avscan"), "propagate", True)
+    caplog.set_level("INFO", logger="avscan")
     with fake(tmp_path, "find", "die:SIGSEGV", "find", "find:Worm", "ok") as engine:
         assert engine.scan(harmless) == Findings(signatures=("Worm",))
         assert engine.scan(harmless).clean
         assert engine.starts == 2
+    assert caplog.messages == ["clamscan.started", "clamscan.failed", "clamscan.started"]
 
 
 @pytest.mark.parametrize(
@@ -573,7 +582,7 @@ def test_a_program_that_the_kernel_refuses(tmp_path: Path, harmless: Path) -> No
     program.chmod(0o755)
     with (
         Clamscan(program=str(program), workspace=tmp_path / "work") as engine,
-        pytest.raises(EngineError, match="clamscan can't be started: ERROR: .* No such file"),
+        pytest.raises(EngineError, match=r"clamscan can't be started: ERROR: .* No such file"),
     ):
         engine.scan(harmless)
 

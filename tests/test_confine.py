@@ -257,6 +257,12 @@ def test_an_orphan_stops(monkeypatch: pytest.MonkeyPatch) -> None:
     assert stop.value.code == confine.EXIT_ORPHAN
 
 
+def test_inspection_is_refused_by_being_undumpable(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = Calls(monkeypatch, hard=10)
+    confine.refuse_inspection()
+    assert calls.prctl == [(confine.PR_SET_DUMPABLE, 0)]
+
+
 def test_a_refused_prctl_raises() -> None:
     with pytest.raises(OSError, match="Invalid argument"):
         confine._prctl(-1, 0)

@@ -13,7 +13,7 @@ import pytest
 import requests
 from support.run import avscan, start
 
-from avscan.demo import Shown, demo, table
+from avscan.demo import Sample, Shown, demo, table
 from avscan.errors import BackendError, EngineError
 from avscan.settings import VARIABLES
 
@@ -85,14 +85,12 @@ def test_without_the_extra_it_says_what_to_install(
         demo(keep=False, say=pytest.fail)
 
 
-def test_an_upload_that_fails_ends_it_with_one_line(
+def test_an_upload_that_is_refused_ends_it_with_one_line(
     temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise requests.ConnectionError("refused")
-
-    monkeypatch.setattr("avscan.demo._Publisher.upload", lambda *_: refuse())
-    with pytest.raises(requests.ConnectionError):
+    too_many = Sample(title="Game", files={f"{number}.txt": b"" for number in range(100)})
+    monkeypatch.setattr("avscan.demo.samples", lambda: (too_many,))
+    with pytest.raises(BackendError, match="upload failed: 400"):
         demo(keep=False, say=lambda _: None)
     assert not list(temporary.iterdir())
 
@@ -112,7 +110,7 @@ def test_the_table_has_columns_and_no_empty_cell() -> None:
 def test_the_command_prints_the_table() -> None:
     done = avscan("demo", env=environment())
     assert (done.code, done.err) == (0, "")
-    assert re.search(rf"^Breakout +breakout\.exe +infected +{EICAR_NAME} ", done.out, re.M)
+    assert re.search(rf"^Breakout +breakout\.exe +infected +{EICAR_NAME} ", done.out, re.MULTILINE)
 
 
 def test_kept_it_can_be_signed_in_to_until_it_is_interrupted(tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def test_a_port_that_was_taken_meanwhile_is_replaced(
 @pytest.mark.parametrize("version", VERSIONS)
 def test_what_the_superuser_lacks_is_said_in_one_line(tmp_path: Path, version: str) -> None:
     server = Embedded(tmp_path, email=EMAIL, password="short", binary=pocketbase_binary(version))
-    with pytest.raises(BackendError, match="can't create its superuser: .*[Pp]assword") as caught:
+    with pytest.raises(BackendError, match=r"can't create its superuser: .*[Pp]assword") as caught:
         server.create_superuser()
     assert "\n" not in str(caught.value)
 
@@ -140,7 +140,7 @@ def test_a_server_that_never_answers_is_given_up_and_killed(
     monkeypatch.setattr("avscan.embedded.START_TIMEOUT", 0.2)
     binary = script(tmp_path / "pocketbase", "exec sleep 60")
     server = Embedded(tmp_path, email=EMAIL, password=PASSWORD, binary=binary)
-    with pytest.raises(BackendError, match="does not answer within .* it said nothing"):
+    with pytest.raises(BackendError, match=r"does not answer within .* it said nothing"):
         server.start()
     assert server._process is None
 

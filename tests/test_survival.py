@@ -533,18 +533,29 @@ def test_a_write_whose_answer_was_lost_is_recognised_as_its_own(
     assert done.event("pass.finished")["scanned"] == len(builds)
 
 
-def test_a_lost_session_is_not_taken_for_an_empty_list(scene: Scene) -> None:
-    """The answers to a guest are 200 and empty: nothing to do, says a pass that believes them."""
+@pytest.mark.parametrize(
+    "moment",
+    [
+        request_to("GET", CHECKS),
+        request_to("GET", "app_builds/records"),
+        request_to("POST", CHECKS),
+        claiming,
+        settling(),
+    ],
+    ids=["the checks' list", "the builds' list", "a creation", "a claim", "a verdict"],
+)
+def test_a_lost_session_is_not_taken_for_an_answer(scene: Scene, moment: Predicate) -> None:
+    """To a guest lists are empty and records do not exist: nothing to do, says who believes it."""
     backend = scene.backend
-    build = backend.upload({"b.com": EICAR})
-    waits = backend.upload({"a.bin": CLEAN})
-    backend.create_check(waits)
-    scene.proxy.plan(request_to("GET", "/records"), Guest(), times=1)
-    scene.proxy.plan(request_to("GET", "app_builds/records"), Guest(), times=1)
-    scene.proxy.plan(request_to("PATCH", "/records"), Guest(), times=1)
-    scene.sweep()
-    assert backend.status_of(build) == "infected"
-    assert backend.status_of(waits) == "clean"
+    builds = {
+        backend.upload({"b.com": EICAR}): "infected",
+        backend.upload({"a.bin": CLEAN}): "clean",
+    }
+    backend.create_check(min(builds))
+    scene.proxy.plan(moment, Guest())
+    done = scene.sweep()
+    assert verdicts(backend, builds) == builds
+    assert done.event("pass.finished")["scanned"] == len(builds)
 
 
 def test_a_broken_download_is_resumed_and_scanned_whole(scene: Scene) -> None:

@@ -69,13 +69,8 @@ CLEAN = Findings()
             Findings(errors=("WARNING: Can't open file the file: Permission denied",)),
         ),
         (
-            "LibClamAV Error: Can't create temporary directory for scan: "
-            "/work/avscan-x/tmp/2026-scantemp.1\n@: OK",
-            Findings(
-                errors=(
-                    "LibClamAV Error: Can't create temporary directory for scan: a temporary file",
-                )
-            ),
+            "LibClamAV Error: Can't create /work/avscan-x/tmp/2026-scantemp.1\n@: OK",
+            Findings(errors=("LibClamAV Error: Can't create a temporary file",)),
         ),
         ("ERROR: out of luck\n@: OK", Findings(errors=("ERROR: out of luck",))),
         (

@@ -1,0 +1,503 @@
+"""The life of a check, explored: several passes, request by request, in a world that changes.
+
+A pass here is the real one (plan, claims, verdicts) over a PocketBase in memory, without network,
+disk and clamscan. Each pass runs in a thread of its own that stops before each request until the
+machine lets it go on, fails the request, or kills the pass. So every interleaving of requests can
+come up, and every instant to die at. An update takes two turns, since PocketBase reads a whole row
+and writes it back.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from avscan import journal
+from avscan.download import Artifact, Download
+from avscan.errors import AvscanError, BackendError
+from avscan.findings import Examination, Sighting
+from avscan.ledger import Ledger
+from avscan.pocketbase import PocketBase, Rejected
+from avscan.records import BUILDS, CHECKS, format_time
+from avscan.settings import Policy
+from avscan.sweep import Sweep, _Scan
+from avscan.transport import Patience
+from avscan.verdict import Policies
+from avscan.workspace import Workspace
+
+Row = dict[str, Any]
+
+STUCK_AFTER = timedelta(seconds=90)
+TURN = timedelta(milliseconds=7)  # that each request takes
+ENOUGH = 4  # undisturbed passes, after which everything has to be right
+
+
+# -- a PocketBase in memory -----------------------------------------------------------------------
+
+_TERM = re.compile(r'(\w+) (=|>) "([^"]*)"')
+
+
+def held_by(where: str) -> Callable[[Row], bool]:
+    """Read a filter, as far as discovery and ledger use them."""
+    if not where:
+        return lambda _row: True
+    terms: list[tuple[str, str, str]] = []
+    for text in where.split(" || "):
+        term = _TERM.fullmatch(text)
+        assert term, f"the PocketBase in memory does not know this filter: {where}"
+        terms.append((term[1], term[2], term[3]))
+    return lambda row: any(
+        row[name] == value if operator == "=" else row[name] > value
+        for name, operator, value in terms
+    )
+
+
+class World:
+    """The server: its rows, its clock, and what passes have really seen of the files."""
+
+    def __init__(self, *, unique: bool) -> None:
+        self.unique = unique
+        self.now = datetime(2030, 1, 1, tzinfo=UTC)
+        self.tables: dict[str, dict[str, Row]] = {BUILDS: {}, CHECKS: {}}
+        self.scanned: set[tuple[str, str]] = set()  # the digest of files, and what came of them
+        self._ids = itertools.count()
+
+    def new_id(self) -> str:
+        return f"{next(self._ids):015d}"
+
+    def builds(self) -> list[Row]:
+        return list(self.tables[BUILDS].values())
+
+    def checks(self) -> list[Row]:
+        return list(self.tables[CHECKS].values())
+
+    def checks_of(self, build: str) -> list[Row]:
+        return [check for check in self.checks() if check["build"] == build]
+
+    def insert(self, collection: str, values: Row) -> Row:
+        row: Row = {"id": self.new_id(), "created": self.stamp()} | values
+        if row["id"] in self.tables[collection]:
+            raise rejected("id", "validation_not_unique")
+        if collection == CHECKS:
+            if row["build"] not in self.tables[BUILDS]:
+                raise rejected("build", "validation_missing_rel_records")
+            if self.unique and self.checks_of(row["build"]):
+                raise rejected("build", "validation_not_unique")
+            row = {"virus_name": "", "scan_time": "", "log": ""} | row
+        row["updated"] = self.stamp()
+        self.tables[collection][row["id"]] = row
+        return row
+
+    def save(self, collection: str, row: Row) -> Row:
+        if collection == CHECKS and row["build"] not in self.tables[BUILDS]:
+            raise rejected("build", "validation_missing_rel_records")
+        saved = row | {"updated": self.stamp()}
+        self.tables[collection][row["id"]] = saved
+        return saved
+
+    def delete_build(self, build: str) -> None:
+        del self.tables[BUILDS][build]
+        for check in self.checks_of(build):
+            del self.tables[CHECKS][check["id"]]
+
+    def stamp(self) -> str:
+        return format_time(self.now)
+
+
+def rejected(field: str, code: str) -> Rejected:
+    return Rejected("Failed to save record.", {field: {"code": code}})
+
+
+class Killed(BaseException):
+    """A pass is gone; nothing that it tries to do on its way out is done."""
+
+
+class Client:
+    """One pass's session; `turn` is waited for before each request."""
+
+    failing = False
+
+    def __init__(self, world: World, turn: Callable[[], None], *, lag: timedelta) -> None:
+        self._world = world
+        self._turn = turn
+        self._lag = lag
+
+    def server_time(self) -> datetime:
+        return self._world.now - self._lag
+
+    def page(
+        self,
+        collection: str,
+        *,
+        where: str = "",
+        sort: str = "",
+        fields: Sequence[str] = (),
+        expand: str = "",
+        limit: int = 1000,
+        patience: Patience | None = None,
+    ) -> list[Row]:
+        self._turn()
+        assert expand in {"", "build"}
+        holds = held_by(where)
+        found = [row for row in self._world.tables[collection].values() if holds(row)]
+        for key in reversed(sort.split(",") if sort else ["id"]):
+            found.sort(key=lambda row, key=key: row[key])  # type: ignore[misc]
+        return [self._shown(row, fields, expand) for row in found[:limit]]
+
+    def rows(
+        self, collection: str, *, where: str = "", fields: Sequence[str] = (), expand: str = ""
+    ) -> Iterator[Row]:
+        yield from self.page(collection, where=where, fields=fields, expand=expand)
+
+    def count(self, collection: str, *, where: str = "") -> int:
+        return len(self.page(collection, where=where))
+
+    def create(self, collection: str, values: Row) -> Row:
+        self._turn()
+        return dict(self._world.insert(collection, values))
+
+    def update(
+        self,
+        collection: str,
+        record: str,
+        values: Row,
+        *,
+        confirm: Callable[[Patience], bool] | None = None,
+        patience: Patience | None = None,
+    ) -> Row | None:
+        self._turn()
+        row = self._world.tables[collection].get(record)
+        if row is None:
+            return None
+        changed = row | values
+        self._turn()
+        if record not in self._world.tables[collection]:
+            return None
+        return dict(self._world.save(collection, changed))
+
+    def delete(self, collection: str, record: str) -> None:
+        self._turn()
+        self._world.tables[collection].pop(record, None)
+
+    def _shown(self, row: Row, fields: Sequence[str], expand: str) -> Row:
+        shown: Row = {}
+        for field in fields or tuple(row):
+            if field.startswith("log:excerpt"):
+                shown["log"] = " ".join(row["log"].split())[: journal.EXCERPT]
+            elif not field.startswith("expand."):
+                shown[field] = row.get(field, "")
+        build = self._world.tables[BUILDS].get(row.get("build", ""))
+        if expand and build is not None:
+            shown["expand"] = {"build": dict(build)}
+        return shown
+
+
+# -- a pass, turn by turn -------------------------------------------------------------------------
+
+
+class UnplayedSweep(Sweep):
+    """A pass whose downloads are names: a file is infected if its name says so."""
+
+    names: dict[Path, str]
+
+    def _download(self, scan: _Scan, name: str, target: Path) -> Download:
+        self.names[target] = name
+        return Artifact(path=target, size=1, sha256="0" * 64)
+
+
+class Pass:
+    """A pass in a thread of its own, which only moves while the machine waits for it."""
+
+    def __init__(self, world: World, *, lag: timedelta, full: bool) -> None:
+        self.ended = False
+        self.failure: BaseException | None = None
+        self._world = world
+        self._fate: str = ""
+        self._go, self._stopped = threading.Semaphore(0), threading.Semaphore(0)
+        client = cast("PocketBase", Client(world, self._turn, lag=lag))
+        self.ledger = Ledger(client, host="test", stuck_after=STUCK_AFTER)
+        self._sweep = UnplayedSweep(
+            client=client,
+            ledger=self.ledger,
+            scanner=self,
+            workspace=Workspace(Path("/nonexistent")),
+            policies=Policies(opaque=Policy.NOTE, oversize=Policy.ERROR),
+            stuck_after=STUCK_AFTER,
+            clock=lambda: world.now.timestamp(),
+        )
+        self._sweep.names = {}
+        self._full = full
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        self._stopped.acquire()
+
+    def step(self, fate: str = "") -> None:
+        """Let one request happen; `fate` is "", "fails", "unheard" or "killed"."""
+        self._fate = fate
+        self._go.release()
+        self._stopped.acquire()
+        if self.failure is not None:
+            raise self.failure
+
+    def finish(self) -> None:
+        for _ in range(2000):
+            if self.ended:
+                return
+            self.step()
+        raise AssertionError("a pass does not come to its end")
+
+    def kill(self) -> None:
+        while not self.ended:
+            self.step("killed")
+
+    # -- in the thread ------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            self._sweep.run(full=lambda: self._full, indexed=lambda: self._world.unique)
+        except (AvscanError, Killed):
+            pass
+        except BaseException as error:  # noqa: BLE001 - the machine's thread raises it
+            self.failure = error
+        finally:
+            self.ended = True
+            self._stopped.release()
+
+    def _turn(self) -> None:
+        if self._fate != "killed":
+            self._stopped.release()
+            self._go.acquire()
+        if self._fate == "killed":
+            raise Killed
+        self._world.now += TURN
+        if self._fate == "fails":
+            raise BackendError("the network is down")
+
+    def version(self) -> str:
+        return "ClamAV"
+
+    def warm_up(self) -> None:
+        pass
+
+    def examine(self, path: Path) -> Examination:
+        self.ledger.beat()
+        name = self._sweep.names[path]
+        sightings = (Sighting(signature="Virus", member=""),) if "virus" in name else ()
+        self._world.scanned.add((name, "infected" if sightings else "clean"))
+        return Examination(sightings=sightings)
+
+
+# -- what can happen ------------------------------------------------------------------------------
+
+
+def right_verdict(build: Row) -> str:
+    return "infected" if any("virus" in name for name in build["files"]) else "clean"
+
+
+class Life(RuleBasedStateMachine):
+    """Whatever happens in whatever order, a few undisturbed passes make everything right."""
+
+    world: World
+    passes: list[Pass]
+
+    @initialize(unique=st.booleans())
+    def begin(self, unique: bool) -> None:
+        self.world = World(unique=unique)
+        self.passes = []
+        self.disasters = 0
+        self.by_hand: set[str] = set()
+        self._names = itertools.count()
+
+    def files(self, kinds: list[bool]) -> list[str]:
+        return [f"{'virus' if bad else 'game'}_{next(self._names)}" for bad in kinds]
+
+    def build_at(self, number: int) -> Row:
+        builds = self.world.builds()
+        return builds[number % len(builds)]
+
+    # -- publishers -------------------------------------------------------------------------
+
+    @rule(kinds=st.lists(st.booleans(), max_size=2))
+    def upload(self, kinds: list[bool]) -> None:
+        self.world.now += TURN
+        self.world.insert(BUILDS, {"files": self.files(kinds)})
+
+    @precondition(lambda self: self.world.tables[BUILDS])
+    @rule(number=st.integers(0, 5), kinds=st.lists(st.booleans(), max_size=2))
+    def replace(self, number: int, kinds: list[bool]) -> None:
+        self.world.now += TURN
+        self.world.save(BUILDS, self.build_at(number) | {"files": self.files(kinds)})
+
+    @precondition(lambda self: self.world.tables[BUILDS])
+    @rule(number=st.integers(0, 5))
+    def edit(self, number: int) -> None:
+        self.world.now += TURN
+        self.world.save(BUILDS, self.build_at(number))
+
+    @precondition(lambda self: self.world.tables[BUILDS])
+    @rule(number=st.integers(0, 5))
+    def vanish(self, number: int) -> None:
+        self.world.delete_build(self.build_at(number)["id"])
+
+    # -- operators --------------------------------------------------------------------------
+
+    @precondition(lambda self: self.world.tables[CHECKS])
+    @rule(number=st.integers(0, 5), status=st.sampled_from(["pending", "scanning"]))
+    def set_by_hand(self, number: int, status: str) -> None:
+        checks = [row for row in self.world.checks() if row["build"] in self.world.tables[BUILDS]]
+        if checks:
+            self.world.now += TURN
+            self.disasters += status == "scanning"
+            self.world.save(CHECKS, checks[number % len(checks)] | {"status": status})
+
+    @precondition(lambda self: self.world.tables[CHECKS])
+    @rule(number=st.integers(0, 5))
+    def correct_by_hand(self, number: int) -> None:
+        """Call a false positive clean: that holds for as long as the files are the same."""
+        checks = [check for check in self.world.checks() if check["status"] == "infected"]
+        if checks:
+            check = checks[number % len(checks)]
+            self.by_hand.add(journal.digest_of(check["log"]) or "")
+            self.world.save(CHECKS, check | {"status": "clean", "virus_name": ""})
+
+    @precondition(lambda self: self.world.tables[CHECKS])
+    @rule(number=st.integers(0, 5))
+    def delete_by_hand(self, number: int) -> None:
+        ids = list(self.world.tables[CHECKS])
+        del self.world.tables[CHECKS][ids[number % len(ids)]]
+
+    @precondition(lambda self: self.world.tables[BUILDS])
+    @rule(number=st.integers(0, 5))
+    def create_by_hook(self, number: int) -> None:
+        build = self.build_at(number)["id"]
+        if not (self.world.unique and self.world.checks_of(build)):
+            self.world.now += TURN
+            self.world.insert(CHECKS, {"build": build, "status": "pending"})
+
+    @rule()
+    def orphan(self) -> None:
+        row = {"id": self.world.new_id(), "build": f"gone{next(self._names)}", "status": "pending", "log": ""}
+        moments = {name: self.world.stamp() for name in ("created", "updated")}
+        fields = {"virus_name": "", "scan_time": ""}
+        self.world.tables[CHECKS][row["id"]] = row | moments | fields
+
+    # -- passes -----------------------------------------------------------------------------
+
+    @precondition(lambda self: len(self.passes) < 3)
+    @rule(lag=st.integers(0, 2000), full=st.booleans())
+    def start(self, lag: int, full: bool) -> None:
+        self.passes.append(Pass(self.world, lag=timedelta(milliseconds=lag), full=full))
+
+    @precondition(lambda self: self.passes)
+    @rule(number=st.integers(0, 2), turns=st.integers(1, 25))
+    def step(self, number: int, turns: int) -> None:
+        chosen = self.passes[number % len(self.passes)]
+        for _ in range(turns):
+            if chosen.ended:
+                break
+            chosen.step()
+            self.a_verdict_is_about_files_that_were_scanned()
+        self.passes = [each for each in self.passes if not each.ended]
+
+    @precondition(lambda self: self.passes)
+    @rule(number=st.integers(0, 2))
+    def fail(self, number: int) -> None:
+        chosen = self.passes[number % len(self.passes)]
+        self.disasters += 1
+        chosen.step("fails")
+        self.passes = [each for each in self.passes if not each.ended]
+
+    @precondition(lambda self: self.passes)
+    @rule(number=st.integers(0, 2))
+    def crash(self, number: int) -> None:
+        self.disasters += 1
+        self.passes.pop(number % len(self.passes)).kill()
+
+    @rule(seconds=st.sampled_from([1, 40, 100, 4000]))
+    def time_passes(self, seconds: int) -> None:
+        self.disasters += len(self.passes)
+        self.world.now += timedelta(seconds=seconds)
+
+    # -- what always holds ------------------------------------------------------------------
+
+    @invariant()
+    def a_verdict_is_about_files_that_were_scanned(self) -> None:
+        for check in self.world.checks():
+            if check["status"] not in {"clean", "infected"}:
+                continue
+            names = [
+                line.split()[1]
+                for line in journal.sections(check["log"])[0].splitlines()
+                if re.match(r"(clean|infected) +\S+ +1 bytes", line)
+            ]
+            digest = journal.digest_of(check["log"])
+            assert digest == journal.digest(names)
+            if check["status"] == "clean":
+                seen_clean = all((name, "clean") in self.world.scanned for name in names)
+                assert seen_clean or digest in self.by_hand
+            else:
+                assert any((name, "infected") in self.world.scanned for name in names)
+
+    def teardown(self) -> None:
+        if not hasattr(self, "world"):
+            return
+        for each in self.passes:
+            each.kill()
+        if threading.current_thread() is threading.main_thread():
+            self.everything_comes_right()
+
+    def everything_comes_right(self) -> None:
+        for _ in range(ENOUGH):
+            self.world.now += 2 * STUCK_AFTER
+            Pass(self.world, lag=timedelta(seconds=1), full=True).finish()
+            self.a_verdict_is_about_files_that_were_scanned()
+        for build in self.world.builds():
+            if build["files"]:
+                self.is_right(build)
+        left = [row for row in self.world.checks() if row["build"] not in self.world.tables[BUILDS]]
+        assert left == []
+
+    def is_right(self, build: Row) -> None:
+        checks = self.world.checks_of(build["id"])
+        assert checks, f"{build} was lost"
+        assert len(checks) == 1 or not self.world.unique
+        for check in checks:
+            digest = journal.digest(build["files"])
+            assert journal.digest_of(check["log"]) == digest, check
+            given_up = check["status"] == "error" and "never ended" in check["log"]
+            corrected = check["status"] == "clean" and digest in self.by_hand
+            assert (
+                check["status"] == right_verdict(build)
+                or corrected
+                or (given_up and self.disasters >= 3)
+            ), check
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_every_life_of_a_check_ends_with_the_right_verdict() -> None:
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        Life,
+        settings=settings(
+            max_examples=150,
+            stateful_step_count=40,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

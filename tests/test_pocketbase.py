@@ -1,0 +1,569 @@
+"""The client for PocketBase: against scripted answers, and against real servers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+
+import pytest
+from support.backend import Backend
+from support.scripted import (
+    NOW,
+    PASSWORD,
+    Answer,
+    Scripted,
+    items,
+    refusal,
+    reply,
+    scripted,
+    signed_in,
+    token,
+)
+
+from avscan import pocketbase
+from avscan.errors import AvscanError, BackendError, SchemaError, SignInError
+from avscan.pocketbase import (
+    GUARD,
+    PAGE,
+    Password,
+    PocketBase,
+    Rejected,
+    Token,
+    any_of,
+    check_id,
+)
+from avscan.transport import BREAKER_THRESHOLD, Patience
+
+SIGN_IN = "/api/collections/_superusers/auth-with-password"
+ROWS = "/api/collections/things/records"
+ROW = f"{ROWS}/abc"
+GUEST = refusal(403, "Only superusers can filter by @request.")
+MISSING = refusal(404, "The requested resource wasn't found.")
+HTML = Answer(body=b"<!doctype html>", headers={"Content-Type": "text/html"})
+
+
+@pytest.fixture
+def server() -> Iterator[Scripted]:
+    with scripted() as server:
+        yield server
+
+
+# -- signing in -----------------------------------------------------------------------------------
+
+
+def test_a_password_is_exchanged_for_a_token_once(server: Scripted) -> None:
+    server.say(signed_in(), items(), items())
+    client = server.with_password()
+    client.page("things")
+    client.page("things")
+    assert server.asked == [("POST", SIGN_IN), ("GET", ROWS), ("GET", ROWS)]
+    assert server.requests[0].json == {"identity": "root@example.com", "password": PASSWORD}
+    assert "Authorization" not in server.requests[0].headers
+    assert [request.headers["Authorization"] for request in server.requests[1:]] == [token()] * 2
+
+
+def test_a_token_is_proved_by_a_guarded_list(server: Scripted) -> None:
+    server.say(items({"id": "abc"}))
+    server.client().sign_in()
+    assert server.asked == [("GET", "/api/collections/_superusers/records")]
+    assert server.requests[0].query["filter"] == GUARD
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "words"),
+    [
+        (refusal(400, "Failed to authenticate."), SignInError, "email or password"),
+        (refusal(403), SignInError, "email or password"),
+        (reply({"mfaId": "abc"}, 401), SignInError, "second factor"),
+        (refusal(404), BackendError, "version 0.23 or newer"),
+        (HTML, BackendError, "something else than JSON"),
+        (reply([]), BackendError, "answered 200"),
+        (reply({"record": {}}), BackendError, "no 'token'"),
+        (reply({"token": ""}), BackendError, "no 'token'"),
+    ],
+)
+def test_a_refused_sign_in_says_what_to_do_and_is_not_repeated(
+    server: Scripted, answer: Answer, error: type[AvscanError], words: str
+) -> None:
+    server.say(answer)
+    with pytest.raises(error, match=words):
+        server.with_password().sign_in()
+    assert len(server.requests) == 1
+
+
+def test_a_sign_in_that_met_the_rate_limit_is_tried_again(server: Scripted) -> None:
+    server.say(Answer(status=429), signed_in())
+    server.with_password().sign_in()
+    assert server.asked == [("POST", SIGN_IN)] * 2
+
+
+# -- sessions -------------------------------------------------------------------------------------
+
+
+def test_an_expired_token_is_renewed_once_and_the_question_asked_again(server: Scripted) -> None:
+    server.say(signed_in("first"), GUEST, signed_in("second"), items({"id": "abc"}))
+    client = server.with_password()
+    assert client.page("things") == [{"id": "abc"}]
+    assert [path for _, path in server.asked] == [SIGN_IN, ROWS, SIGN_IN, ROWS]
+    assert server.requests[-1].headers["Authorization"] == token("second")
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_an_account_that_is_no_superuser_ends_with_a_sign_in_error(
+    server: Scripted, status: int
+) -> None:
+    server.say(signed_in(), refusal(status), signed_in("second"), refusal(status))
+    with pytest.raises(SignInError, match="not a superuser"):
+        server.with_password().page("things")
+    assert len(server.requests) == 4
+
+
+def test_a_token_that_is_refused_can_not_be_renewed(server: Scripted) -> None:
+    server.say(GUEST)
+    with pytest.raises(SignInError, match="POCKETBASE_TOKEN"):
+        server.client().page("things")
+    assert len(server.requests) == 1
+
+
+def test_a_token_is_renewed_before_it_ends(server: Scripted) -> None:
+    almost = pocketbase.TOKEN_MARGIN - timedelta(seconds=1)
+    server.say(signed_in("short", lasts=almost.total_seconds()), signed_in("long"), items())
+    server.with_password().page("things")
+    assert server.requests[-1].headers["Authorization"] == token("long")
+
+
+@pytest.mark.parametrize("text", ["opaque", "a.b.c", "a.e30.c", "a.bnVsbA.c"])
+def test_a_token_that_does_not_say_when_it_ends_is_used_until_it_is_refused(
+    server: Scripted, text: str
+) -> None:
+    server.say(reply({"token": text}), items(), items())
+    client = server.with_password()
+    client.page("things")
+    client.page("things")
+    assert server.requests[-1].headers["Authorization"] == text
+
+
+def test_a_guest_never_gets_an_empty_list(server: Scripted) -> None:
+    server.say(items(), items())
+    client = server.client()
+    client.page("things")
+    client.page("things", where='a = "b" || c = "d"')
+    assert [request.query["filter"] for request in server.requests] == [
+        GUARD,
+        f'(a = "b" || c = "d") && {GUARD}',
+    ]
+
+
+# -- lists ----------------------------------------------------------------------------------------
+
+
+def test_a_page_asks_for_what_it_needs_and_no_total(server: Scripted) -> None:
+    server.say(items())
+    server.client().page("things", sort="-created", fields=("id", "log"), expand="build", limit=5)
+    assert server.requests[0].query == {
+        "perPage": "5",
+        "skipTotal": "1",
+        "filter": GUARD,
+        "sort": "-created",
+        "fields": "id,log",
+        "expand": "build",
+    }
+
+
+def test_all_rows_are_listed_by_key(server: Scripted) -> None:
+    rows = [{"id": f"{number:015}"} for number in range(PAGE + 1)]
+    server.say(items(*rows[:PAGE]), items(*rows[PAGE:]))
+    assert list(server.client().rows("things", where="a = 1")) == rows
+    assert [request.query["filter"] for request in server.requests] == [
+        f'((a = 1) && id > "") && {GUARD}',
+        f'((a = 1) && id > "{rows[PAGE - 1]["id"]}") && {GUARD}',
+    ]
+    assert {request.query["sort"] for request in server.requests} == {"id"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "words"),
+    [
+        (MISSING, SchemaError, "no collection things"),
+        (refusal(400, "Something went wrong."), Rejected, "Something went wrong"),
+        (HTML, BackendError, "something else than JSON"),
+        (Answer(status=404, body=b"<html>"), BackendError, "something else than JSON"),
+        (reply({"rows": []}), BackendError, "without items"),
+        (reply({"items": {}}), BackendError, "without items"),
+        (Answer(status=418, body=b"{}"), BackendError, "answered 418"),
+        (Answer(status=204), BackendError, "something else than JSON"),
+    ],
+)
+def test_an_answer_that_is_no_list_is_never_an_empty_one(
+    server: Scripted, answer: Answer, error: type[AvscanError], words: str
+) -> None:
+    server.say(answer)
+    with pytest.raises(error, match=words):
+        server.client().page("things")
+    assert len(server.requests) == 1
+
+
+def test_a_truncated_list_is_asked_for_again(server: Scripted) -> None:
+    whole = items({"id": "abc"})
+    server.say(Answer(body=whole.body, cut=10), whole)
+    assert server.client().page("things") == [{"id": "abc"}]
+
+
+def test_a_query_that_ran_out_of_time_is_asked_again_and_a_wrong_one_is_not(
+    server: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pocketbase, "QUERY_TIMEOUT", 0.2)
+    server.say(Answer(status=400, body=b"{}", delay=0.3), refusal(400), items())
+    with pytest.raises(Rejected):
+        server.client().page("things")
+    assert len(server.requests) == 2
+
+
+def test_a_count_is_the_total(server: Scripted) -> None:
+    server.say(reply({"items": [], "totalItems": 12}))
+    assert server.client().count("things", where="a = 1") == 12
+    assert server.requests[0].query["filter"] == f"(a = 1) && {GUARD}"
+
+
+def test_a_count_needs_a_total(server: Scripted) -> None:
+    server.say(items())
+    with pytest.raises(BackendError, match="without a total"):
+        server.client().count("things")
+
+
+# -- writes ---------------------------------------------------------------------------------------
+
+
+def test_an_update_sends_the_values_and_returns_the_row(server: Scripted) -> None:
+    server.say(reply({"id": "abc", "a": 1}))
+    assert server.client().update("things", "abc", {"a": 1}) == {"id": "abc", "a": 1}
+    assert server.asked == [("PATCH", ROW)]
+    assert server.requests[0].json == {"a": 1}
+
+
+def test_a_404_means_deleted_once_a_guarded_list_proves_it(server: Scripted) -> None:
+    server.say(MISSING, items())
+    assert server.client().update("things", "abc", {}) is None
+    assert server.asked == [("PATCH", ROW), ("GET", ROWS)]
+    assert server.requests[1].query["filter"] == f'(id = "abc") && {GUARD}'
+
+
+def test_a_404_of_a_record_that_is_there_is_tried_again(server: Scripted) -> None:
+    server.say(MISSING, items({"id": "abc"}), reply({"id": "abc"}))
+    assert server.client().update("things", "abc", {}) == {"id": "abc"}
+
+
+def test_a_404_to_a_guest_renews_the_session_first(server: Scripted) -> None:
+    server.say(signed_in(), MISSING, GUEST, signed_in("second"), items({"id": "abc"}))
+    server.say(reply({"id": "abc"}))
+    assert server.with_password().update("things", "abc", {}) == {"id": "abc"}
+    assert server.requests[-1].headers["Authorization"] == token("second")
+
+
+def test_a_deletion_of_what_is_gone_is_fine_once_proved(server: Scripted) -> None:
+    server.say(Answer(status=204), MISSING, items())
+    client = server.client()
+    client.delete("things", "abc")
+    client.delete("things", "abc")
+    assert server.asked == [("DELETE", ROW), ("DELETE", ROW), ("GET", ROWS)]
+
+
+def test_a_refused_deletion_says_so(server: Scripted) -> None:
+    server.say(refusal(400, "It is referenced."))
+    with pytest.raises(Rejected, match=r"It is referenced\."):
+        server.client().delete("things", "abc")
+
+
+def test_a_refused_field_is_named_with_its_code_and_not_tried_again(server: Scripted) -> None:
+    body = {"message": "No.", "data": {"log": {"code": "too_long", "params": {"max": 9}}, "x": 1}}
+    server.say(reply(body, 400))
+    with pytest.raises(Rejected, match=r"PocketBase refused: No\. \(log: too_long\)") as caught:
+        server.client().create("things", {})
+    assert caught.value.codes == {"log": "too_long"}
+    assert caught.value.params == {"log": {"max": 9}}
+    assert len(server.requests) == 1
+
+
+def test_a_refusal_without_a_field_proves_the_session_then_tries_again(server: Scripted) -> None:
+    server.say(signed_in(), refusal(400, "Failed to create record."), GUEST)
+    server.say(signed_in("second"), items({"id": "x"}), reply({"id": "abc"}))
+    assert server.with_password().create("things", {}) == {"id": "abc"}
+    assert [method for method, _ in server.asked] == ["POST", "POST", "GET", "POST", "GET", "POST"]
+
+
+def test_a_create_whose_answer_was_lost_is_answered_as_a_duplicate(server: Scripted) -> None:
+    server.say(Answer(reset=True), refusal(400, id="validation_not_unique"))
+    with pytest.raises(Rejected) as caught:
+        server.client().create("things", {"id": "abc"})
+    assert caught.value.codes == {"id": "validation_not_unique"}
+
+
+def test_a_write_is_confirmed_before_each_try_but_the_first(server: Scripted) -> None:
+    asked: list[int] = []
+
+    def confirm(_patience: Patience) -> bool:
+        asked.append(len(server.requests))
+        return True
+
+    server.say(Answer(status=503), Answer(reset=True), reply({"id": "abc"}))
+    assert server.client().update("things", "abc", {}, confirm=confirm) == {"id": "abc"}
+    assert asked == [1, 2]
+
+
+def test_a_write_that_is_no_longer_ours_is_not_repeated(server: Scripted) -> None:
+    server.say(Answer(status=503))
+    assert server.client().update("things", "abc", {}, confirm=lambda _: False) is None
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("answer", [reply({}), reply({"id": 7}), HTML, reply("abc")])
+def test_a_write_without_a_record_in_the_answer_is_no_success(
+    server: Scripted, answer: Answer
+) -> None:
+    server.say(answer)
+    with pytest.raises(BackendError):
+        server.client().update("things", "abc", {})
+
+
+@pytest.mark.parametrize("record", ["", "../x", "a/b", 'a"', "a b", "abc\n"])
+def test_what_is_no_id_never_gets_into_a_path_or_a_filter(server: Scripted, record: str) -> None:
+    for call in (
+        lambda: server.client().update("things", record, {}),
+        lambda: server.client().delete("things", record),
+        lambda: server.client().open_file("things", record, "name"),
+        lambda: check_id(record),
+        lambda: any_of("build", ["abc", record]),
+    ):
+        with pytest.raises(BackendError, match="is not a record id"):
+            call()
+    assert server.requests == []
+
+
+def test_a_filter_for_several_ids_names_each() -> None:
+    assert any_of("build", ["a", "b"]) == 'build = "a" || build = "b"'
+
+
+# -- collections ----------------------------------------------------------------------------------
+
+
+def test_a_collection_is_read_or_missing(server: Scripted) -> None:
+    server.say(reply({"id": "x"}), MISSING)
+    assert server.client().collection("things") == {"id": "x"}
+    assert server.client().collection("things") is None
+
+
+def test_a_web_page_in_place_of_a_missing_collection_is_an_error(server: Scripted) -> None:
+    server.say(Answer(status=404, body=b"<html>"))
+    with pytest.raises(BackendError, match="something else than JSON"):
+        server.client().collection("things")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda client: client.create_collection({}),
+        lambda client: client.update_collection("things", {}),
+    ],
+)
+def test_a_refused_definition_says_why(
+    server: Scripted, call: Callable[[PocketBase], object]
+) -> None:
+    server.say(refusal(400, indexes="validation_invalid"))
+    with pytest.raises(Rejected, match="indexes: validation_invalid"):
+        call(server.client())
+
+
+# -- failing servers ------------------------------------------------------------------------------
+
+
+def test_a_backend_that_keeps_failing_is_asked_no_more(server: Scripted) -> None:
+    server.say(*[Answer(status=500)] * 99)
+    client = server.client(Patience(attempts=1))
+    for _ in range(BREAKER_THRESHOLD):
+        assert not client.failing
+        with pytest.raises(BackendError):
+            client.page("things")
+    assert client.failing
+    with pytest.raises(BackendError, match="keeps failing"):
+        client.page("things")
+    assert client.requests_made == BREAKER_THRESHOLD
+
+
+def test_the_time_is_the_servers(server: Scripted) -> None:
+    server.say(items())
+    client = server.client()
+    client.page("things")
+    assert abs(client.server_time().timestamp() - NOW) < 5
+
+
+# -- secrets --------------------------------------------------------------------------------------
+
+
+FAILURES = [
+    *(Answer(status=status, body=b"no") for status in (301, 400, 401, 403, 404, 418, 429, 500)),
+    Answer(status=302, headers={"Location": "https://elsewhere.example/"}),
+    HTML,
+    Answer(reset=True),
+    Answer(body=b"{" + b"x" * 99, cut=5),
+    GUEST,
+    MISSING,
+    refusal(400),
+    reply({}),
+]
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=range(len(FAILURES)))
+def test_no_error_and_no_log_repeats_a_secret(
+    server: Scripted, caplog: pytest.LogCaptureFixture, failure: Answer
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="avscan")
+    errors: list[str] = []
+    calls: list[Callable[[PocketBase], object]] = [
+        lambda client: client.sign_in(),
+        lambda client: client.page("things"),
+        lambda client: client.create("things", {}),
+        lambda client: client.update("things", "abc", {}),
+        lambda client: client.delete("things", "abc"),
+        lambda client: client.insist(lambda _: client.open_file("things", "abc", "name")),
+    ]
+    for call in calls:
+        for client, before in ((server.with_password(), [signed_in()]), (server.client(), [])):
+            server.answers.clear()
+            server.say(*before, *[failure] * 9)
+            try:
+                call(client)
+            except AvscanError as error:
+                errors += [str(error), repr(error)]
+    logged = [f"{record.getMessage()} {vars(record)}" for record in caplog.records]
+    assert errors
+    for text in [*errors, *logged]:
+        assert PASSWORD not in text
+        assert token() not in text
+
+
+@pytest.mark.parametrize(
+    "credentials", [Password(identity="root@example.com", password=PASSWORD), Token(token=PASSWORD)]
+)
+def test_credentials_do_not_show(credentials: Password | Token) -> None:
+    assert PASSWORD not in repr(credentials)
+
+
+# -- real servers ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["wrong", "player's", "none of its own"])
+def test_a_token_that_is_not_a_superusers_is_refused(every_backend: Backend, kind: str) -> None:
+    backend = every_backend
+    backend.upload({"a.txt": b"a game"})
+    given = {
+        "wrong": "not.a.token",
+        "player's": backend.sign_up().token,
+        "none of its own": token(),
+    }[kind]
+    questions: list[Callable[[PocketBase], object]] = [
+        lambda client: client.sign_in(),
+        lambda client: client.page("app_builds"),
+        lambda client: list(client.rows("app_builds")),
+        lambda client: client.count("app_builds"),
+        lambda client: client.update("app_builds", "abcdefghijklmno", {}),
+        lambda client: client.create("app_builds", {}),
+        lambda client: client.delete("app_builds", "abcdefghijklmno"),
+    ]
+    for ask in questions:
+        with pytest.raises(SignInError):
+            ask(backend.client(credentials=Token(token=given), patience=Patience(attempts=1)))
+
+
+def test_a_wrong_password_is_refused(every_backend: Backend) -> None:
+    credentials = Password(identity=every_backend.email, password="wrong")
+    with pytest.raises(SignInError, match="email or password"):
+        every_backend.client(credentials=credentials).sign_in()
+
+
+def test_a_player_is_no_superuser_by_password_either(backend: Backend) -> None:
+    player = backend.sign_up()
+    credentials = Password(identity=player.email, password=player.password)
+    with pytest.raises(SignInError):
+        backend.client(credentials=credentials).sign_in()
+
+
+def test_a_session_that_ended_under_way_is_renewed(every_backend: Backend) -> None:
+    backend = every_backend
+    build = backend.upload({"a.txt": b"a game"})
+    client = backend.client(credentials=Password(identity=backend.email, password=backend.password))
+    client.sign_in()
+    client._token = backend.sign_up().token
+    assert [row["id"] for row in client.page("app_builds")] == [build]
+    client._token = "expired"
+    row = client.update("app_builds", build, {"entrypoint": "game"})
+    assert row is not None
+    assert row["entrypoint"] == "game"
+
+
+def test_a_sign_in_on_a_real_server_says_when_it_ends(every_backend: Backend) -> None:
+    client = every_backend.client(
+        credentials=Password(identity=every_backend.email, password=every_backend.password)
+    )
+    client.sign_in()
+    assert client._expires is not None
+    assert client._expires > client.server_time() + timedelta(hours=1)
+
+
+def test_all_rows_of_a_large_collection_are_listed_once(every_backend: Backend) -> None:
+    backend = every_backend
+    backend.sql(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500)"
+        " INSERT INTO branches (id, name) SELECT printf('%015d', i), 'many' FROM n"
+    )
+    client = backend.client()
+    ids = [str(row["id"]) for row in client.rows("branches", where='name = "many"', fields=["id"])]
+    assert ids == [f"{number:015}" for number in range(1, 2501)]
+    assert client.count("branches", where='name = "many"') == 2500
+    assert len(client.page("branches")) == PAGE
+
+
+def test_a_record_that_was_deleted_is_known_to_be_gone(every_backend: Backend) -> None:
+    backend = every_backend
+    build = backend.upload({"a.txt": b"a game"})
+    backend.delete_build(build)
+    client = backend.client(patience=Patience(attempts=1))
+    assert client.update("app_builds", build, {}) is None
+    client.delete("app_builds", build)
+
+
+def test_a_broken_table_is_not_taken_for_a_deletion(backend: Backend) -> None:
+    build = backend.upload({"a.txt": b"a game"})
+    backend.sql("ALTER TABLE app_builds RENAME TO broken")
+    with pytest.raises(AvscanError):
+        backend.client(patience=Patience(attempts=1)).update("app_builds", build, {})
+
+
+def test_a_missing_collection_is_said_to_be_missing(every_backend: Backend) -> None:
+    client = every_backend.client()
+    with pytest.raises(SchemaError, match="no collection nowhere"):
+        client.page("nowhere")
+    assert client.collection("nowhere") is None
+
+
+def test_an_unknown_field_in_a_filter_is_rejected_without_another_try(
+    every_backend: Backend,
+) -> None:
+    client = every_backend.client()
+    client.sign_in()
+    with pytest.raises(Rejected):
+        client.page("app_builds", where='nothing = "x"')
+    assert client.requests_made == 2
+
+
+def test_of_two_creates_under_one_id_the_second_is_told(every_backend: Backend) -> None:
+    client = every_backend.client()
+    values: pocketbase.Row = {
+        "id": "abcdefghijklmno",
+        "name": "one",
+        "app": every_backend.app,
+    }
+    client.create("branches", values)
+    with pytest.raises(Rejected) as caught:
+        client.create("branches", values)
+    assert caught.value.codes == {"id": "validation_not_unique"}
