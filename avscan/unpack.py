@@ -21,7 +21,7 @@ from os import SEEK_END
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from avscan import containers, zips
+from avscan import containers, sevenzip, zips
 from avscan.bounds import Account, Bounds, ExceededError
 from avscan.containers import HEAD, UNREADABLE, Kind, Member, is_program
 from avscan.findings import Examination, Findings, Sighting
@@ -133,7 +133,11 @@ class _Walk:
         elif not spot.saw:
             findings = self._show(path, spot)
         noted = len(self._opaque)
-        if name := containers.opaque(head):
+        if head.startswith(sevenzip.MAGIC):
+            name = sevenzip.unsupported(file)
+        else:
+            name = containers.opaque(head)
+        if name:
             self._note(name, spot)
         if kind is not None:
             self._open(kind, file, replace(spot, saw=fits and not findings.limits))
@@ -224,8 +228,8 @@ class _Walk:
                 self._on_disk(stream, spot)
         elif not spot.saw:
             self._leaf(stream, spot)
-        elif is_program(head):
-            self._on_disk(stream, spot)  # it may be a zip at its end
+        elif is_program(head) or head.startswith(sevenzip.MAGIC):
+            self._on_disk(stream, spot)  # a program may be a zip at its end
         elif name := containers.opaque(head):
             self._note(name, spot)
 

@@ -1,0 +1,62 @@
+"""avscan with one safeguard taken out, to see that the suite notices.
+
+    python without.py SAFEGUARD run --full
+
+Hearts beat fast here, so that nobody has to wait for a beat.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+
+from avscan import cli, journal, pocketbase
+from avscan.heartbeat import Heartbeat
+from avscan.ledger import Ledger
+
+BEAT = 0.1
+
+
+def nothing() -> None:
+    """Take out nothing."""
+
+
+def file_comparison() -> None:
+    """Take any files for the same."""
+
+    def digest(_files: Iterable[str]) -> str:
+        return "0" * 32
+
+    journal.digest = digest
+
+
+def heartbeat() -> None:
+    """Give no sign of life."""
+
+    def beat(_self: Ledger) -> None:
+        pass
+
+    Ledger.beat = beat  # type: ignore[method-assign]
+
+
+def guest_detection() -> None:
+    """Believe a list that a guest got."""
+    pocketbase.GUARD = 'id != ""'
+
+
+SAFEGUARDS: dict[str, Callable[[], None]] = {
+    function.__name__: function
+    for function in (nothing, file_comparison, heartbeat, guest_detection)
+}
+
+
+def main() -> None:
+    defaults = Heartbeat.__init__.__kwdefaults__
+    assert defaults is not None
+    defaults["interval"] = BEAT
+    SAFEGUARDS[sys.argv.pop(1)]()
+    cli.main()
+
+
+if __name__ == "__main__":
+    main()
