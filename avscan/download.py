@@ -80,23 +80,23 @@ def download(
         WorkspaceError: the disk fails, or fills up under the download.
 
     """
-    with target.open("wb") as file:
-        transfer = _Transfer(
-            client,
-            (collection, record, name),
-            file=file,
-            workspace=workspace,
-            cancelled=cancelled,
-            clock=clock,
-        )
-        try:
+    try:
+        with target.open("wb") as file:
+            transfer = _Transfer(
+                client,
+                (collection, record, name),
+                file=file,
+                workspace=workspace,
+                cancelled=cancelled,
+                clock=clock,
+            )
             outcome = transfer.run()
-        except OSError as error:
-            target.unlink(missing_ok=True)
-            raise WorkspaceError(f"{target.parent} can't be written: {error.strerror}") from error
-        except BaseException:
-            target.unlink(missing_ok=True)
-            raise
+    except OSError as error:  # of closing too: what is still to be written fails once more
+        target.unlink(missing_ok=True)
+        raise WorkspaceError(f"{target.parent} can't be written: {error.strerror}") from error
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
     if isinstance(outcome, _Whole):
         return Artifact(path=target, size=outcome.size, sha256=outcome.sha256)
     target.unlink(missing_ok=True)

@@ -1,0 +1,397 @@
+"""One artifact onto the disk: whole and measured, or nothing at all."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import itertools
+import os
+import resource
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from support.backend import Backend
+from support.scripted import Answer, Scripted, refusal, reply, scripted
+
+from avscan.download import (
+    CHUNK,
+    Artifact,
+    Cancelled,
+    Download,
+    Missing,
+    NoRoom,
+    TooLarge,
+    download,
+)
+from avscan.errors import BackendError, WorkspaceError
+from avscan.pocketbase import PocketBase
+from avscan.transport import Patience
+from avscan.workspace import Workspace
+
+CONTENT = os.urandom(5 * CHUNK // 2)
+OTHER = os.urandom(CHUNK)
+PATH = "/api/files/app_builds/abc/game.tar.gz"
+TOKENS = "/api/files/token"
+MONDAY = "Mon, 06 Oct 2025 08:00:00 GMT"
+TUESDAY = "Tue, 07 Oct 2025 08:00:00 GMT"
+MISSING = refusal(404)
+
+
+class Disk(Workspace):
+    """A work folder on a disk of a given size."""
+
+    size = available = 1 << 40
+
+    def capacity(self) -> int:
+        return self.size
+
+    def free(self) -> int:
+        return self.available
+
+
+@pytest.fixture
+def server() -> Iterator[Scripted]:
+    with scripted() as server:
+        yield server
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Disk:
+    folder = tmp_path / "artifacts"
+    folder.mkdir()
+    disk = Disk(folder)
+    disk.folder = folder
+    return disk
+
+
+def whole(content: bytes = CONTENT, *, date: str = MONDAY, cut: int | None = None) -> Answer:
+    return Answer(body=content, headers={"Last-Modified": date}, cut=cut)
+
+
+def rest(start: int, content: bytes = CONTENT, *, cut: int | None = None) -> Answer:
+    span = f"bytes {start}-{len(content) - 1}/{len(content)}"
+    return Answer(
+        status=206,
+        body=content[start:],
+        headers={"Last-Modified": MONDAY, "Content-Range": span},
+        cut=cut,
+    )
+
+
+def fetch(
+    client: PocketBase,
+    disk: Workspace,
+    *,
+    build: str = "abc",
+    name: str = "game.tar.gz",
+    cancelled: threading.Event | None = None,
+    clock: Callable[[], float] = lambda: 0.0,
+) -> Download:
+    return download(
+        client,
+        "app_builds",
+        build,
+        name,
+        target=disk.folder / "artifact-1",
+        workspace=disk,
+        cancelled=cancelled or threading.Event(),
+        clock=clock,
+    )
+
+
+def left(disk: Workspace) -> list[Path]:
+    return list(disk.folder.iterdir())
+
+
+def assert_is(outcome: Download, content: bytes) -> None:
+    assert isinstance(outcome, Artifact)
+    assert outcome.size == len(content)
+    assert outcome.sha256 == hashlib.sha256(content).hexdigest()
+    assert outcome.path.read_bytes() == content
+
+
+# -- whole ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("content", [b"", b"x", CONTENT], ids=["empty", "byte", "large"])
+def test_a_file_arrives_whole_with_its_size_and_digest(
+    server: Scripted, disk: Disk, content: bytes
+) -> None:
+    server.say(whole(content))
+    assert_is(fetch(server.client(), disk), content)
+
+
+def test_a_public_file_is_asked_for_without_credentials_and_uncompressed(
+    server: Scripted, disk: Disk
+) -> None:
+    server.say(whole())
+    fetch(server.client(), disk)
+    (request,) = server.requests
+    assert request.path == PATH
+    assert request.query == {}
+    assert "Authorization" not in request.headers
+    assert request.headers["Accept-Encoding"] == "identity"
+    assert "Range" not in request.headers
+
+
+# -- broken connections ---------------------------------------------------------------------------
+
+
+def test_a_broken_download_is_resumed_where_it_broke(server: Scripted, disk: Disk) -> None:
+    server.say(whole(cut=CHUNK + 7), rest(CHUNK + 7))
+    assert_is(fetch(server.client(), disk), CONTENT)
+    assert server.requests[1].headers["Range"] == f"bytes={CHUNK + 7}-"
+    assert server.requests[1].headers["If-Range"] == MONDAY
+
+
+def test_a_download_goes_on_for_as_long_as_tries_bring_bytes(server: Scripted, disk: Disk) -> None:
+    starts = range(100, 1000, 100)
+    server.say(whole(cut=100), *[rest(start, cut=100) for start in starts], rest(1000))
+    assert_is(fetch(server.client(Patience(attempts=2)), disk), CONTENT)
+
+
+def test_a_download_that_brings_no_byte_ends_with_its_tries(server: Scripted, disk: Disk) -> None:
+    server.say(whole(cut=100), *[Answer(status=503)] * 99)
+    with pytest.raises(BackendError, match="answered 503"):
+        fetch(server.client(Patience(attempts=2)), disk)
+    assert len(server.requests) == 4
+    assert left(disk) == []
+
+
+def test_a_file_that_is_no_longer_the_same_starts_anew(server: Scripted, disk: Disk) -> None:
+    server.say(whole(cut=CHUNK), whole(OTHER, date=TUESDAY, cut=10), rest(10, OTHER))
+    assert_is(fetch(server.client(), disk), OTHER)
+    assert server.requests[2].headers["If-Range"] == TUESDAY
+
+
+def test_without_a_validator_a_download_starts_anew(server: Scripted, disk: Disk) -> None:
+    server.say(whole(date="", cut=CHUNK), whole(date=""))
+    assert_is(fetch(server.client(), disk), CONTENT)
+    assert "Range" not in server.requests[1].headers
+
+
+def test_a_file_that_became_shorter_starts_anew(server: Scripted, disk: Disk) -> None:
+    server.say(whole(cut=CHUNK), Answer(status=416), whole(b"short"))
+    assert_is(fetch(server.client(), disk), b"short")
+
+
+def test_another_part_than_was_asked_for_is_not_taken(server: Scripted, disk: Disk) -> None:
+    server.say(whole(cut=100), rest(50), whole())
+    assert_is(fetch(server.client(), disk), CONTENT)
+
+
+@pytest.mark.parametrize("failure", [Answer(status=503), Answer(status=403), Answer(reset=True)])
+def test_an_answer_that_is_no_file_is_tried_again(
+    server: Scripted, disk: Disk, failure: Answer
+) -> None:
+    server.say(failure, whole())
+    assert_is(fetch(server.client(), disk), CONTENT)
+
+
+@pytest.mark.parametrize(
+    ("headers", "words"),
+    [
+        ({"Content-Length": ""}, "without its length"),
+        ({"Content-Length": "many"}, "without its length"),
+        ({"Content-Encoding": "gzip"}, "compressed"),
+    ],
+)
+def test_what_can_not_be_measured_is_refused(
+    server: Scripted, disk: Disk, headers: dict[str, str], words: str
+) -> None:
+    server.say(Answer(body=b"x", headers=headers, cut=1))
+    with pytest.raises(BackendError, match=words):
+        fetch(server.client(), disk)
+    assert len(server.requests) == 1
+    assert left(disk) == []
+
+
+@pytest.mark.parametrize("span", ["", "bytes 100-", "bytes 100-200/*"])
+def test_a_part_without_its_place_is_refused(server: Scripted, disk: Disk, span: str) -> None:
+    server.say(whole(cut=100), Answer(status=206, headers={"Content-Range": span}))
+    with pytest.raises(BackendError, match="without its length"):
+        fetch(server.client(), disk)
+    assert left(disk) == []
+
+
+# -- missing and protected ------------------------------------------------------------------------
+
+
+def test_a_missing_file_is_missing_once_a_file_token_did_not_help(
+    server: Scripted, disk: Disk
+) -> None:
+    server.say(MISSING, reply({"token": "for-files"}), MISSING)
+    assert fetch(server.client(), disk) == Missing()
+    assert server.asked == [("GET", PATH), ("POST", TOKENS), ("GET", PATH)]
+    assert left(disk) == []
+
+
+def test_a_protected_file_is_asked_for_with_a_file_token_that_is_kept(
+    server: Scripted, disk: Disk
+) -> None:
+    server.say(MISSING, reply({"token": "for-files"}), whole(), whole(OTHER))
+    client = server.client()
+    assert_is(fetch(client, disk), CONTENT)
+    assert_is(fetch(client, disk), OTHER)
+    assert [request.query.get("token") for request in server.requests] == [
+        None,
+        None,
+        "for-files",
+        "for-files",
+    ]
+
+
+def test_a_file_token_that_ended_is_renewed(server: Scripted, disk: Disk) -> None:
+    server.say(MISSING, reply({"token": "first"}), whole(cut=100))
+    server.say(MISSING, reply({"token": "second"}), rest(100))
+    assert_is(fetch(server.client(), disk), CONTENT)
+    assert server.requests[-1].query["token"] == "second"
+    assert server.requests[-1].headers["Range"] == "bytes=100-"
+
+
+def test_a_file_token_never_shows_in_an_error(server: Scripted, disk: Disk) -> None:
+    moved = Answer(status=302, headers={"Location": PATH + "?token=for-files"})
+    server.say(MISSING, reply({"token": "for-files"}), moved)
+    with pytest.raises(BackendError) as caught:
+        fetch(server.client(), disk)
+    assert "for-files" not in str(caught.value)
+
+
+# -- the disk -------------------------------------------------------------------------------------
+
+
+def test_a_file_larger_than_the_disk_is_too_large(server: Scripted, disk: Disk) -> None:
+    disk.size = disk.available = len(CONTENT) - 1
+    server.say(whole())
+    assert fetch(server.client(), disk) == TooLarge(size=len(CONTENT), capacity=len(CONTENT) - 1)
+    assert left(disk) == []
+
+
+def test_a_file_for_which_there_is_no_room_now_has_no_room(server: Scripted, disk: Disk) -> None:
+    disk.available = len(CONTENT) - 1
+    server.say(whole())
+    assert fetch(server.client(), disk) == NoRoom(size=len(CONTENT))
+    assert left(disk) == []
+
+
+def test_a_file_that_just_fits_is_taken(server: Scripted, disk: Disk) -> None:
+    disk.size = disk.available = len(CONTENT)
+    server.say(whole())
+    assert_is(fetch(server.client(), disk), CONTENT)
+
+
+def test_a_resumed_download_needs_room_only_for_the_rest(server: Scripted, disk: Disk) -> None:
+    server.say(whole(cut=CHUNK), rest(CHUNK))
+    client = server.client()
+    free = iter([len(CONTENT), len(CONTENT) - CHUNK])
+    disk.free = lambda: next(free)  # type: ignore[method-assign]
+    assert_is(fetch(client, disk), CONTENT)
+
+
+def test_a_disk_that_fills_up_under_the_download_is_the_installations_fault(
+    server: Scripted, disk: Disk
+) -> None:
+    server.say(whole())
+    client = server.client()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (CHUNK + 5, hard))
+    try:
+        with pytest.raises(WorkspaceError, match=os.strerror(errno.EFBIG)):
+            fetch(client, disk)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert left(disk) == []
+
+
+def test_a_folder_that_is_gone_is_the_installations_fault(server: Scripted, disk: Disk) -> None:
+    disk.folder.rmdir()
+    with pytest.raises(WorkspaceError, match="can't be written: No such file"):
+        fetch(server.client(), disk)
+
+
+# -- the end of the pass --------------------------------------------------------------------------
+
+
+def test_a_cancelled_download_leaves_nothing(server: Scripted, disk: Disk) -> None:
+    cancelled = threading.Event()
+    cancelled.set()
+    server.say(*[whole()] * 9)
+    with pytest.raises(Cancelled):
+        fetch(server.client(), disk, cancelled=cancelled)
+    assert len(server.requests) == 1
+    assert left(disk) == []
+
+
+def test_a_download_that_comes_too_slowly_is_given_up(server: Scripted, disk: Disk) -> None:
+    minutes = itertools.count(0, 400)
+    server.say(*[whole()] * 9)
+    with pytest.raises(BackendError, match="too slowly"):
+        fetch(server.client(), disk, clock=lambda: float(next(minutes)))
+    assert len(server.requests) == 1
+    assert left(disk) == []
+
+
+# -- real servers ---------------------------------------------------------------------------------
+
+
+def test_a_file_comes_from_a_real_server_as_it_was_uploaded(
+    every_backend: Backend, disk: Disk
+) -> None:
+    build = every_backend.upload({"game.bin": CONTENT})
+    (name,) = every_backend.file_names(build)
+    assert_is(fetch(every_backend.client(), disk, build=build, name=name), CONTENT)
+
+
+def test_a_protected_file_comes_from_a_real_server(every_backend: Backend, disk: Disk) -> None:
+    backend = every_backend
+    build = backend.upload({"game.bin": CONTENT})
+    client = backend.client()
+    definition = client.collection("app_builds")
+    assert definition is not None
+    fields = definition["fields"]
+    assert isinstance(fields, list)
+    protected = [
+        field | {"protected": True}
+        if isinstance(field, dict) and field["name"] == "files"
+        else field
+        for field in fields
+    ]
+    client.update_collection("app_builds", {"fields": protected})
+    (name,) = backend.file_names(build)
+    assert (
+        backend.request("GET", f"/api/files/app_builds/{build}/{name}", token="").status_code == 404
+    )
+    assert_is(fetch(client, disk, build=build, name=name), CONTENT)
+    client._file_token = "ended"
+    assert_is(fetch(client, disk, build=build, name=name), CONTENT)
+
+
+def test_a_file_that_a_real_server_has_lost_is_missing(every_backend: Backend, disk: Disk) -> None:
+    build = every_backend.upload({"game.bin": b"x"})
+    (name,) = every_backend.file_names(build)
+    every_backend.stored(build, name).unlink()
+    assert fetch(every_backend.client(), disk, build=build, name=name) == Missing()
+    assert left(disk) == []
+
+
+def test_a_real_server_resumes_and_notices_another_file(
+    every_backend: Backend,
+) -> None:
+    build = every_backend.upload({"game.bin": b"0123456789"})
+    (name,) = every_backend.file_names(build)
+    client = every_backend.client()
+    first = client.open_file("app_builds", build, name)
+    assert first is not None
+    validator = first.headers["Last-Modified"]
+    first.close()
+    answers = {}
+    for start, known in ((4, validator), (4, MONDAY), (10, validator)):
+        response = client.open_file("app_builds", build, name, start=start, validator=known)
+        assert response is not None
+        answers[start, known] = (response.status_code, response.content)
+        response.close()
+    assert answers[4, validator] == (206, b"456789")
+    assert answers[4, MONDAY] == (200, b"0123456789")
+    assert answers[10, validator][0] == 416
