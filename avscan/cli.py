@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from types import FrameType
 from typing import TYPE_CHECKING, ParamSpec, TypeVar, assert_never
 
@@ -15,7 +17,7 @@ import click
 
 from avscan import __version__
 from avscan.confine import refuse_inspection
-from avscan.errors import AvscanError, Interrupted, SchemaError
+from avscan.errors import AvscanError, Interrupted, SchemaError, SettingsError
 from avscan.logs import configure
 from avscan.settings import VARIABLES, LogFormat, Settings
 
@@ -73,13 +75,8 @@ def _keep(context: click.Context, parameter: click.Parameter, value: str | None)
 
 
 def _settings(context: click.Context) -> Settings:
-    """Parse the settings from the options and the environment's secrets, and set up the logs."""
-    secrets = {
-        variable.name: os.environ.get(variable.name, "")
-        for variable in VARIABLES
-        if variable.secret
-    }
-    settings = Settings.parse({**secrets, **context.ensure_object(dict)})
+    """Parse the settings from options and environment, and set up the logs."""
+    settings = Settings.parse({**os.environ, **context.ensure_object(dict)})
     configure(settings.log_level, settings.log_format)
     return settings
 
@@ -215,6 +212,51 @@ def _show_differences(differences: Sequence[Difference]) -> None:
 def _exit_if_unfit(differences: Sequence[Difference]) -> None:
     if any(each.fatal for each in differences):
         sys.exit(SchemaError.exit_code)
+
+
+@main.command(epilog=EPILOG)
+@with_settings
+@click.argument("builds", nargs=-1, metavar="[BUILD]...")
+@click.option(
+    "--status",
+    type=click.Choice(["clean", "infected", "error"]),
+    help="Only verdicts of this status.",
+)
+@click.option("--older-than", metavar="30d", help="Only verdicts older than this: 30d, 12h, 90m.")
+@click.pass_context
+def rescan(
+    context: click.Context, *, builds: tuple[str, ...], status: str | None, older_than: str | None
+) -> None:
+    """Put verdicts back to pending, so that the next pass scans these builds again.
+
+    Names builds, or chooses all verdicts by --status and --older-than.
+    """
+    with boundary():
+        if not (builds or status or older_than):
+            raise SettingsError("name builds, or choose them by --status or --older-than")
+        age = _age(older_than)
+        settings = _settings(context)
+        from avscan.records import Status  # noqa: PLC0415
+        from avscan.wiring import rescan as put_back  # noqa: PLC0415
+
+        chosen = Status(status) if status else None
+        count = 0
+        for build in put_back(settings, builds, status=chosen, age=age):
+            click.echo(build)
+            count += 1
+        click.echo(f"{count} put back to pending", err=True)
+        if builds and not count:
+            raise SettingsError("none of these builds has such a verdict")
+
+
+def _age(text: str | None) -> timedelta:
+    if text is None:
+        return timedelta(0)
+    units = {"d": "days", "h": "hours", "m": "minutes"}
+    match = re.fullmatch(r"(\d{1,6})([dhm])", text.strip())
+    if match is None:
+        raise SettingsError(f"--older-than must be like 30d, 12h or 90m, not {text!r}")
+    return timedelta(**{units[match[2]]: int(match[1])})
 
 
 @main.command()

@@ -9,7 +9,7 @@ of all builds with all checks finds; that is for now and then. Nothing is writte
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -56,6 +56,16 @@ class Plan:
     changed: tuple[tuple[Check, Build], ...] = ()
     new: tuple[Build, ...] = ()
     jobs: tuple[Job, ...] = ()
+
+    def only(self, wanted: Callable[[str], bool]) -> Plan:
+        """Keep what concerns the builds whose ids are `wanted`."""
+        return Plan(
+            orphans=tuple(check for check in self.orphans if wanted(check.build)),
+            stuck=tuple(pair for pair in self.stuck if wanted(pair[1].id)),
+            changed=tuple(pair for pair in self.changed if wanted(pair[1].id)),
+            new=tuple(build for build in self.new if wanted(build.id)),
+            jobs=tuple(job for job in self.jobs if wanted(job.build)),
+        )
 
 
 def waiting(client: PocketBase, *, now: datetime, stuck_after: timedelta) -> Plan:
@@ -108,6 +118,26 @@ def compare_large(client: PocketBase, *, indexed: bool) -> Iterator[Plan]:
     """
     for low, high in parts(client.count(BUILDS) // PART + 1):
         yield (_ask_part if indexed else _list_part)(client, low, high)
+
+
+def checks_of(client: PocketBase, builds: Sequence[str]) -> Iterator[Check]:
+    """List the checks of the builds with these ids."""
+    for start in range(0, len(builds), _IDS_A_FILTER):
+        ids = builds[start : start + _IDS_A_FILTER]
+        yield from map(
+            Check.parse, client.rows(CHECKS, where=any_of("build", ids), fields=_CHECK_FIELDS)
+        )
+
+
+def verdicts(
+    client: PocketBase, *, status: Status | None, before: datetime, limit: int = PAGE
+) -> list[Check]:
+    """List the verdicts that were given before a moment, oldest first."""
+    wanted = [status] if status else [each for each in Status if each.settled]
+    one_of = " || ".join(f'status = "{each}"' for each in wanted)
+    where = f'({one_of}) && scan_time != "" && scan_time < "{format_time(before)}"'
+    rows = client.page(CHECKS, where=where, sort="scan_time,id", fields=_CHECK_FIELDS, limit=limit)
+    return [Check.parse(row) for row in rows]
 
 
 def compared(builds: Iterable[Build], checks: Iterable[Check]) -> Plan:
@@ -197,9 +227,4 @@ def _list_part(client: PocketBase, low: str, high: str) -> Plan:
 
 
 def _compare_builds(client: PocketBase, builds: Sequence[Build]) -> Plan:
-    checks: list[Check] = []
-    for start in range(0, len(builds), _IDS_A_FILTER):
-        ids = [build.id for build in builds[start : start + _IDS_A_FILTER]]
-        rows = client.rows(CHECKS, where=any_of("build", ids), fields=_CHECK_FIELDS)
-        checks += map(Check.parse, rows)
-    return compared(builds, checks)
+    return compared(builds, checks_of(client, [build.id for build in builds]))

@@ -51,7 +51,7 @@ class WorkspaceError(AvscanError):
     exit_code = 7
 
 
-class Interrupted(BaseException):  # noqa: N818 - like KeyboardInterrupt, no error
+class Interrupted(BaseException):
     """A signal asks the process to end; no handler of errors on the way is to stop it."""
 
     def __init__(self, signal: int) -> None:

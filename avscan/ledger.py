@@ -144,14 +144,14 @@ class Ledger:
             return None
         return job_of(build)
 
-    def rescan(self, check: Check, reason: str) -> bool:
-        """Put a verdict back to pending because somebody asks for it; False if it is none now."""
+    def rescan(self, check: Check, reason: str) -> Job | None:
+        """Put a verdict back to pending because somebody asks for it; None if it is none now."""
         view = self._look(check.build)
         settled = [each for each in view.checks if each.id == check.id and each.status.settled]
         for each in settled:
             self._wait(each, reason)
             log.info("check.rescan", extra={"build": each.build, "check": each.id})
-        return bool(settled)
+        return job_of(view.build) if settled and view.build else None
 
     def take_back(self, check: Check) -> Job | None:
         """Put an abandoned check back to pending; None if it is no longer abandoned."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import math
 import re
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,7 +100,29 @@ VARIABLES = (
         default="error",
         help="Files too large to be scanned as one, clean in all their parts: note or error.",
     ),
+    Variable(
+        name="RESCAN_AFTER",
+        default="0",
+        help="Days after which a verdict is renewed, a few a pass. 0 turns it off.",
+    ),
+    Variable(
+        name="SHARD",
+        help="I/N: only the I-th (from 0) of N equal parts of all builds. Under a Kubernetes"
+        " Indexed Job, AVSCAN_SHARDS sets N and JOB_COMPLETION_INDEX is I.",
+    ),
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """One of `count` equal parts of all builds, by a digest of their ids; 0 is the first."""
+
+    index: int = 0
+    count: int = 1
+
+    def holds(self, build: str) -> bool:
+        """Tell whether a build is in this part; it stays there for ever."""
+        return self.count == 1 or zlib.crc32(build.encode()) % self.count == self.index
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +145,8 @@ class Settings:
     max_signature_age: float
     opaque_content: Policy
     oversize_content: Policy
+    rescan_after: float
+    shard: Shard
 
     @classmethod
     def parse(cls, environment: Mapping[str, str]) -> Self:
@@ -150,6 +175,8 @@ class Settings:
             max_signature_age=reader.number("MAX_SIGNATURE_AGE", least=0, most=3650),
             opaque_content=Policy(reader.choice("OPAQUE_CONTENT", tuple(Policy))),
             oversize_content=Policy(reader.choice("OVERSIZE_CONTENT", tuple(Policy))),
+            rescan_after=reader.number("RESCAN_AFTER", least=0, most=3650),
+            shard=reader.shard("SHARD"),
         )
         reader.check_credentials(settings)
         reader.finish()
@@ -230,6 +257,19 @@ class _Reader:
             self._problems.append(f"{name} must be {' or '.join(choices)}, not {text!r}")
             return choices[0]
         return text
+
+    def shard(self, name: str) -> Shard:
+        text = self.text(name)
+        if not text and (count := self._environment.get("AVSCAN_SHARDS", "").strip()):
+            name = "JOB_COMPLETION_INDEX/AVSCAN_SHARDS"
+            text = f"{self._environment.get('JOB_COMPLETION_INDEX', '').strip()}/{count}"
+        if not text:
+            return Shard()
+        match = re.fullmatch(r"(\d{1,4})/(\d{1,4})", text)
+        if match is None or not int(match[1]) < int(match[2]):
+            self._problems.append(f"{name} must be I/N with I from 0 to N-1, not {text!r}")
+            return Shard()
+        return Shard(index=int(match[1]), count=int(match[2]))
 
     def check_credentials(self, settings: Settings) -> None:
         if not _TOKEN.fullmatch(settings.token):

@@ -40,6 +40,8 @@ R = TypeVar("R")
 REDISCOVER = 60.0
 # A build whose scan was begun this often and never ended is not scanned again.
 INTERRUPTIONS = 3
+# Verdicts that one pass renews: few, so that new builds never wait long for old ones.
+RENEWALS = 10
 
 
 class Scanner(Protocol):
@@ -66,6 +68,7 @@ class Summary:
     reopened: int = 0
     reclaimed: int = 0
     removed: int = 0
+    renewed: int = 0
     scanned: int = 0
     clean: int = 0
     infected: int = 0
@@ -115,6 +118,8 @@ class Sweep:
         workspace: Workspace,
         policies: Policies,
         stuck_after: timedelta,
+        rescan_after: timedelta = timedelta(0),
+        wanted: Callable[[str], bool] = lambda _: True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.summary = Summary()
@@ -124,6 +129,8 @@ class Sweep:
         self._workspace = workspace
         self._policies = policies
         self._stuck_after = stuck_after
+        self._rescan_after = rescan_after
+        self._wanted = wanted
         self._clock = clock
         self._backlog = Backlog()
         self._cancelled = threading.Event()
@@ -152,6 +159,8 @@ class Sweep:
                     for plan in discovery.compare_large(self._client, indexed=indexed()):
                         self._apply(plan)
                         self._scan_backlog()
+                self._renew()
+                self._scan_backlog()
         except AvscanError as error:
             reason = f"the pass ended early: {type(error).__name__}"
             self._ledger.release_all(reason, patience=FAREWELL)
@@ -174,7 +183,8 @@ class Sweep:
         self._apply(discovery.recent(self._client, now=now) if compared is None else compared)
 
     def _apply(self, plan: Plan) -> None:
-        """Write what a plan says, and queue what waits after it."""
+        """Write what a plan says for the builds that are ours, and queue what waits after it."""
+        plan = plan.only(self._wanted)
         for check in plan.orphans:
             self.summary.removed += bool(self._try(check.build, self._ledger.remove, check))
         self._backlog.add(plan.jobs)
@@ -186,6 +196,17 @@ class Sweep:
             self.summary.reopened += self._queue(job)
         for build in plan.new:
             self.summary.opened += self._queue(self._try(build.id, self._ledger.open, build))
+
+    def _renew(self) -> None:
+        """Put a few of the oldest verdicts back to pending, if verdicts are to be renewed."""
+        if not self._rescan_after:
+            return
+        before = self._client.server_time() - self._rescan_after
+        for check in discovery.verdicts(self._client, status=None, before=before, limit=RENEWALS):
+            if self._wanted(check.build):
+                reason = f"renewed after {self._rescan_after.days} days"
+                job = self._try(check.build, lambda each: self._ledger.rescan(each, reason), check)  # noqa: B023 - called at once
+                self.summary.renewed += self._queue(job)
 
     def _queue(self, job: Job | None) -> bool:
         if job is not None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from platform import node
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from avscan.errors import EngineError, SchemaError
 from avscan.findings import Examination
 from avscan.ledger import Ledger
 from avscan.pocketbase import Password, PocketBase, Rejected, Token
+from avscan.records import Check, Status
 from avscan.schema import one_check_per_build, require
 from avscan.settings import Settings
 from avscan.sweep import Summary, Sweep
@@ -138,6 +139,8 @@ def run_pass(settings: Settings, *, full: bool = False) -> Summary:
             workspace=workspace,
             policies=Policies(opaque=settings.opaque_content, oversize=settings.oversize_content),
             stuck_after=stuck_after,
+            rescan_after=timedelta(days=settings.rescan_after),
+            wanted=settings.shard.holds,
         )
         log.info("pass.started", extra={"url": settings.url})
         try:
@@ -178,6 +181,42 @@ def plan_pass(settings: Settings) -> Plan:
             changed=tuple(pair for plan in compared for pair in plan.changed),
             new=tuple(build for plan in compared for build in plan.new),
         )
+
+
+def rescan(
+    settings: Settings, builds: Sequence[str], *, status: Status | None, age: timedelta
+) -> Iterator[str]:
+    """Put verdicts back to pending: of these builds, or all of a status and an age; tell whose.
+
+    Raises:
+        AvscanError: what is wrong with the installation.
+
+    """
+    with connect(settings) as client, explained(client):
+        stuck_after = timedelta(seconds=settings.stuck_after)
+        ledger = Ledger(client, host=node(), stuck_after=stuck_after)
+        # Our view of the server's time is late by up to a second, and a verdict may be that young.
+        before = client.server_time() + timedelta(minutes=1) - age
+        for checks in _chosen(client, builds, status, before):
+            for check in checks:
+                if ledger.rescan(check, "an operator asked for another scan"):
+                    yield check.build
+
+
+def _chosen(
+    client: PocketBase, builds: Sequence[str], status: Status | None, before: datetime
+) -> Iterator[list[Check]]:
+    """Choose verdicts; what was put back is no verdict any more, so each page is the first."""
+    if builds:
+        checks = discovery.checks_of(client, builds)
+        yield [check for check in checks if status in {None, check.status}]
+        return
+    seen: set[str] = set()
+    while page := discovery.verdicts(client, status=status, before=before):
+        if seen.issuperset(check.id for check in page):
+            return
+        seen.update(check.id for check in page)
+        yield page
 
 
 @contextmanager
