@@ -10,6 +10,7 @@ from pathlib import Path
 from avscan.errors import WorkspaceError
 
 _GIB = 1 << 30
+LITTLE = 256 << 20  # bytes of free disk that are too few for any work, whatever the artifact
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,8 +83,8 @@ class Account:
         """
         free = self._free()
         if size > free:
-            if self._on_disk and self._on_disk + size > self._room:
-                raise ExceededError(f"needs more than the {max(self._room, 0)} bytes of free disk")
+            if self._room > LITTLE and self._on_disk + size > self._room:
+                raise ExceededError(f"needs more than the {self._room} bytes of free disk")
             raise full(self._workspace)
         self._on_disk += size
 

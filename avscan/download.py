@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from avscan.errors import BackendError, WorkspaceError
 from avscan.pocketbase import PARTIAL, UNSATISFIABLE, PocketBase
 from avscan.transport import Patience, Transient, describe
 from avscan.workspace import Workspace
+
+log = logging.getLogger(__name__)
 
 CHUNK = 1 << 16  # what a broken connection can cost: urllib3 gives whole pieces or none
 # A download may take this long and, beyond it, a second for each of these many bytes.
@@ -73,7 +76,7 @@ def download(
 ) -> Download:
     """Bring a record's file to `target`; nothing but an `Artifact` leaves anything there.
 
-    Broken connections are resumed for as long as each few tries bring a byte.
+    Broken connections are resumed for as long as they bring a byte within a few tries.
 
     Raises:
         BackendError: PocketBase does not deliver, or too slowly.
@@ -133,14 +136,9 @@ class _Transfer:
 
     def run(self) -> _Whole | Missing | TooLarge | NoRoom:
         while True:
-            received = self._received
-            try:
-                return self._client.insist(self._attempt)
-            except Cancelled:
-                raise
-            except BackendError:
-                if self._received <= received:
-                    raise
+            outcome = self._client.insist(self._attempt)
+            if outcome is not None:
+                return outcome
 
     def _restart(self) -> None:
         self._file.seek(0)
@@ -149,7 +147,24 @@ class _Transfer:
         self._digest = hashlib.sha256()
         self._validator = ""
 
-    def _attempt(self, _patience: Patience) -> _Whole | Missing | TooLarge | NoRoom:
+    def _attempt(self, _patience: Patience) -> _Whole | Missing | TooLarge | NoRoom | None:
+        """Try once; None where the connection broke and brought some of the file before.
+
+        Such a try has not failed: it neither counts among a call's tries nor opens the circuit.
+        """
+        received = self._received
+        try:
+            return self._fetch()
+        except Transient as failure:
+            if self._received <= received:
+                raise
+            log.info(
+                "download.resumed",
+                extra={"file": self._address[2], "at": self._received, "reason": str(failure)},
+            )
+            return None
+
+    def _fetch(self) -> _Whole | Missing | TooLarge | NoRoom:
         if not self._validator:
             self._restart()
         response = self._client.open_file(

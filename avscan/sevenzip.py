@@ -32,11 +32,18 @@ _NAMES = {
     "04f71101": "zstd",
 }
 
+_MALFORMED: tuple[type[Exception], ...] = (
+    ValueError,
+    EOFError,
+    struct.error,
+    *streams.DECODING_ERRORS,
+)
+
 _START = struct.Struct("<6s6xQQ4x")
 _HEADER_LIMIT = 16 << 20  # bytes of header, packed or not
 _COUNT_LIMIT = 1 << 20
 _CODERS_LIMIT = 32
-_END, _HEADER, _STREAMS, _PACKED, _FOLDERS, _SIZES, _FOLDER = 0, 1, 4, 6, 7, 9, 11
+_END, _HEADER, _STREAMS, _FILES, _PACKED, _FOLDERS, _SIZES, _FOLDER = 0, 1, 4, 5, 6, 7, 9, 11
 _UNPACKED_SIZES, _ENCODED = 12, 23
 _ID_LENGTH, _COMPLEX, _PROPERTIES = 0x0F, 0x10, 0x20
 
@@ -45,7 +52,7 @@ def unsupported(file: BinaryIO) -> str:
     """Name what clamscan can't unpack of a 7z archive: its methods, or a header of no sense."""
     try:
         methods = _methods(file)
-    except (ValueError, EOFError, struct.error, *streams.DECODING_ERRORS):
+    except _MALFORMED:
         return "7z with a header that can't be read"
     unknown = sorted(_NAMES.get(method, method) for method in methods - _UNPACKED)
     return f"7z {', '.join(unknown)}" if unknown else ""
@@ -71,8 +78,10 @@ def _methods(file: BinaryIO) -> set[str]:
         kind = header.number()
     if kind != _HEADER:
         raise ValueError("no header")
-    if header.number() != _STREAMS:
+    if (kind := header.number()) in {_END, _FILES}:
         return methods  # nothing but empty files
+    if kind != _STREAMS:
+        raise ValueError("a header of another form")
     header.packed()
     coders, _ = header.folders()
     return methods | {method for method, _ in coders}

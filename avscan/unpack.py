@@ -226,10 +226,10 @@ class _Walk:
                 self._stream_members(kind, stream, spot)
             else:
                 self._on_disk(stream, spot)
-        elif not spot.saw:
-            self._leaf(stream, spot)
         elif is_program(head) or head.startswith(sevenzip.MAGIC):
             self._on_disk(stream, spot)  # a program may be a zip at its end
+        elif not spot.saw:
+            self._leaf(stream, spot)
         elif name := containers.opaque(head):
             self._note(name, spot)
 

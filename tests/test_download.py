@@ -16,7 +16,6 @@ from support.backend import Backend
 from support.scripted import Answer, Scripted, refusal, reply, scripted
 
 from avscan.download import (
-    CHUNK,
     Artifact,
     Cancelled,
     Download,
@@ -30,8 +29,9 @@ from avscan.pocketbase import PocketBase
 from avscan.transport import Patience
 from avscan.workspace import Workspace
 
-CONTENT = os.urandom(5 * CHUNK // 2)
-OTHER = os.urandom(CHUNK)
+MIB = 1 << 20
+CONTENT = os.urandom(5 * MIB // 2)
+OTHER = os.urandom(MIB)
 PATH = "/api/files/app_builds/abc/game.tar.gz"
 TOKENS = "/api/files/token"
 MONDAY = "Mon, 06 Oct 2025 08:00:00 GMT"
@@ -140,9 +140,9 @@ def test_a_public_file_is_asked_for_without_credentials_and_uncompressed(
 
 
 def test_a_broken_download_is_resumed_where_it_broke(server: Scripted, disk: Disk) -> None:
-    server.say(whole(cut=CHUNK + 7), rest(CHUNK + 7))
+    server.say(whole(cut=MIB + 7), rest(MIB + 7))
     assert_is(fetch(server.client(), disk), CONTENT)
-    assert server.requests[1].headers["Range"] == f"bytes={CHUNK + 7}-"
+    assert server.requests[1].headers["Range"] == f"bytes={MIB + 7}-"
     assert server.requests[1].headers["If-Range"] == MONDAY
 
 
@@ -156,24 +156,24 @@ def test_a_download_that_brings_no_byte_ends_with_its_tries(server: Scripted, di
     server.say(whole(cut=100), *[Answer(status=503)] * 99)
     with pytest.raises(BackendError, match="answered 503"):
         fetch(server.client(Patience(attempts=2)), disk)
-    assert len(server.requests) == 4
+    assert len(server.requests) == 3
     assert left(disk) == []
 
 
 def test_a_file_that_is_no_longer_the_same_starts_anew(server: Scripted, disk: Disk) -> None:
-    server.say(whole(cut=CHUNK), whole(OTHER, date=TUESDAY, cut=10), rest(10, OTHER))
+    server.say(whole(cut=MIB), whole(OTHER, date=TUESDAY, cut=10), rest(10, OTHER))
     assert_is(fetch(server.client(), disk), OTHER)
     assert server.requests[2].headers["If-Range"] == TUESDAY
 
 
 def test_without_a_validator_a_download_starts_anew(server: Scripted, disk: Disk) -> None:
-    server.say(whole(date="", cut=CHUNK), whole(date=""))
+    server.say(whole(date="", cut=MIB), whole(date=""))
     assert_is(fetch(server.client(), disk), CONTENT)
     assert "Range" not in server.requests[1].headers
 
 
 def test_a_file_that_became_shorter_starts_anew(server: Scripted, disk: Disk) -> None:
-    server.say(whole(cut=CHUNK), Answer(status=416), whole(b"short"))
+    server.say(whole(cut=MIB), Answer(status=416), whole(b"short"))
     assert_is(fetch(server.client(), disk), b"short")
 
 
@@ -283,9 +283,9 @@ def test_a_file_that_just_fits_is_taken(server: Scripted, disk: Disk) -> None:
 
 
 def test_a_resumed_download_needs_room_only_for_the_rest(server: Scripted, disk: Disk) -> None:
-    server.say(whole(cut=CHUNK), rest(CHUNK))
+    server.say(whole(cut=MIB), rest(MIB))
     client = server.client()
-    free = iter([len(CONTENT), len(CONTENT) - CHUNK])
+    free = iter([len(CONTENT), len(CONTENT) - MIB])
     disk.free = lambda: next(free)  # type: ignore[method-assign]
     assert_is(fetch(client, disk), CONTENT)
 
@@ -296,7 +296,7 @@ def test_a_disk_that_fills_up_under_the_download_is_the_installations_fault(
     server.say(whole())
     client = server.client()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (CHUNK + 5, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (MIB + 5, hard))
     try:
         with pytest.raises(WorkspaceError, match=os.strerror(errno.EFBIG)):
             fetch(client, disk)

@@ -240,7 +240,7 @@ class Pass:
             workspace=Workspace(Path("/nonexistent")),
             policies=Policies(opaque=Policy.NOTE, oversize=Policy.ERROR),
             stuck_after=STUCK_AFTER,
-            clock=lambda: world.now.timestamp(),
+            clock=self._clock,
         )
         self._sweep.names = {}
         self._full = full
@@ -280,6 +280,9 @@ class Pass:
             self.ended = True
             self._stopped.release()
 
+    def _clock(self) -> float:
+        return self._world.now.timestamp()
+
     def _turn(self) -> None:
         if self._fate != "killed":
             self._stopped.release()
@@ -318,7 +321,7 @@ class Life(RuleBasedStateMachine):
     passes: list[Pass]
 
     @initialize(unique=st.booleans())
-    def begin(self, unique: bool) -> None:
+    def begin(self, *, unique: bool) -> None:
         self.world = World(unique=unique)
         self.passes = []
         self.disasters = 0
@@ -393,7 +396,12 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def orphan(self) -> None:
-        row = {"id": self.world.new_id(), "build": f"gone{next(self._names)}", "status": "pending", "log": ""}
+        row = {
+            "id": self.world.new_id(),
+            "build": f"gone{next(self._names)}",
+            "status": "pending",
+            "log": "",
+        }
         moments = {name: self.world.stamp() for name in ("created", "updated")}
         fields = {"virus_name": "", "scan_time": ""}
         self.world.tables[CHECKS][row["id"]] = row | moments | fields
@@ -402,7 +410,7 @@ class Life(RuleBasedStateMachine):
 
     @precondition(lambda self: len(self.passes) < 3)
     @rule(lag=st.integers(0, 2000), full=st.booleans())
-    def start(self, lag: int, full: bool) -> None:
+    def start(self, *, lag: int, full: bool) -> None:
         self.passes.append(Pass(self.world, lag=timedelta(milliseconds=lag), full=full))
 
     @precondition(lambda self: self.passes)
@@ -460,8 +468,7 @@ class Life(RuleBasedStateMachine):
             return
         for each in self.passes:
             each.kill()
-        if threading.current_thread() is threading.main_thread():
-            self.everything_comes_right()
+        self.everything_comes_right()
 
     def everything_comes_right(self) -> None:
         for _ in range(ENOUGH):
@@ -492,7 +499,7 @@ class Life(RuleBasedStateMachine):
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_every_life_of_a_check_ends_with_the_right_verdict() -> None:
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         Life,
         settings=settings(
             max_examples=150,

@@ -6,18 +6,17 @@ Real PocketBase behind a proxy that does harm, real clamscan behind a gate that 
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from chaos.gate import Gate, eventually, lives
 from support.backend import Backend
 from support.proxy import (
     After,
@@ -45,21 +44,6 @@ STOPPING = 5.0  # seconds that a pass has to end in after SIGTERM and SIGINT
 PATIENCE = 30.0
 
 
-def eventually(condition: Callable[[], object], *, within: float = PATIENCE) -> None:
-    deadline = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
-
-
-def lives(process: int) -> bool:
-    try:
-        stat = Path(f"/proc/{process}/stat").read_text()
-    except OSError:
-        return False
-    return stat.rpartition(")")[2].split()[0] != "Z"
-
-
 def left_in(folder: Path) -> list[Path]:
     return list(folder.rglob("*")) if folder.exists() else []
 
@@ -79,7 +63,9 @@ class Pass:
             )
 
     def events(self, name: str) -> list[dict[str, Any]]:
-        lines = [line for line in self._log.read_text().splitlines(keepends=True) if line[-1] == "\n"]
+        lines = [
+            line for line in self._log.read_text().splitlines(keepends=True) if line[-1] == "\n"
+        ]
         return [event for event in map(json.loads, lines) if event["event"] == name]
 
     def until(self, event: str) -> None:
@@ -96,38 +82,6 @@ class Pass:
     def close(self) -> None:
         self.process.kill()
         self.process.wait()
-
-
-class Gate:
-    """A clamscan that loads its signatures only once the gate is open."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir()
-        self.program = folder / "clamscan"
-        self._opened = folder / "opened"
-        self._started = folder / "started"
-        self._started.touch()
-        clamscan = shutil.which("clamscan")
-        assert clamscan, "install ClamAV: the tests scan with the real one"
-        self.program.write_text(
-            f"#!{sys.executable} -IS\n"
-            "import os, sys, time\n"
-            "if '--version' not in sys.argv:\n"
-            f"    with open({str(self._started)!r}, 'a') as started:\n"
-            "        print(os.getpid(), file=started)\n"
-            f"    while not os.path.exists({str(self._opened)!r}):\n"
-            "        time.sleep(0.01)\n"
-            f"os.execv({clamscan!r}, sys.argv)\n"
-        )
-        self.program.chmod(0o755)
-
-    def open(self) -> None:
-        self._opened.touch()
-
-    @property
-    def processes(self) -> list[int]:
-        """The clamscan processes that were started so far."""
-        return [int(line) for line in self._started.read_text().split()]
 
 
 @pytest.fixture
@@ -151,18 +105,16 @@ class Scene:
         self._ends = ExitStack()
         self._passes = 0
 
-    def environment(self, gate: Gate | None = None, **settings: str) -> dict[str, str]:
-        through = {"POCKETBASE_URL": self.proxy.url, "STUCK_AFTER": "30", "LOG_FORMAT": "json"}
-        if gate is not None:
-            through["CLAMSCAN_PATH"] = str(gate.program)
+    def environment(self, **settings: str) -> dict[str, str]:
+        through = {"POCKETBASE_URL": self.proxy.url, "STUCK_AFTER": "30"}
         return self.backend.environment(**through | settings)
 
     def start(self, gate: Gate | None = None, **settings: str) -> Pass:
         """Start a pass, held at the gate if one is given."""
         self._passes += 1
-        started = Pass(
-            self._folder / f"pass-{self._passes}.log", self.environment(gate, **settings)
-        )
+        through = {"CLAMSCAN_PATH": str(gate.program)} if gate is not None else {}
+        environment = self.environment(**through | settings)
+        started = Pass(self._folder / f"pass-{self._passes}.log", environment)
         self._ends.callback(started.close)
         return started
 
@@ -336,9 +288,7 @@ def test_a_build_that_kills_every_pass_is_an_error_in_the_end_and_holds_up_no_ot
 # -- overlap --------------------------------------------------------------------------------------
 
 
-def test_a_second_pass_on_the_same_work_folder_says_so_and_leaves(
-    scene: Scene, gate: Gate
-) -> None:
+def test_a_second_pass_on_the_same_work_folder_says_so_and_leaves(scene: Scene, gate: Gate) -> None:
     build = scene.backend.upload({"a.bin": CLEAN})
     first = scene.held_in_scan(gate)
     second = avscan("run", "--full", env=scene.environment())

@@ -208,7 +208,7 @@ class Storm:
                 values = {"id": build["id"], "build": build["id"], "status": "pending"}
                 self._try("POST", "", json=values)
 
-    def _try(self, method: str, path: str, **options: object) -> None:
+    def _try(self, method: str, path: str, **options: Row) -> None:
         """Make a request that a pass may have been quicker with."""
         self.backend.request(method, f"/api/collections/av_build_checks/records{path}", **options)
 

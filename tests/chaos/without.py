@@ -24,7 +24,7 @@ def nothing() -> None:
 def file_comparison() -> None:
     """Take any files for the same."""
 
-    def digest(_files: Iterable[str]) -> str:
+    def digest(files: Iterable[str]) -> str:
         return "0" * 32
 
     journal.digest = digest
@@ -33,10 +33,7 @@ def file_comparison() -> None:
 def heartbeat() -> None:
     """Give no sign of life."""
 
-    def beat(_self: Ledger) -> None:
-        pass
-
-    Ledger.beat = beat  # type: ignore[method-assign]
+    setattr(Ledger, "beat", lambda _ledger: None)  # noqa: B010 - mypy knows better
 
 
 def guest_detection() -> None:

@@ -1,0 +1,163 @@
+"""Samples for the tests of what avscan sees: made when they are needed, large ones out of nothing."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import struct
+import tarfile
+import zipfile
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+EICAR = rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$" + b"EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
+MIB = 1 << 20
+_BLOCK = 64 * MIB
+
+Members = Iterable[tuple[str, bytes]]
+Squeeze = Literal["", "gz", "bz2", "xz"]
+
+
+def signatures(folder: Path) -> Path:
+    """Make a folder of signatures that knows EICAR wherever it is in a file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "test.ndb").write_text(f"Eicar-Test-Signature:0:*:{EICAR.hex()}\n")
+    return folder
+
+
+def tar(members: Members, squeeze: Squeeze = "") -> bytes:
+    """Pack a tar, compressed or not."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return squeezed(out.getvalue(), squeeze)
+
+
+def squeezed(content: bytes, squeeze: Squeeze) -> bytes:
+    """Compress a stream."""
+    match squeeze:
+        case "gz":
+            return gzip.compress(content, mtime=0)
+        case "bz2":
+            return bz2.compress(content)
+        case "xz":
+            return lzma.compress(content)
+        case "":
+            return content
+
+
+def pack(members: Members, method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    """Pack a zip."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as archive:
+        for name, content in members:
+            archive.writestr(name, content)
+    return out.getvalue()
+
+
+def ar(members: Members) -> bytes:
+    """Pack an ar, as a `.deb` is one."""
+    parts = [b"!<arch>\n"]
+    for name, content in members:
+        parts += [f"{name:<16}{0:<12}{0:<6}{0:<6}{'100644':<8}{len(content):<10}`\n".encode()]
+        parts += [content, b"\n" * (len(content) % 2)]
+    return b"".join(parts)
+
+
+def deb(content: bytes) -> bytes:
+    """Pack a Debian package that installs one file."""
+    return ar(
+        [
+            ("debian-binary", b"2.0\n"),
+            ("control.tar.gz", tar([("./control", b"Package: game\n")], "gz")),
+            ("data.tar.xz", tar([("./usr/games/game", content)], "xz")),
+        ]
+    )
+
+
+def zstd(content: bytes) -> bytes:
+    """Frame bytes as zstd without compressing them (RFC 8878: raw blocks of up to 128 KiB)."""
+    parts = [b"\x28\xb5\x2f\xfd\xe0", struct.pack("<Q", len(content))]
+    blocks = [content[at : at + 2**17] for at in range(0, len(content), 2**17)] or [b""]
+    for block in blocks:
+        header = len(block) << 3 | (block is blocks[-1])
+        parts += [header.to_bytes(3, "little"), block]
+    return b"".join(parts)
+
+
+def nested(levels: int, content: bytes) -> bytes:
+    """Put a zip into a zip into a zip."""
+    for level in range(levels):
+        content = pack([(f"{level}.zip", content)])
+    return content
+
+
+def swarm(levels: int, width: int) -> bytes:
+    """Make a zip of `width` zips of `width` zips ...: small, and without an end in practice."""
+    content = b"x"
+    for _ in range(levels):
+        content = pack((f"{number}.zip", content) for number in range(width))
+    return content
+
+
+@cache
+def _zeros_block() -> bytes:
+    return gzip.compress(bytes(_BLOCK), 1, mtime=0)
+
+
+def zeros_gz(size: int) -> Iterator[bytes]:
+    """Give zeros as gzip members, which make one stream."""
+    for _ in range(size // _BLOCK):
+        yield _zeros_block()
+    yield gzip.compress(bytes(size % _BLOCK), 1, mtime=0)
+
+
+def tar_header(name: str, size: int) -> bytes:
+    """Make a tar member's header."""
+    info = tarfile.TarInfo(name)
+    info.size = size
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+def large_tar_gz(path: Path, sizes: Iterable[int], last: bytes) -> Path:
+    """Write a `tar.gz` of members full of zeros; the last one ends with `last`."""
+    sizes = list(sizes)
+    with path.open("wb") as file:
+        for number, size in enumerate(sizes):
+            end = last if number == len(sizes) - 1 else b""
+            file.write(gzip.compress(tar_header(f"game/{number}.pak", size + len(end)), mtime=0))
+            file.writelines(zeros_gz(size))
+            padding = bytes(-(size + len(end)) % tarfile.BLOCKSIZE)
+            file.write(gzip.compress(end + padding, mtime=0))
+        file.write(gzip.compress(bytes(2 * tarfile.BLOCKSIZE), mtime=0))
+    return path
+
+
+def gzip_bomb(path: Path, size: int) -> Path:
+    """Write a gzip file that unpacks to `size` zeros."""
+    with path.open("wb") as file:
+        file.writelines(zeros_gz(size))
+    return path
+
+
+def sparse(path: Path, size: int, last: bytes) -> Path:
+    """Write a file of `size` bytes that ends with `last` and takes no room on the disk."""
+    with path.open("wb") as file:
+        file.seek(size - len(last))
+        file.write(last)
+    return path
+
+
+def encrypted_beside(content: bytes) -> bytes:
+    """Pack a zip of which the first member says that it is encrypted, and the second is not."""
+    data = bytearray(pack([("secret.bin", b"not to be read"), ("game.exe", content)]))
+    data[6] |= 1
+    data[data.index(b"PK\1\2") + 8] |= 1
+    return bytes(data)

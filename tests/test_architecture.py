@@ -1,0 +1,193 @@
+"""The shape of the code: imports point one way, and two wings never meet."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+from support.backend import Backend
+
+import avscan
+
+PACKAGE = Path(avscan.__file__).parent
+
+GROUND = {"errors", "records", "settings", "findings"}
+POCKETBASE_WING = {
+    *("transport", "pocketbase", "schema", "discovery", "backlog"),
+    *("ledger", "heartbeat", "download"),
+}
+CLAMAV_WING = {
+    *("clamscan", "transcript", "feed", "confine", "canary"),
+    *("unpack", "containers", "zips", "streams", "scratch", "bounds", "lines"),
+}
+# Above the wings: what joins them, and what starts that.
+ROOF = {"sweep", "wiring", "cli", "__main__", "demo"}
+
+
+def modules() -> dict[str, ast.Module]:
+    """Parse every module; a package goes by its folder's name, ours by ''."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        name = ".".join(part for part in parts if part != "__init__")
+        found[name] = ast.parse(path.read_text(encoding="utf-8"))
+    return found
+
+
+MODULES = modules()
+
+
+def imported(name: str) -> Iterator[str]:
+    """List what a module imports, late imports and those for types included."""
+    for node in ast.walk(MODULES[name]):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name} imports relatively"
+            module = node.module or ""
+            for alias in node.names:
+                inner = f"{module}.{alias.name}".removeprefix("avscan.")
+                yield f"avscan.{inner}" if inner in MODULES else module
+
+
+@cache
+def ours(name: str) -> frozenset[str]:
+    """List the modules of ours that a module imports."""
+    return frozenset(
+        target.removeprefix("avscan.") for target in imported(name) if target.startswith("avscan.")
+    )
+
+
+@cache
+def reaches(name: str) -> frozenset[str]:
+    """List the modules of ours that a module needs, directly or not."""
+    return ours(name).union(*(reaches(each) for each in ours(name)))
+
+
+def helpers(wing: set[str]) -> set[str]:
+    """Add to a wing the modules that only it uses."""
+    users = {name: {user for user in MODULES if name in ours(user)} for name in MODULES}
+    inside = set(wing)
+    while more := {name for name in MODULES if users[name] and users[name] <= inside} - inside:
+        inside |= more
+    return inside - GROUND
+
+
+def test_there_are_no_circles() -> None:
+    TopologicalSorter({name: ours(name) for name in MODULES}).prepare()
+
+
+def test_every_module_that_is_named_here_exists() -> None:
+    assert GROUND | POCKETBASE_WING | CLAMAV_WING | (ROOF - {"demo"}) <= set(MODULES)
+
+
+@pytest.mark.parametrize("name", sorted(GROUND))
+def test_the_ground_rests_on_errors_alone(name: str) -> None:
+    assert ours(name) <= {"errors"}
+
+
+def test_errors_and_findings_import_nothing_of_ours() -> None:
+    assert not ours("errors")
+    assert not ours("findings")
+
+
+@pytest.mark.parametrize("name", sorted(POCKETBASE_WING))
+def test_what_talks_to_pocketbase_knows_no_engine(name: str) -> None:
+    assert not reaches(name) & (helpers(CLAMAV_WING) | ROOF)
+
+
+@pytest.mark.parametrize("name", sorted(CLAMAV_WING))
+def test_what_talks_to_the_engine_knows_no_pocketbase(name: str) -> None:
+    assert not reaches(name) & (helpers(POCKETBASE_WING) | ROOF)
+
+
+@pytest.mark.parametrize("name", ["transport", "pocketbase", "clamscan", "unpack"])
+def test_the_small_libraries_know_neither_settings_nor_collections(name: str) -> None:
+    assert not reaches(name) & {"settings", "records"}
+
+
+@pytest.mark.parametrize("name", ["verdict", "journal"])
+def test_what_is_pure_knows_neither_wing(name: str) -> None:
+    assert not reaches(name) & (helpers(POCKETBASE_WING) | helpers(CLAMAV_WING) | ROOF)
+
+
+def test_nothing_imports_the_command_line_but_its_start() -> None:
+    assert {name for name in MODULES if "cli" in ours(name)} == {"__main__"}
+
+
+def test_the_package_exports_its_version_and_nothing_else() -> None:
+    names = [
+        target.id
+        for node in MODULES[""].body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    ]
+    assert names == ["__version__"]
+    assert not list(imported(""))
+
+
+def called(name: str) -> set[str]:
+    """List what a module calls, as it is written."""
+    calls = (node for node in ast.walk(MODULES[name]) if isinstance(node, ast.Call))
+    return {ast.unparse(call.func) for call in calls}
+
+
+@pytest.mark.parametrize("name", sorted(set(MODULES) - {"cli"}))
+def test_only_the_command_line_prints_and_exits(name: str) -> None:
+    assert not called(name) & {"print", "sys.exit", "exit", "quit", "os._exit", "os.abort"}
+    assert not {each for each in called(name) if each.startswith("click.")}
+    assert "click" not in imported(name)
+
+
+@pytest.mark.parametrize("name", sorted(set(MODULES) - {"cli"}))
+def test_only_the_command_line_catches_every_error_of_ours(name: str) -> None:
+    handlers = [node for node in ast.walk(MODULES[name]) if isinstance(node, ast.ExceptHandler)]
+    swallowing = [
+        handler
+        for handler in handlers
+        if isinstance(handler.type, ast.Name)
+        and handler.type.id == "AvscanError"
+        and not any(isinstance(node, ast.Raise) for node in ast.walk(handler))
+    ]
+    assert not swallowing
+
+
+# -- what a run loads -----------------------------------------------------------------------------
+
+
+def loaded(program: str, *, env: dict[str, str] | None = None) -> set[str]:
+    """Run a program, and list the modules that it loaded."""
+    program += "\nimport sys; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+def test_the_command_line_alone_loads_no_http() -> None:
+    found = loaded("import avscan.cli")
+    assert "avscan.cli" in found
+    assert not found & {"requests", "urllib3", "tenacity", "avscan.sweep", "avscan.clamscan"}
+
+
+def test_a_pass_with_nothing_to_do_loads_no_engine(backend: Backend) -> None:
+    program = (
+        "import os; from avscan.settings import Settings; from avscan.wiring import run_pass\n"
+        "assert run_pass(Settings.parse(os.environ), full=True).scanned == 0"
+    )
+    found = loaded(program, env=backend.environment())
+    assert "avscan.sweep" in found
+    assert not found & {f"avscan.{name}" for name in ("unpack", "clamscan", "feed", "zips")}

@@ -1,0 +1,284 @@
+"""What there is to do: pure comparisons, and the questions that a real server is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.backend import Backend
+
+from avscan import discovery, journal, pocketbase
+from avscan.discovery import (
+    LATELY,
+    UPLOAD_TIME,
+    Job,
+    Plan,
+    compare_large,
+    compare_small,
+    compared,
+    is_due,
+    is_outdated,
+    job_of,
+    parts,
+    recent,
+    waiting,
+)
+from avscan.pocketbase import PocketBase
+from avscan.records import BUILDS, CHECKS, Build, Check, Status, format_time
+
+NOON = datetime(2025, 5, 1, 12, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+STUCK_AFTER = timedelta(seconds=90)
+LONG_AGO = "2020-01-01 00:00:00.000Z"
+BUILD = Build(id="abc", files=("a.txt", "b.txt"), created=NOON, updated=NOON)
+CHECK = Check(
+    id="xyz",
+    build="abc",
+    status=Status.CLEAN,
+    virus_name="",
+    scan_time=NOON,
+    log=f"clean: x\nfiles: 2, digest {journal.digest(['b.txt', 'a.txt'])}",
+    created=NOON,
+    updated=NOON,
+)
+
+
+# -- pure -----------------------------------------------------------------------------------------
+
+
+def test_a_verdict_about_the_same_files_stands_however_late_the_build_was_edited() -> None:
+    assert not is_outdated(CHECK, replace(BUILD, updated=NOON + timedelta(days=9)))
+
+
+@pytest.mark.parametrize("files", [(), ("a.txt",), ("a.txt", "c.txt"), ("a.txt", "b.txt", "c.txt")])
+def test_a_verdict_about_other_files_is_outdated(files: tuple[str, ...]) -> None:
+    assert is_outdated(CHECK, replace(BUILD, files=files))
+
+
+@pytest.mark.parametrize("status", [Status.PENDING, Status.SCANNING])
+def test_what_is_no_verdict_is_never_outdated(status: Status) -> None:
+    assert not is_outdated(replace(CHECK, status=status), replace(BUILD, files=("c.txt",)))
+
+
+@pytest.mark.parametrize(
+    ("scan_time", "written", "outdated"),
+    [
+        (NOON, NOON, False),
+        (NOON - SECOND, NOON, True),
+        (NOON + SECOND, NOON, False),
+        (None, NOON, False),
+        (None, NOON - SECOND, True),
+    ],
+)
+def test_a_verdict_that_names_no_files_counts_until_the_build_is_updated(
+    scan_time: datetime | None, written: datetime, *, outdated: bool
+) -> None:
+    check = replace(CHECK, log="by hand", scan_time=scan_time, updated=written)
+    assert is_outdated(check, BUILD) is outdated
+
+
+@pytest.mark.parametrize(
+    ("files", "age", "due"),
+    [
+        (("a.txt",), timedelta(), True),
+        ((), timedelta(), False),
+        ((), UPLOAD_TIME, False),
+        ((), UPLOAD_TIME + SECOND, True),
+    ],
+)
+def test_a_build_without_files_is_uploading_for_an_hour(
+    files: tuple[str, ...], age: timedelta, *, due: bool
+) -> None:
+    assert is_due(replace(BUILD, files=files), NOON + age) is due
+
+
+def test_a_new_build_is_one_with_files_and_no_check() -> None:
+    empty = replace(BUILD, id="empty", files=())
+    known = replace(BUILD, id="known")
+    assert compared([BUILD, empty, known], [replace(CHECK, build="known")]) == Plan(new=(BUILD,))
+
+
+def test_each_outdated_check_of_a_build_is_changed() -> None:
+    good, bad = CHECK, replace(CHECK, id="bad", log="", scan_time=NOON - SECOND)
+    worse = replace(bad, id="worse")
+    assert compared([BUILD], [good, bad, worse]) == Plan(changed=((bad, BUILD), (worse, BUILD)))
+
+
+ids = st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=15, max_size=15)
+
+
+@given(number=st.integers(1, 200), record=ids)
+def test_every_id_is_in_exactly_one_part(number: int, record: str) -> None:
+    holding = [
+        (low, high) for low, high in parts(number) if record >= low and (not high or record < high)
+    ]
+    assert len(list(parts(number))) == number
+    assert len(holding) == 1
+
+
+@given(builds=st.sets(ids, max_size=20), checked=st.sets(ids, max_size=20), empty=st.sets(ids))
+def test_every_build_with_files_is_new_or_has_a_check(
+    builds: set[str], checked: set[str], empty: set[str]
+) -> None:
+    known = [replace(BUILD, id=each, files=() if each in empty else BUILD.files) for each in builds]
+    plan = compared(known, [replace(CHECK, build=each) for each in checked])
+    assert {build.id for build in plan.new} == builds - checked - empty
+
+
+# -- real servers ---------------------------------------------------------------------------------
+
+
+def signed_in(backend: Backend) -> PocketBase:
+    client = backend.client()
+    client.sign_in()
+    return client
+
+
+def plan_of(backend: Backend) -> Plan:
+    client = signed_in(backend)
+    return waiting(client, now=client.server_time(), stuck_after=STUCK_AFTER)
+
+
+def ids_of(pairs: Iterable[tuple[Check, Build]]) -> set[str]:
+    return {build.id for _, build in pairs}
+
+
+def judged(backend: Backend, build: str, *, files: Iterable[str] | None = None) -> str:
+    """Create the verdict that a pass would have written about these files."""
+    names = backend.file_names(build) if files is None else files
+    log = f"clean: x\nfiles: 1, digest {journal.digest(names)}\n" + "more\n" * 200
+    moment = format_time(Build.parse(backend.build(build)).updated)
+    return backend.create_check(build, status="clean", scan_time=moment, log=log)
+
+
+def test_checks_that_wait_are_jobs_with_their_interruptions(every_backend: Backend) -> None:
+    backend = every_backend
+    build = backend.upload({"a.txt": b"a game"})
+    backend.create_check(build, log="pending: taken back, interrupted 2 times")
+    uploaded = Build.parse(backend.build(build)).updated
+    assert plan_of(backend) == Plan(jobs=(Job(build=build, uploaded=uploaded, interruptions=2),))
+
+
+def test_checks_of_builds_that_still_upload_do_not_wait_yet(every_backend: Backend) -> None:
+    backend = every_backend
+    build = backend.create_empty_build()
+    backend.create_check(build)
+    assert plan_of(backend) == Plan()
+    backend.backdate(BUILDS, build, updated=LONG_AGO)
+    assert [job.build for job in plan_of(backend).jobs] == [build]
+
+
+def test_a_check_is_stuck_once_its_heartbeat_is_long_ago(every_backend: Backend) -> None:
+    backend = every_backend
+    builds = [backend.upload({"a.txt": b"a game"}) for _ in range(2)]
+    checks = [backend.create_check(build, status="scanning") for build in builds]
+    now = signed_in(backend)
+    now.sign_in()
+    past = now.server_time() - STUCK_AFTER
+    backend.backdate(CHECKS, checks[0], updated=format_time(past - 9 * SECOND))
+    backend.backdate(CHECKS, checks[1], updated=format_time(past + 30 * SECOND))
+    assert ids_of(plan_of(backend).stuck) == {builds[0]}
+
+
+def test_a_check_whose_build_is_gone_is_an_orphan(every_backend: Backend) -> None:
+    backend = every_backend
+    check = backend.create_check(backend.upload({"a.txt": b"a game"}))
+    backend.sql("DELETE FROM app_builds")
+    plan = plan_of(backend)
+    assert [orphan.id for orphan in plan.orphans] == [check]
+    assert plan == Plan(orphans=plan.orphans)
+
+
+def test_a_verdict_does_not_wait(every_backend: Backend) -> None:
+    judged(every_backend, every_backend.upload({"a.txt": b"a game"}))
+    assert plan_of(every_backend) == Plan()
+
+
+def a_world(backend: Backend) -> tuple[str, str]:
+    """Make builds of every kind; return the new one and the changed one."""
+    new = backend.upload({"a.txt": b"a game"})
+    changed = backend.upload({"a.txt": b"a game"})
+    judged(backend, changed, files=["another_abcdefghij.txt"])
+    # As PocketBase's clock would have it: the build was updated after the verdict.
+    backend.sql("UPDATE av_build_checks SET scan_time = ?", LONG_AGO)
+    judged(backend, backend.upload({"a.txt": b"a game"}))
+    edited = backend.upload({"a.txt": b"a game"})
+    judged(backend, edited)
+    backend.edit(edited, entrypoint="game")
+    backend.create_empty_build()
+    backend.create_check(backend.upload({"a.txt": b"a game"}))
+    return new, changed
+
+
+def test_builds_that_changed_lately_are_compared(every_backend: Backend) -> None:
+    backend = every_backend
+    new, changed = a_world(backend)
+    client = signed_in(backend)
+    plan = recent(client, now=client.server_time())
+    assert [build.id for build in plan.new] == [new]
+    assert ids_of(plan.changed) == {changed}
+
+
+def test_builds_that_changed_long_ago_are_not_asked_for(backend: Backend) -> None:
+    new, _ = a_world(backend)
+    backend.backdate(BUILDS, new, updated=LONG_AGO)
+    client = signed_in(backend)
+    assert recent(client, now=client.server_time()).new == ()
+    later = client.server_time() + LATELY + timedelta(minutes=1)
+    assert recent(client, now=later) == Plan()
+
+
+def test_more_builds_than_a_filter_holds_are_asked_for_in_turns(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(discovery, "_IDS_A_FILTER", 2)
+    new, changed = a_world(backend)
+    client = signed_in(backend)
+    plan = recent(client, now=client.server_time())
+    assert [build.id for build in plan.new] == [new]
+    assert ids_of(plan.changed) == {changed}
+
+
+def test_a_filter_holds_as_many_ids_as_are_put_into_one(every_backend: Backend) -> None:
+    ids = [f"{number:015}" for number in range(discovery._IDS_A_FILTER)]
+    where = pocketbase.any_of("build", ids)
+    assert signed_in(every_backend).page(CHECKS, where=where) == []
+
+
+def test_a_small_backend_is_compared_at_once(every_backend: Backend) -> None:
+    new, changed = a_world(every_backend)
+    plan = compare_small(signed_in(every_backend))
+    assert plan is not None
+    assert [build.id for build in plan.new] == [new]
+    assert ids_of(plan.changed) == {changed}
+
+
+def test_a_backend_with_a_full_page_is_not_small(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_world(backend)
+    monkeypatch.setattr(discovery, "PAGE", 2)
+    assert compare_small(signed_in(backend)) is None
+
+
+@pytest.mark.parametrize("indexed", [False, True])
+def test_a_large_backend_is_compared_in_parts(
+    every_backend: Backend, monkeypatch: pytest.MonkeyPatch, *, indexed: bool
+) -> None:
+    backend = every_backend
+    monkeypatch.setattr(discovery, "PART", 2)
+    if indexed:
+        backend.init()
+    new, changed = a_world(backend)
+    plans = list(compare_large(signed_in(backend), indexed=indexed))
+    assert len(plans) == 4
+    assert [build.id for plan in plans for build in plan.new] == [new]
+    assert set().union(*(ids_of(plan.changed) for plan in plans)) == {changed}
+
+
+def test_a_job_remembers_when_its_files_came() -> None:
+    assert job_of(BUILD, 2) == Job(build="abc", uploaded=NOON, interruptions=2)

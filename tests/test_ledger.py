@@ -1,0 +1,531 @@
+"""The life of a check, on a real server: who may write what, and what a stale pass must not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from support.backend import Backend
+
+from avscan import journal
+from avscan.discovery import Job, job_of
+from avscan.errors import AvscanError, BackendError, SchemaError
+from avscan.findings import Examination, Sighting
+from avscan.ledger import Claim, Ledger, Settlement
+from avscan.pocketbase import JSON, PocketBase
+from avscan.records import BUILDS, CHECKS, Build, Check, Status
+from avscan.transport import PARTING, Patience
+from avscan.verdict import FileReport, Policies, Verdict, judge
+
+STUCK_AFTER = timedelta(seconds=90)
+LONG_AGO = "2020-01-01 00:00:00.000Z"
+POLICIES = Policies()
+
+
+class Late(Ledger):
+    """A ledger in whose claims something happens between reading the check and marking it."""
+
+    meanwhile: Callable[[], object] | None = None
+
+    def _mark(self, check: Check, claim: Claim) -> bool:
+        if self.meanwhile is not None:
+            meanwhile, self.meanwhile = self.meanwhile, None
+            meanwhile()
+        return super()._mark(check, claim)
+
+
+def ledger_of(backend: Backend, client: PocketBase | None = None) -> Late:
+    client = client or backend.client()
+    client.sign_in()
+    return Late(client, host="scanner", stuck_after=STUCK_AFTER)
+
+
+def read(backend: Backend, build: str) -> Build:
+    return Build.parse(backend.json("GET", f"/api/collections/{BUILDS}/records/{build}"))
+
+
+def check_of(backend: Backend, build: str) -> Check:
+    row = backend.check_of(build)
+    assert row is not None
+    return Check.parse(row)
+
+
+def waiting(backend: Backend) -> str:
+    """Upload a build and create its pending check."""
+    build = backend.upload({"a.txt": b"a game"})
+    ledger_of(backend).open(read(backend, build))
+    return build
+
+
+def claimed(backend: Backend, ledger: Ledger, build: str) -> Claim:
+    claim = ledger.claim(job_of(read(backend, build)))
+    assert claim is not None
+    return claim
+
+
+def reports_on(claim: Claim, *, virus: str = "") -> list[FileReport]:
+    seen = (Sighting(signature=virus),) if virus else ()
+    return [
+        FileReport(name=name, examination=Examination(sightings=seen), size=6)
+        for name in claim.build.files
+    ]
+
+
+def settle(ledger: Ledger, claim: Claim, *, virus: str = "") -> Settlement:
+    reports = reports_on(claim, virus=virus)
+    return ledger.settle(claim, judge(reports, POLICIES), reports, POLICIES, engine="ClamAV 1")
+
+
+# -- opening --------------------------------------------------------------------------------------
+
+
+def test_a_new_check_has_the_builds_own_id_and_waits(every_backend: Backend) -> None:
+    backend = every_backend
+    build = read(backend, backend.upload({"a.txt": b"a game"}))
+    assert ledger_of(backend).open(build) == Job(build=build.id, uploaded=build.updated)
+    check = check_of(backend, build.id)
+    assert check.id == build.id
+    assert check.status is Status.PENDING
+    assert check.log == "pending: new build"
+
+
+@pytest.mark.parametrize("indexed", [False, True])
+def test_of_two_passes_that_open_a_check_one_creates_it(backend: Backend, *, indexed: bool) -> None:
+    if indexed:
+        backend.init()
+    build = read(backend, backend.upload({"a.txt": b"a game"}))
+    for _ in range(2):
+        assert ledger_of(backend).open(build) == job_of(build)
+    assert len(backend.checks()) == 1
+
+
+def test_a_build_that_another_has_in_hand_is_not_opened_again(backend: Backend) -> None:
+    build = waiting(backend)
+    claimed(backend, ledger_of(backend), build)
+    assert ledger_of(backend).open(read(backend, build)) is None
+
+
+def test_a_build_that_vanished_is_not_opened(every_backend: Backend) -> None:
+    backend = every_backend
+    build = read(backend, backend.upload({"a.txt": b"a game"}))
+    backend.delete_build(build.id)
+    assert ledger_of(backend).open(build) is None
+    assert backend.checks() == []
+
+
+# -- claiming -------------------------------------------------------------------------------------
+
+
+def test_a_claim_says_in_the_check_who_scans_it(every_backend: Backend) -> None:
+    backend = every_backend
+    build = waiting(backend)
+    ledger = ledger_of(backend)
+    claim = claimed(backend, ledger, build)
+    check = check_of(backend, build)
+    assert check.status is Status.SCANNING
+    assert journal.claim_of(check.log) == claim.mark
+    assert "by scanner at" in check.log
+    assert ledger.holds(claim)
+
+
+def test_a_claim_is_exclusive(backend: Backend) -> None:
+    build = waiting(backend)
+    claim = claimed(backend, ledger_of(backend), build)
+    assert ledger_of(backend).claim(job_of(read(backend, build))) is None
+    assert journal.claim_of(check_of(backend, build).log) == claim.mark
+
+
+@pytest.mark.parametrize("status", ["clean", "infected", "error"])
+def test_a_verdict_is_not_claimed(backend: Backend, status: str) -> None:
+    build = backend.upload({"a.txt": b"a game"})
+    backend.create_check(build, status=status)
+    assert ledger_of(backend).claim(job_of(read(backend, build))) is None
+    assert backend.status_of(build) == status
+
+
+def test_a_build_that_vanished_is_not_claimed(backend: Backend) -> None:
+    build = waiting(backend)
+    job = job_of(read(backend, build))
+    backend.delete_build(build)
+    assert ledger_of(backend).claim(job) is None
+
+
+def test_a_build_that_vanishes_while_it_is_claimed_is_not_held(backend: Backend) -> None:
+    build = waiting(backend)
+    ledger = ledger_of(backend)
+    ledger.meanwhile = lambda: backend.delete_build(build)
+    assert ledger.claim(job_of(read(backend, build))) is None
+    ledger.release_all("the pass ends")
+
+
+def test_of_two_that_claim_at_once_the_later_mark_stands(backend: Backend) -> None:
+    build = waiting(backend)
+    first, second = ledger_of(backend), ledger_of(backend)
+    claims: list[Claim] = []
+    second.meanwhile = lambda: claims.append(claimed(backend, first, build))
+    later = claimed(backend, second, build)
+    (earlier,) = claims
+    assert settle(first, earlier) is Settlement.LOST
+    assert backend.status_of(build) == "scanning"
+    assert settle(second, later, virus="Worm") is Settlement.SETTLED
+    assert backend.status_of(build) == "infected"
+
+
+def test_all_checks_of_a_build_are_claimed_and_settled_alike(backend: Backend) -> None:
+    build = backend.upload({"a.txt": b"a game"})
+    backend.create_check(build)
+    backend.create_check(build)
+    ledger = ledger_of(backend)
+    claim = claimed(backend, ledger, build)
+    assert [row["status"] for row in backend.checks_of(build)] == ["scanning"] * 2
+    backend.create_check(build)
+    assert settle(ledger, claim) is Settlement.SETTLED
+    assert [row["status"] for row in backend.checks_of(build)] == ["clean"] * 3
+
+
+# -- settling -------------------------------------------------------------------------------------
+
+
+def test_a_verdict_is_written_with_all_that_belongs_to_it(every_backend: Backend) -> None:
+    backend = every_backend
+    build = waiting(backend)
+    ledger = ledger_of(backend)
+    claim = claimed(backend, ledger, build)
+    assert settle(ledger, claim, virus="Worm") is Settlement.SETTLED
+    check = check_of(backend, build)
+    assert check.status is Status.INFECTED
+    assert check.virus_name == "Worm"
+    assert check.scan_time is not None
+    assert abs(check.scan_time - check.updated) < timedelta(seconds=3)
+    assert journal.digest_of(check.log) == journal.digest(claim.build.files)
+    assert journal.claim_of(check.log) == claim.mark
+    assert not ledger.holds(claim)
+
+
+def test_a_verdict_about_other_files_is_not_written(every_backend: Backend) -> None:
+    backend = every_backend
+    build = waiting(backend)
+    ledger = ledger_of(backend)
+    claim = claimed(backend, ledger, build)
+    backend.replace_files(build, {"a.txt": b"another game"})
+    assert settle(ledger, claim) is Settlement.CHANGED
+    check = check_of(backend, build)
+    assert check.status is Status.PENDING
+    assert "changed while they were scanned" in check.log
+
+
+def test_a_build_that_was_merely_edited_is_settled(backend: Backend) -> None:
+    build = waiting(backend)
+    ledger = ledger_of(backend)
+    claim = claimed(backend, ledger, build)
+    backend.edit(build, entrypoint="game")
+    assert settle(ledger, claim) is Settlement.SETTLED
+
+
+def test_a_build_that_vanished_under_its_scan_is_gone(backend: Backend) -> None:
+    build = waiting(backend)
+    ledger = ledger_of(backend)
+    claim = claimed(backend, ledger, build)
+    backend.delete_build(build)
+    assert settle(ledger, claim) is Settlement.GONE
+    assert not ledger.holds(claim)
+
+
+def test_a_stale_pass_never_overwrites_a_newer_verdict(backend: Backend) -> None:
+    build = waiting(backend)
+    stale, fresh = ledger_of(backend), ledger_of(backend)
+    old = claimed(backend, stale, build)
+    backend.backdate(CHECKS, build, updated=LONG_AGO)
+    assert fresh.take_back(check_of(backend, build)) is not None
+    new = claimed(backend, fresh, build)
+    assert settle(stale, old) is Settlement.LOST
+    assert settle(fresh, new, virus="Worm") is Settlement.SETTLED
+    before = check_of(backend, build)
+    assert settle(stale, old) is Settlement.LOST
+    stale.release(old, "late")
+    assert check_of(backend, build) == before
+
+
+def test_earlier_verdicts_stay_below_the_newest(backend: Backend) -> None:
+    build = waiting(backend)
+    ledger = ledger_of(backend)
+    settle(ledger, claimed(backend, ledger, build), virus="Worm")
+    assert ledger.rescan(check_of(backend, build), "a false positive was corrected")
+    settle(ledger, claimed(backend, ledger, build))
+    heads = [part.splitlines()[0] for part in journal.sections(check_of(backend, build).log)]
+    assert [head.partition(":")[0] for head in heads] == ["clean", "infected"]
+
+
+def test_the_longest_log_is_learned_from_the_server(every_backend: Backend) -> None:
+    backend = every_backend
+    build = waiting(backend)
+    ledger = ledger_of(backend)
+    claim = claimed(backend, ledger, build)
+    notes = tuple("x" * 100 for _ in range(100))
+    reports = [FileReport(name=claim.build.files[0], examination=Examination(notes=notes))]
+    verdict = judge(reports, POLICIES)
+    settled = ledger.settle(claim, verdict, reports, POLICIES, engine="ClamAV 1")
+    assert settled is Settlement.SETTLED
+    assert 4900 < len(check_of(backend, build).log) <= 5000
+
+
+def test_a_server_that_stores_something_else_is_told_of(backend: Backend) -> None:
+    build = waiting(backend)
+    client = backend.client()
+    definition = client.collection(CHECKS)
+    assert definition is not None
+    fields = definition["fields"]
+    assert isinstance(fields, list)
+    kept: list[JSON] = [each for each in fields if isinstance(each, dict) and each["name"] != "log"]
+    client.update_collection(CHECKS, {"fields": kept})
+    with pytest.raises(SchemaError, match="log as it was sent"):
+        ledger_of(backend).claim(job_of(read(backend, build)))
+
+
+# -- heartbeats -----------------------------------------------------------------------------------
+
+
+def test_a_heartbeat_moves_updated_and_nothing_else(every_backend: Backend) -> None:
+    backend = every_backend
+    build = waiting(backend)
+    ledger = ledger_of(backend)
+    claim = claimed(backend, ledger, build)
+    before = backend.check_of(build)
+    assert before is not None
+    backend.backdate(CHECKS, build, updated=LONG_AGO)
+    ledger.beat()
+    after = backend.check_of(build)
+    assert after is not None
+    assert after["updated"] > LONG_AGO
+    assert after | {"updated": ""} == before | {"updated": ""}
+    assert ledger.holds(claim)
+
+
+def lose_to_another(backend: Backend, build: str) -> None:
+    backend.set_check(build, log="scanning: claim another by another")
+
+
+def lose_by_deletion(backend: Backend, build: str) -> None:
+    backend.delete_build(build)
+
+
+@pytest.mark.parametrize("lose", [lose_to_another, lose_by_deletion])
+def test_a_heartbeat_notices_a_lost_claim(
+    backend: Backend, lose: Callable[[Backend, str], None]
+) -> None:
+    build = waiting(backend)
+    ledger = ledger_of(backend)
+    claim = claimed(backend, ledger, build)
+    lose(backend, build)
+    ledger.beat()
+    assert not ledger.holds(claim)
+
+
+def test_a_heartbeat_that_fails_keeps_the_claim(
+    backend: Backend, caplog: pytest.LogCaptureFixture
+) -> None:
+    build = waiting(backend)
+    ledger = ledger_of(backend)
+    claim = claimed(backend, ledger, build)
+    backend.stop()
+    ledger.beat()
+    assert ledger.holds(claim)
+    assert "heartbeat.failed" in caplog.messages
+    backend.start()
+
+
+def test_what_is_settled_has_no_heartbeat(backend: Backend) -> None:
+    build = waiting(backend)
+    ledger = ledger_of(backend)
+    settle(ledger, claimed(backend, ledger, build))
+    backend.backdate(CHECKS, build, updated=LONG_AGO)
+    ledger.beat()
+    row = backend.check_of(build)
+    assert row is not None
+    assert row["updated"] == LONG_AGO
+
+
+# -- taking back ----------------------------------------------------------------------------------
+
+
+def test_an_abandoned_check_is_taken_back_and_the_interruption_counted(
+    every_backend: Backend,
+) -> None:
+    backend = every_backend
+    build = waiting(backend)
+    for number in (1, 2):
+        claimed(backend, ledger_of(backend), build)
+        backend.backdate(CHECKS, build, updated=LONG_AGO)
+        job = ledger_of(backend).take_back(check_of(backend, build))
+        assert job is not None
+        assert job.interruptions == number
+        check = check_of(backend, build)
+        assert check.status is Status.PENDING
+        assert journal.interruptions_of(check.log) == number
+    assert claimed(backend, ledger_of(backend), build).interruptions == 2
+
+
+def test_a_check_with_a_heartbeat_is_not_taken_back(backend: Backend) -> None:
+    build = waiting(backend)
+    ledger = ledger_of(backend)
+    claim = claimed(backend, ledger, build)
+    backend.backdate(CHECKS, build, updated=LONG_AGO)
+    stuck = check_of(backend, build)
+    ledger.beat()
+    assert ledger_of(backend).take_back(stuck) is None
+    assert settle(ledger, claim) is Settlement.SETTLED
+
+
+def test_a_verdict_that_came_after_all_is_not_taken_back(backend: Backend) -> None:
+    build = waiting(backend)
+    ledger = ledger_of(backend)
+    claim = claimed(backend, ledger, build)
+    stuck = check_of(backend, build)
+    settle(ledger, claim)
+    backend.backdate(CHECKS, build, updated=LONG_AGO)
+    assert ledger_of(backend).take_back(stuck) is None
+    assert backend.status_of(build) == "clean"
+
+
+# -- opening again --------------------------------------------------------------------------------
+
+
+def settled_check(backend: Backend) -> Check:
+    build = waiting(backend)
+    ledger = ledger_of(backend)
+    settle(ledger, claimed(backend, ledger, build), virus="Worm")
+    return check_of(backend, build)
+
+
+def test_a_verdict_about_other_files_waits_again(backend: Backend) -> None:
+    check = settled_check(backend)
+    backend.replace_files(check.build, {"b.txt": b"another game"})
+    assert ledger_of(backend).reopen(check) == job_of(read(backend, check.build))
+    row = backend.check_of(check.build)
+    assert row is not None
+    assert (row["status"], row["virus_name"], row["scan_time"]) == ("pending", "", "")
+
+
+def test_a_verdict_about_the_same_files_stays(backend: Backend) -> None:
+    check = settled_check(backend)
+    backend.edit(check.build, entrypoint="game")
+    assert ledger_of(backend).reopen(check) is None
+    assert check_of(backend, check.build) == check
+
+
+def test_a_verdict_whose_files_are_gone_waits_for_the_next_upload(backend: Backend) -> None:
+    check = settled_check(backend)
+    backend.remove_files(check.build)
+    assert ledger_of(backend).reopen(check) is None
+    assert backend.status_of(check.build) == "pending"
+
+
+def test_a_verdict_of_a_vanished_build_is_not_opened_again(backend: Backend) -> None:
+    check = settled_check(backend)
+    backend.delete_build(check.build)
+    assert ledger_of(backend).reopen(check) is None
+    assert not ledger_of(backend).rescan(check, "asked for")
+
+
+def test_only_a_verdict_is_scanned_again_on_demand(backend: Backend) -> None:
+    check = settled_check(backend)
+    ledger = ledger_of(backend)
+    assert ledger.rescan(check, "asked for")
+    assert not ledger.rescan(check, "asked for")
+    assert check_of(backend, check.build).log.startswith("pending: asked for\n")
+
+
+# -- giving back ----------------------------------------------------------------------------------
+
+
+def test_a_released_check_waits_again_without_an_interruption(every_backend: Backend) -> None:
+    backend = every_backend
+    build = waiting(backend)
+    ledger = ledger_of(backend)
+    claim = claimed(backend, ledger, build)
+    ledger.release(claim, "the pass ends")
+    check = check_of(backend, build)
+    assert check.status is Status.PENDING
+    assert check.log == "pending: the pass ends"
+    assert not ledger.holds(claim)
+
+
+def test_what_is_somebody_elses_is_not_released(backend: Backend) -> None:
+    build = waiting(backend)
+    ledger = ledger_of(backend)
+    claim = claimed(backend, ledger, build)
+    lose_to_another(backend, build)
+    before = backend.check_of(build)
+    ledger.release(claim, "the pass ends")
+    assert backend.check_of(build) == before
+
+
+def test_all_claims_are_released_together(backend: Backend) -> None:
+    builds = [waiting(backend), waiting(backend)]
+    ledger = ledger_of(backend)
+    for build in builds:
+        claimed(backend, ledger, build)
+    ledger.release_all("the pass ends", patience=PARTING)
+    assert [backend.status_of(build) for build in builds] == ["pending", "pending"]
+
+
+def test_a_release_that_fails_is_logged_and_does_not_stop_the_end(
+    backend: Backend, caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger = ledger_of(backend)
+    claimed(backend, ledger, waiting(backend))
+    backend.stop()
+    ledger.release_all("the pass ends", patience=PARTING)
+    assert "release.failed" in caplog.messages
+    backend.start()
+
+
+# -- orphans --------------------------------------------------------------------------------------
+
+
+def test_an_orphan_is_removed(every_backend: Backend) -> None:
+    backend = every_backend
+    build = waiting(backend)
+    orphan = check_of(backend, build)
+    backend.sql("DELETE FROM app_builds")
+    assert ledger_of(backend).remove(orphan)
+    assert backend.checks() == []
+
+
+def test_a_check_whose_build_is_there_after_all_is_not_removed(backend: Backend) -> None:
+    build = waiting(backend)
+    assert not ledger_of(backend).remove(check_of(backend, build))
+    assert backend.status_of(build) == "pending"
+
+
+def test_a_check_whose_build_can_not_be_looked_up_is_not_removed(backend: Backend) -> None:
+    build = waiting(backend)
+    check = check_of(backend, build)
+    ledger = ledger_of(backend, backend.client(patience=Patience(attempts=1)))
+    backend.sql("ALTER TABLE app_builds RENAME TO broken")
+    with pytest.raises(AvscanError):
+        ledger.remove(check)
+    backend.sql("ALTER TABLE broken RENAME TO app_builds")
+    assert backend.status_of(build) == "pending"
+
+
+def test_a_server_that_is_down_is_an_error_not_an_answer(backend: Backend) -> None:
+    build = waiting(backend)
+    job = job_of(read(backend, build))
+    ledger = ledger_of(backend, backend.client(patience=Patience(attempts=1)))
+    backend.stop()
+    with pytest.raises(BackendError):
+        ledger.claim(job)
+    backend.start()
+    assert backend.status_of(build) == "pending"
+
+
+def test_a_build_without_files_is_settled_as_an_error(backend: Backend) -> None:
+    build = backend.create_empty_build()
+    backend.create_check(build)
+    ledger = ledger_of(backend)
+    claim = claimed(backend, ledger, build)
+    verdict = Verdict(status=Status.ERROR, reason="no files")
+    assert ledger.settle(claim, verdict, [], POLICIES, engine="") is Settlement.SETTLED
+    assert backend.status_of(build) == "error"

@@ -1,0 +1,212 @@
+"""What avscan sees, with the real clamscan: none of these may end clean.
+
+Clamscan's defaults call every one of them `OK`, but for the smallest.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from support.samples import (
+    EICAR,
+    MIB,
+    deb,
+    encrypted_beside,
+    gzip_bomb,
+    large_tar_gz,
+    nested,
+    pack,
+    signatures,
+    sparse,
+    squeezed,
+    swarm,
+    tar,
+    zstd,
+)
+
+from avscan import streams
+from avscan.bounds import Bounds
+from avscan.clamscan import MAX_FILE_SIZE, Clamscan
+from avscan.findings import Examination, Findings
+from avscan.unpack import examine
+
+NAME = "Eicar-Test-Signature"
+GIB = 1024 * MIB
+DEFAULT = Bounds()
+
+
+@dataclass
+class Eyes:
+    """The real engine, and how much of the disk it was ever given at once."""
+
+    engine: Clamscan
+    workspace: Path
+    folder: Path
+    most: int = 0
+
+    def scan(self, path: Path) -> Findings:
+        self.most = max(self.most, sum(file.stat().st_size for file in self._members()))
+        return self.engine.scan(path)
+
+    def see(self, sample: bytes | Path, bounds: Bounds = DEFAULT) -> Examination:
+        if isinstance(sample, bytes):
+            (path := self.workspace / "artifact").write_bytes(sample)
+        else:
+            path = sample
+        examination = examine(path, engine=self, workspace=self.workspace, bounds=bounds)
+        path.unlink()
+        assert not [*self._members()]
+        return examination
+
+    def _members(self) -> Iterator[Path]:
+        return self.workspace.glob("member-*")
+
+
+@pytest.fixture(scope="module")
+def eyes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Eyes]:
+    folder = tmp_path_factory.mktemp("sees").resolve()
+    workspace = folder / "work"
+    workspace.mkdir()
+    with Clamscan(
+        program="clamscan", workspace=workspace, database=signatures(folder / "signatures")
+    ) as engine:
+        yield Eyes(engine, workspace, folder)
+
+
+def infected_at(examination: Examination) -> list[str]:
+    assert all(NAME in sighting.signature for sighting in examination.sightings)
+    return [sighting.member for sighting in examination.sightings]
+
+
+def test_the_ceiling_is_the_engines() -> None:
+    assert DEFAULT.ceiling == MAX_FILE_SIZE
+
+
+def test_a_file_of_150_mb(eyes: Eyes) -> None:
+    assert infected_at(eyes.see(sparse(eyes.workspace / "x", 150 * MIB, EICAR))) == [""]
+
+
+def test_a_small_zip_with_a_member_of_150_mb(eyes: Eyes) -> None:
+    assert infected_at(eyes.see(pack([("big.pak", bytes(150 * MIB) + EICAR)])))
+
+
+def test_a_zip_of_20000_files(eyes: Eyes) -> None:
+    members = [(f"{number}.txt", b"%d" % number) for number in range(20_000)]
+    assert infected_at(eyes.see(pack([*members, ("last", EICAR)])))
+
+
+def test_40_nested_zips(eyes: Eyes) -> None:
+    assert infected_at(eyes.see(nested(40, EICAR)))
+
+
+def test_a_tar_gz_in_a_zip_in_a_tar(eyes: Eyes) -> None:
+    inner = pack([("in.tar.gz", tar([("x", b"x"), ("e.exe", EICAR)], "gz"))])
+    assert "out.zip/in.tar.gz/e.exe" in infected_at(eyes.see(tar([("out.zip", inner)])))
+
+
+def test_a_deb(eyes: Eyes) -> None:
+    assert infected_at(eyes.see(deb(EICAR))) == ["data.tar.xz/./usr/games/game"]
+
+
+def test_a_zst(eyes: Eyes) -> None:
+    inner = squeezed(EICAR, "gz")  # what is in raw blocks is seen without being unpacked
+    examination = eyes.see(zstd(tar([("e.gz", inner)])))
+    if streams.zstd_decoder:
+        assert infected_at(examination)
+    else:
+        assert examination == Examination(opaque=("zstd",))
+
+
+def test_a_zst_in_a_tar_gz(eyes: Eyes) -> None:
+    examination = eyes.see(
+        tar([("game.tar.zst", zstd(tar([("e.gz", squeezed(EICAR, "gz"))])))], "gz")
+    )
+    assert examination.sightings or examination.opaque == ("zstd: game.tar.zst",)
+
+
+def test_encrypted_beside_eicar(eyes: Eyes) -> None:
+    examination = eyes.see(encrypted_beside(EICAR))
+    assert infected_at(examination)
+    assert examination.opaque == ("encrypted: secret.bin",)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_methods_of_a_zip(eyes: Eyes, method: int) -> None:
+    assert "e" in infected_at(eyes.see(pack([("e", EICAR)], method)))
+
+
+def test_several_bzip2_streams(eyes: Eyes) -> None:
+    assert infected_at(eyes.see(squeezed(b"x", "bz2") + squeezed(EICAR, "bz2")))
+
+
+def test_a_zip_written_as_a_stream_of_unknown_length(eyes: Eyes) -> None:
+    path = eyes.workspace / "x"
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("e", "w", force_zip64=True) as member,
+    ):
+        member.write(bytes(3000) + EICAR)
+    assert infected_at(eyes.see(path)) == ["e"]
+
+
+def test_a_tar_with_a_size_in_base_256(eyes: Eyes) -> None:
+    data = bytearray(tar([("e.gz", inner := squeezed(EICAR, "gz"))]))
+    data[124:136] = b"\x80" + len(inner).to_bytes(11, "big")
+    data[148:156] = b" " * 8
+    data[148:156] = b"%06o\0 " % sum(data[:512])
+    assert infected_at(eyes.see(bytes(data))) == ["e.gz"]
+
+
+def test_a_tar_that_begins_like_a_pdf(eyes: Eyes) -> None:
+    data = tar([("%PDF-1.4", b"x"), ("e.gz", squeezed(EICAR, "gz"))])
+    assert infected_at(eyes.see(data)) == ["e.gz"]
+
+
+def test_a_gzip_bomb_of_6_gb(eyes: Eyes) -> None:
+    eyes.most = 0
+    bounds = Bounds(unpacked_bytes=GIB)
+    [line] = eyes.see(gzip_bomb(eyes.workspace / "x", 6 * GIB), bounds).errors
+    assert line == f"cannot be scanned whole: more than {GIB} bytes unpacked"
+    assert eyes.most <= GIB
+
+
+def test_zips_in_zips_without_an_end(eyes: Eyes) -> None:
+    examination = eyes.see(swarm(4, 12), Bounds(members=2000))
+    assert any("more than 2000 members" in line for line in examination.errors)
+
+
+def test_zips_beyond_all_depth(eyes: Eyes) -> None:
+    examination = eyes.see(nested(120, EICAR))
+    assert examination.errors
+
+
+@pytest.mark.slow
+def test_a_tar_gz_of_half_a_gb(eyes: Eyes) -> None:
+    sample = large_tar_gz(eyes.workspace / "x", [256 * MIB, 256 * MIB], EICAR)
+    assert infected_at(eyes.see(sample)) == ["game/1.pak"]
+
+
+@pytest.mark.slow
+def test_a_tar_gz_of_more_than_clamscan_can_take(eyes: Eyes) -> None:
+    sample = large_tar_gz(eyes.workspace / "x", [900 * MIB, 900 * MIB, 900 * MIB, 9], EICAR)
+    examination = eyes.see(sample)
+    assert infected_at(examination) == ["game/3.pak"]
+    assert not examination.errors
+
+
+@pytest.mark.slow
+def test_a_member_of_more_than_clamscan_can_take(eyes: Eyes) -> None:
+    eyes.most = 0
+    sample = large_tar_gz(eyes.workspace / "x", [2500 * MIB], EICAR)
+    assert infected_at(eyes.see(sample)) == ["game/0.pak"]
+    assert eyes.most <= MAX_FILE_SIZE
+
+
+@pytest.mark.slow
+def test_a_member_of_more_than_clamscan_can_take_is_never_just_clean(eyes: Eyes) -> None:
+    sample = large_tar_gz(eyes.workspace / "x", [2500 * MIB], b"the end")
+    assert eyes.see(sample) == Examination(oversize=(f"game/0.pak: {2500 * MIB + 7} bytes",))
