@@ -6,6 +6,7 @@ nothing here ever makes a file. Whatever lies behind a container's end is a memb
 
 from __future__ import annotations
 
+import re
 import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,6 +21,16 @@ GLOBALS = 1000  # global pax records that a tar may have
 REST = "(after the end)"  # how a container's trailing data is called
 
 _TAR_END = bytes(tarfile.BLOCKSIZE)
+# A header with its magic, its size in plain octal, and a usual type: clamscan 1.4 reads these as
+# tarfile does, and stops in silence at some others (no magic, a size in base 256).
+_PLAIN_HEADER = re.compile(rb".{124}[0-7]{11}[\0 ].{20}[\x000-6xgLK].{100}ustar", re.DOTALL)
+_WITH_PAYLOAD = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
+_WITH_CONTENT = (tarfile.REGTYPE, tarfile.AREGTYPE)
 _AR_MAGIC = b"!<arch>\n"
 _AR_HEADER = 60
 _PROGRAMS = (
@@ -122,7 +133,7 @@ def members(kind: Kind, stream: Stream) -> Iterator[Member]:
         case Kind.AR:
             return _ar(stream)
         case _ if kind in _SQUEEZED:
-            return _squeezed(stream, *_SQUEEZED[kind])
+            return _squeezed(stream, *_SQUEEZED[kind], seen=kind is Kind.GZIP)
         case _:
             raise NotWholeError(f"no way to open {kind.value}")
 
@@ -191,11 +202,15 @@ def _is_tar(head: bytes) -> bool:
 
 
 def _squeezed(
-    stream: Stream, make: Callable[[], streams.Decoder], magics: tuple[bytes, ...]
+    stream: Stream,
+    make: Callable[[], streams.Decoder],
+    magics: tuple[bytes, ...],
+    *,
+    seen: bool,
 ) -> Iterator[Member]:
     """One nameless member, however many streams it comes in, and what follows them."""
     content = streams.decoded(stream, make, magics=magics)
-    yield Member(name="", open=lambda: content)
+    yield Member(name="", open=lambda: content, seen=seen)
     while content.some(streams.CHUNK):
         pass
     yield from _rest(stream)
@@ -209,12 +224,15 @@ def _rest(stream: Stream) -> Iterator[Member]:
 class _Tape:
     """What tarfile reads from: it goes forwards only, and measures the headers.
 
-    Tarfile reads a header whole into memory, however long it says it is.
+    Tarfile reads a header whole into memory, however long it says it is. `plain` tells that so far
+    all headers were such that clamscan, which stops at one that it can't read, has not stopped.
     """
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
         self.block = b""  # what was read last
+        self.plain = True
+        self._payload = False
         self._headers: int | None = HEADERS
         self.tell = stream.tell
         self.seek = stream.seek
@@ -225,7 +243,17 @@ class _Tape:
             if self._headers < 0:
                 raise NotWholeError(f"a member has more than {HEADERS} bytes of headers")
         self.block = self.stream.read(size)
+        if self._headers is not None and size > 1:  # one byte tells tarfile that it got there
+            self._judge()
         return self.block
+
+    def _judge(self) -> None:
+        """Look at a header, unless it is the content of the one before."""
+        if self._payload or self.block == _TAR_END:
+            self._payload = False
+            return
+        self.plain = self.plain and _PLAIN_HEADER.match(self.block) is not None
+        self._payload = self.block[156:157] in _WITH_PAYLOAD
 
     def begin_header(self) -> None:
         self._headers = HEADERS
@@ -244,7 +272,12 @@ def _tar(stream: Stream) -> Iterator[Member]:
         if len(archive.pax_headers) > GLOBALS:
             raise NotWholeError(f"more than {GLOBALS} global headers")
         if member.isreg() or member.type not in tarfile.SUPPORTED_TYPES:
-            yield Member(name=member.name, open=_extractor(archive, member))
+            seen = (
+                tape.plain and member.type in _WITH_CONTENT and not member.pax_headers.get("size")
+            )
+            yield Member(
+                name=member.name, open=_extractor(archive, member), seen=seen, most=member.size
+            )
         kept.clear()
         tape.begin_header()
     if tape.block not in {b"", _TAR_END}:

@@ -21,13 +21,13 @@ from os import SEEK_END
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from avscan import containers, sevenzip, zips
+from avscan import containers, sevenzip, streams, zips
 from avscan.bounds import Account, Bounds, ExceededError
 from avscan.containers import HEAD, UNREADABLE, Kind, Member, is_program
 from avscan.findings import Examination, Findings, Sighting
 from avscan.lines import LINES, Lines, said, shown
 from avscan.scratch import Scratch
-from avscan.streams import Stream
+from avscan.streams import CHUNK, Stream
 
 OVERLAP = 16 << 20
 """Bytes that two windows of a long file share. Body signatures span kilobytes; this is 0.8 % more
@@ -101,8 +101,13 @@ class _Walk:
 
     def examination(self) -> Examination:
         """Give what was found so far."""
+        named = {sighting.signature for sighting in self._sightings if sighting.member}
         return Examination(
-            sightings=tuple(self._sightings),
+            sightings=tuple(
+                sighting
+                for sighting in self._sightings
+                if sighting.member or sighting.signature not in named
+            ),
             errors=self._errors.all(),
             opaque=self._opaque.all(),
             oversize=self._oversize.all(),
@@ -112,11 +117,7 @@ class _Walk:
         """Walk the artifact itself: one that is too much is an error, whatever else was found."""
         try:
             with path.open("rb") as file:
-                kind = containers.sniff(file.read(HEAD))
-                if kind is not None and kind.squeezed:
-                    self._open(kind, file, _Spot())
-                else:
-                    self._file(path, file, _Spot())
+                self._file(path, file, _Spot())
         except ExceededError as exceeded:
             self._errors.add(said(self._place, f"cannot be scanned whole: {exceeded}"))
 
@@ -129,7 +130,8 @@ class _Walk:
         fits = size <= self._bounds.ceiling
         findings = Findings()
         if not fits:
-            self._in_windows(file, spot)
+            if kind is None or not kind.squeezed:
+                self._in_windows(file, spot)
         elif not spot.saw:
             findings = self._show(path, spot)
         noted = len(self._opaque)
@@ -140,7 +142,10 @@ class _Walk:
         if name:
             self._note(name, spot)
         if kind is not None:
-            self._open(kind, file, replace(spot, saw=fits and not findings.limits))
+            # What was found in a stream is looked for again in its members, to name the one.
+            again = findings.limits or (kind.squeezed and findings.signatures)
+            saw = fits and not again and self._unpacked_by_engine(kind, file)
+            self._open(kind, file, replace(spot, saw=saw))
         elif not fits:
             self._oversize.add(said(spot.place, f"{size} bytes"))
         else:
@@ -158,10 +163,33 @@ class _Walk:
         else:
             self._stream_members(kind, Stream(file.read), spot)
 
+    def _unpacked_by_engine(self, kind: Kind, file: BinaryIO) -> bool:
+        """Tell whether the engine, shown this container, has unpacked all of its stream.
+
+        Clamscan stops in silence behind the first of several streams, and where what comes out gets
+        longer than its ceiling. That is only known by unpacking it.
+        """
+        if not kind.squeezed:
+            return True
+        if kind is not Kind.GZIP:
+            return False
+        file.seek(0)
+        decoder, size = streams.gzip_decoder(), 0
+        try:
+            while not decoder.eof and size <= self._bounds.ceiling:
+                self._account.check_time()
+                data = file.read(streams.FED) if decoder.needs_input else b""
+                if decoder.needs_input and not data:
+                    return False
+                size += len(decoder.decompress(data, CHUNK))
+        except UNREADABLE:
+            return False  # the walk finds out how far it can be read
+        return size <= self._bounds.ceiling and not (decoder.unused_data or file.read(1))
+
     def _stream_members(self, kind: Kind, stream: Stream, spot: _Spot) -> None:
-        """Open a container that comes as a stream; what is in it the engine sees only from us."""
+        """Open a container that comes as a stream."""
         members = containers.members(kind, stream)
-        self._members(members, replace(spot, saw=False), bare=kind.squeezed)
+        self._members(members, spot, bare=kind.squeezed)
 
     def _members(self, members: Iterator[Member], spot: _Spot, *, bare: bool = False) -> None:
         """Walk the members; a container that can't be read to its end is an error that names it."""
@@ -222,7 +250,10 @@ class _Walk:
         head = stream.peek(HEAD)
         kind = containers.sniff(head)
         if kind is not None:
-            if kind.squeezed or (kind is Kind.TAR and spot.bare and not is_program(head)):
+            if kind.squeezed:
+                # How much of it the engine has unpacked is not known.
+                self._stream_members(kind, stream, replace(spot, saw=False))
+            elif kind is Kind.TAR and spot.bare and not is_program(head):
                 self._stream_members(kind, stream, spot)
             else:
                 self._on_disk(stream, spot)

@@ -27,8 +27,9 @@ from avscan.discovery import (
     recent,
     waiting,
 )
+from avscan.errors import SchemaError
 from avscan.pocketbase import PocketBase
-from avscan.records import BUILDS, CHECKS, Build, Check, Status, format_time
+from avscan.records import BUILDS, CHECKS, Build, Check, Status, format_time, parse_time
 
 NOON = datetime(2025, 5, 1, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -127,6 +128,70 @@ def test_every_build_with_files_is_new_or_has_a_check(
     known = [replace(BUILD, id=each, files=() if each in empty else BUILD.files) for each in builds]
     plan = compared(known, [replace(CHECK, build=each) for each in checked])
     assert {build.id for build in plan.new} == builds - checked - empty
+
+
+ROW = {"id": "abc", "build": "def", "status": "clean", "created": LONG_AGO, "updated": LONG_AGO}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": ""},
+        {"id": 7},
+        {"status": "odd"},
+        {"status": None},
+        {"created": ""},
+        {"updated": "yesterday"},
+    ],
+)
+def test_a_check_that_can_not_be_read_is_the_collections_fault(change: dict[str, object]) -> None:
+    (name,) = change
+    with pytest.raises(SchemaError, match=f"{CHECKS}.{name} .*avscan init"):
+        Check.parse(ROW | change)
+
+
+@pytest.mark.parametrize("change", [{"files": 7}, {"id": None}, {"updated": ""}])
+def test_a_build_that_can_not_be_read_is_the_collections_fault(change: dict[str, object]) -> None:
+    (name,) = change
+    with pytest.raises(SchemaError, match=f"{BUILDS}.{name} "):
+        Build.parse(ROW | {"files": []} | change)
+
+
+@pytest.mark.parametrize(
+    ("files", "names"),
+    [([], ()), (["a"], ("a",)), (["a", "b"], ("a", "b")), ("a", ("a",)), ("", ())],
+)
+def test_a_field_for_one_file_reads_like_one_for_many(
+    files: object, names: tuple[str, ...]
+) -> None:
+    assert Build.parse(ROW | {"files": files}).files == names
+
+
+@given(moment=st.datetimes(datetime(2000, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001
+def test_a_time_is_written_as_the_server_compares_it_and_read_back(moment: datetime) -> None:
+    text = format_time(moment)
+    assert len(text) == len(LONG_AGO)
+    assert parse_time(text) == moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+def test_what_is_no_time_is_none() -> None:
+    assert parse_time("") is None
+    assert parse_time("yesterday") is None
+
+
+def test_a_plan_is_cut_down_to_the_builds_that_are_wanted() -> None:
+    other = replace(BUILD, id="other")
+    pairs = ((CHECK, BUILD), (replace(CHECK, build="other"), other))
+    plan = Plan(
+        orphans=tuple(check for check, _ in pairs),
+        stuck=pairs,
+        changed=pairs,
+        new=(BUILD, other),
+        jobs=(job_of(BUILD), job_of(other)),
+    )
+    assert plan.only(lambda build: build == "abc") == Plan(
+        orphans=(CHECK,), stuck=pairs[:1], changed=pairs[:1], new=(BUILD,), jobs=(job_of(BUILD),)
+    )
 
 
 # -- real servers ---------------------------------------------------------------------------------
@@ -278,6 +343,28 @@ def test_a_large_backend_is_compared_in_parts(
     assert len(plans) == 4
     assert [build.id for plan in plans for build in plan.new] == [new]
     assert set().union(*(ids_of(plan.changed) for plan in plans)) == {changed}
+
+
+def test_verdicts_before_a_moment_are_listed_oldest_first(every_backend: Backend) -> None:
+    backend = every_backend
+    days = {"clean": 3, "infected": 1, "error": 2}
+    checks = {}
+    for status, day in days.items():
+        build = backend.upload({"a.txt": b"a game"})
+        moment = f"2025-05-{day:02} 12:00:00.000Z"
+        checks[status] = backend.create_check(build, status=status, scan_time=moment)
+    backend.create_check(backend.upload({"a.txt": b"a game"}))
+    client = signed_in(backend)
+
+    def listed(status: Status | None, day: int, limit: int = 9) -> list[str]:
+        before = datetime(2025, 5, day, tzinfo=UTC)
+        found = discovery.verdicts(client, status=status, before=before, limit=limit)
+        return [check.id for check in found]
+
+    assert listed(None, 9) == [checks["infected"], checks["error"], checks["clean"]]
+    assert listed(None, 3) == [checks["infected"], checks["error"]]
+    assert listed(None, 9, limit=1) == [checks["infected"]]
+    assert listed(Status.CLEAN, 9) == [checks["clean"]]
 
 
 def test_a_job_remembers_when_its_files_came() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
+import requests
 from support.backend import Backend
 
 from avscan import journal
@@ -15,7 +17,7 @@ from avscan.findings import Examination, Sighting
 from avscan.ledger import Claim, Ledger, Settlement
 from avscan.pocketbase import JSON, PocketBase
 from avscan.records import BUILDS, CHECKS, Build, Check, Status
-from avscan.transport import PARTING, Patience
+from avscan.transport import PARTING, Patience, Transient
 from avscan.verdict import FileReport, Policies, Verdict, judge
 
 STUCK_AFTER = timedelta(seconds=90)
@@ -281,6 +283,62 @@ def test_a_server_that_stores_something_else_is_told_of(backend: Backend) -> Non
     client.update_collection(CHECKS, {"fields": kept})
     with pytest.raises(SchemaError, match="log as it was sent"):
         ledger_of(backend).claim(job_of(read(backend, build)))
+
+
+def losing_an_answer(client: PocketBase, meanwhile: Callable[[], object]) -> None:
+    """Let the answer to the client's next update get lost, and something happen after it."""
+    send = client._transport.send
+    lost: list[bool] = []
+
+    def lossy(method: str, *arguments: Any, **options: Any) -> requests.Response:
+        response = send(method, *arguments, **options)
+        if method == "PATCH" and not lost:
+            lost.append(True)
+            meanwhile()
+            raise Transient("the answer was lost")
+        return response
+
+    client._transport.send = lossy  # type: ignore[method-assign]
+
+
+def test_a_verdict_whose_answer_was_lost_is_known_as_its_own(backend: Backend) -> None:
+    build = waiting(backend)
+    client = backend.client()
+    ledger = ledger_of(backend, client)
+    claim = claimed(backend, ledger, build)
+    losing_an_answer(client, lambda: None)
+    assert settle(ledger, claim, virus="Worm") is Settlement.SETTLED
+    assert backend.status_of(build) == "infected"
+
+
+def test_a_verdict_is_not_written_again_over_another_passes_claim(backend: Backend) -> None:
+    build = waiting(backend)
+    client = backend.client()
+    ledger = ledger_of(backend, client)
+    claim = claimed(backend, ledger, build)
+    losing_an_answer(
+        client,
+        lambda: backend.set_check(build, status="scanning", log="scanning: claim another by x"),
+    )
+    assert settle(ledger, claim) is Settlement.LOST
+    assert backend.status_of(build) == "scanning"
+
+
+def test_a_claim_on_an_orphan_is_given_back_without_a_word(backend: Backend) -> None:
+    build = waiting(backend)
+    ledger = ledger_of(backend)
+    claim = claimed(backend, ledger, build)
+    backend.sql("DELETE FROM app_builds")
+    ledger.release(claim, "the pass ends")
+    assert not ledger.holds(claim)
+
+
+def test_an_orphan_is_settled_as_gone(backend: Backend) -> None:
+    build = waiting(backend)
+    ledger = ledger_of(backend)
+    claim = claimed(backend, ledger, build)
+    backend.sql("DELETE FROM app_builds")
+    assert settle(ledger, claim) is Settlement.GONE
 
 
 # -- heartbeats -----------------------------------------------------------------------------------

@@ -24,7 +24,6 @@ from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
-    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -227,6 +226,7 @@ class Pass:
 
     def __init__(self, world: World, *, lag: timedelta, full: bool) -> None:
         self.ended = False
+        self.scans = 0
         self.failure: BaseException | None = None
         self._world = world
         self._fate: str = ""
@@ -249,7 +249,7 @@ class Pass:
         self._stopped.acquire()
 
     def step(self, fate: str = "") -> None:
-        """Let one request happen; `fate` is "", "fails", "unheard" or "killed"."""
+        """Let one request happen; `fate` is "", "fails" or "killed"."""
         self._fate = fate
         self._go.release()
         self._stopped.acquire()
@@ -300,6 +300,7 @@ class Pass:
         pass
 
     def examine(self, path: Path) -> Examination:
+        self.scans += 1
         self.ledger.beat()
         name = self._sweep.names[path]
         sightings = (Sighting(signature="Virus", member=""),) if "virus" in name else ()
@@ -314,6 +315,13 @@ def right_verdict(build: Row) -> str:
     return "infected" if any("virus" in name for name in build["files"]) else "clean"
 
 
+NUMBERS = st.integers(0, 5)  # which of the builds, checks, passes that there are
+KINDS = st.lists(st.booleans(), max_size=2)  # a build's files: whether each is infected
+# How late each pass's idea of the server's time is: never early, mostly within a second.
+LAGS = (timedelta(0), timedelta(milliseconds=900), timedelta(seconds=20))
+MOST_PASSES = len(LAGS)
+
+
 class Life(RuleBasedStateMachine):
     """Whatever happens in whatever order, a few undisturbed passes make everything right."""
 
@@ -323,124 +331,121 @@ class Life(RuleBasedStateMachine):
     @initialize(unique=st.booleans())
     def begin(self, *, unique: bool) -> None:
         self.world = World(unique=unique)
-        self.passes = []
+        self.passes = [Pass(self.world, lag=lag, full=False) for lag in LAGS]
         self.disasters = 0
         self.by_hand: set[str] = set()
         self._names = itertools.count()
+        for kinds in ([False], [False, True]):
+            self.world.insert(BUILDS, {"files": self.files(kinds)})
 
     def files(self, kinds: list[bool]) -> list[str]:
         return [f"{'virus' if bad else 'game'}_{next(self._names)}" for bad in kinds]
 
-    def build_at(self, number: int) -> Row:
-        builds = self.world.builds()
-        return builds[number % len(builds)]
-
     # -- publishers -------------------------------------------------------------------------
 
-    @rule(kinds=st.lists(st.booleans(), max_size=2))
-    def upload(self, kinds: list[bool]) -> None:
+    @rule(
+        number=NUMBERS,
+        kinds=KINDS,
+        what=st.sampled_from(["upload", "replace", "replace", "edit", "vanish"]),
+    )
+    def publish(self, number: int, kinds: list[bool], what: str) -> None:
         self.world.now += TURN
-        self.world.insert(BUILDS, {"files": self.files(kinds)})
+        builds = self.world.builds()
+        if what == "upload" or not builds:
+            self.world.insert(BUILDS, {"files": self.files(kinds)})
+            return
+        build = builds[number % len(builds)]
+        match what:
+            case "replace":
+                self.world.save(BUILDS, build | {"files": self.files(kinds)})
+            case "edit":
+                self.world.save(BUILDS, build)
+            case "vanish":
+                self.world.delete_build(build["id"])
 
-    @precondition(lambda self: self.world.tables[BUILDS])
-    @rule(number=st.integers(0, 5), kinds=st.lists(st.booleans(), max_size=2))
-    def replace(self, number: int, kinds: list[bool]) -> None:
+    # -- operators and the backend's hooks --------------------------------------------------
+
+    @rule(
+        number=NUMBERS,
+        what=st.sampled_from(["pending", "scanning", "clean", "delete", "create", "orphan"]),
+    )
+    def act_by_hand(self, number: int, what: str) -> None:
         self.world.now += TURN
-        self.world.save(BUILDS, self.build_at(number) | {"files": self.files(kinds)})
-
-    @precondition(lambda self: self.world.tables[BUILDS])
-    @rule(number=st.integers(0, 5))
-    def edit(self, number: int) -> None:
-        self.world.now += TURN
-        self.world.save(BUILDS, self.build_at(number))
-
-    @precondition(lambda self: self.world.tables[BUILDS])
-    @rule(number=st.integers(0, 5))
-    def vanish(self, number: int) -> None:
-        self.world.delete_build(self.build_at(number)["id"])
-
-    # -- operators --------------------------------------------------------------------------
-
-    @precondition(lambda self: self.world.tables[CHECKS])
-    @rule(number=st.integers(0, 5), status=st.sampled_from(["pending", "scanning"]))
-    def set_by_hand(self, number: int, status: str) -> None:
         checks = [row for row in self.world.checks() if row["build"] in self.world.tables[BUILDS]]
-        if checks:
-            self.world.now += TURN
-            self.disasters += status == "scanning"
-            self.world.save(CHECKS, checks[number % len(checks)] | {"status": status})
+        if what == "orphan":
+            self.add_orphan()
+        elif what == "create" and (builds := self.world.builds()):
+            build = builds[number % len(builds)]["id"]
+            if not (self.world.unique and self.world.checks_of(build)):
+                self.world.insert(CHECKS, {"build": build, "status": "pending"})
+        elif checks:
+            self.edit_check(checks[number % len(checks)], what)
 
-    @precondition(lambda self: self.world.tables[CHECKS])
-    @rule(number=st.integers(0, 5))
-    def correct_by_hand(self, number: int) -> None:
-        """Call a false positive clean: that holds for as long as the files are the same."""
-        checks = [check for check in self.world.checks() if check["status"] == "infected"]
-        if checks:
-            check = checks[number % len(checks)]
-            self.by_hand.add(journal.digest_of(check["log"]) or "")
-            self.world.save(CHECKS, check | {"status": "clean", "virus_name": ""})
-
-    @precondition(lambda self: self.world.tables[CHECKS])
-    @rule(number=st.integers(0, 5))
-    def delete_by_hand(self, number: int) -> None:
-        ids = list(self.world.tables[CHECKS])
-        del self.world.tables[CHECKS][ids[number % len(ids)]]
-
-    @precondition(lambda self: self.world.tables[BUILDS])
-    @rule(number=st.integers(0, 5))
-    def create_by_hook(self, number: int) -> None:
-        build = self.build_at(number)["id"]
-        if not (self.world.unique and self.world.checks_of(build)):
-            self.world.now += TURN
-            self.world.insert(CHECKS, {"build": build, "status": "pending"})
-
-    @rule()
-    def orphan(self) -> None:
-        row = {
-            "id": self.world.new_id(),
-            "build": f"gone{next(self._names)}",
-            "status": "pending",
-            "log": "",
-        }
+    def add_orphan(self) -> None:
+        gone = f"gone{next(self._names)}"
         moments = {name: self.world.stamp() for name in ("created", "updated")}
-        fields = {"virus_name": "", "scan_time": ""}
-        self.world.tables[CHECKS][row["id"]] = row | moments | fields
+        row = {"id": self.world.new_id(), "build": gone, "status": "pending", "log": ""} | moments
+        self.world.tables[CHECKS][row["id"]] = row | {"virus_name": "", "scan_time": ""}
+
+    def edit_check(self, check: Row, what: str) -> None:
+        match what:
+            case "delete":
+                del self.world.tables[CHECKS][check["id"]]
+            case "clean" if check["status"] == "infected":
+                # A false positive: that holds for as long as the files are the same.
+                self.by_hand.add(journal.digest_of(check["log"]) or "")
+                self.world.save(CHECKS, check | {"status": "clean", "virus_name": ""})
+            case "pending" | "scanning":
+                self.disasters += what == "scanning"
+                self.world.save(CHECKS, check | {"status": what})
 
     # -- passes -----------------------------------------------------------------------------
 
-    @precondition(lambda self: len(self.passes) < 3)
-    @rule(lag=st.integers(0, 2000), full=st.booleans())
-    def start(self, *, lag: int, full: bool) -> None:
-        self.passes.append(Pass(self.world, lag=timedelta(milliseconds=lag), full=full))
+    @rule(number=NUMBERS, turns=st.integers(1, 3))
+    def take_a_few_steps(self, number: int, turns: int) -> None:
+        self.advance(number, turns)
 
-    @precondition(lambda self: self.passes)
-    @rule(number=st.integers(0, 2), turns=st.integers(1, 25))
-    def step(self, number: int, turns: int) -> None:
-        chosen = self.passes[number % len(self.passes)]
-        for _ in range(turns):
-            if chosen.ended:
-                break
+    @rule(number=NUMBERS, turns=st.integers(4, 12))
+    def take_some_steps(self, number: int, turns: int) -> None:
+        self.advance(number, turns)
+
+    @rule(number=NUMBERS, turns=st.integers(13, 60))
+    def take_many_steps(self, number: int, turns: int) -> None:
+        self.advance(number, turns)
+
+    @rule(number=NUMBERS)
+    def reach_a_scan(self, number: int) -> None:
+        """Bring a pass to where much can happen: it has claimed a build and scans a file."""
+        chosen = self.passes[number % MOST_PASSES]
+        scans = chosen.scans
+        while chosen.scans == scans and not chosen.ended:
             chosen.step()
             self.a_verdict_is_about_files_that_were_scanned()
-        self.passes = [each for each in self.passes if not each.ended]
 
-    @precondition(lambda self: self.passes)
-    @rule(number=st.integers(0, 2))
-    def fail(self, number: int) -> None:
-        chosen = self.passes[number % len(self.passes)]
-        self.disasters += 1
-        chosen.step("fails")
-        self.passes = [each for each in self.passes if not each.ended]
+    def advance(self, number: int, turns: int) -> None:
+        """Let a pass make some requests; a new one begins where none is under way."""
+        slot = number % MOST_PASSES
+        if self.passes[slot].ended:
+            self.passes[slot] = Pass(self.world, lag=LAGS[slot], full=number < MOST_PASSES)
+        for _ in range(turns):
+            if not self.passes[slot].ended:
+                self.passes[slot].step()
+                self.a_verdict_is_about_files_that_were_scanned()
 
-    @precondition(lambda self: self.passes)
-    @rule(number=st.integers(0, 2))
-    def crash(self, number: int) -> None:
+    @rule(number=NUMBERS, killed=st.booleans())
+    def disaster(self, number: int, *, killed: bool) -> None:
+        chosen = self.passes[number % MOST_PASSES]
+        if chosen.ended:
+            return
         self.disasters += 1
-        self.passes.pop(number % len(self.passes)).kill()
+        if killed:
+            chosen.kill()
+        else:
+            chosen.step("fails")
 
     @rule(seconds=st.sampled_from([1, 40, 100, 4000]))
     def time_passes(self, seconds: int) -> None:
-        self.disasters += len(self.passes)
+        self.disasters += sum(not each.ended for each in self.passes)
         self.world.now += timedelta(seconds=seconds)
 
     # -- what always holds ------------------------------------------------------------------
@@ -502,8 +507,8 @@ def test_every_life_of_a_check_ends_with_the_right_verdict() -> None:
     run_state_machine_as_test(
         Life,
         settings=settings(
-            max_examples=150,
-            stateful_step_count=40,
+            max_examples=200,
+            stateful_step_count=50,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from avscan.errors import SettingsError
-from avscan.settings import VARIABLES, LogFormat, Policy, Settings
+from avscan.settings import VARIABLES, LogFormat, Policy, Settings, Shard
 
 SECRET = "hunter2-the-secret"
 LEAST = {
@@ -44,6 +44,8 @@ def test_the_least_environment_takes_every_default() -> None:
         max_signature_age=7.0,
         opaque_content=Policy.NOTE,
         oversize_content=Policy.ERROR,
+        rescan_after=0.0,
+        shard=Shard(index=0, count=1),
     )
 
 
@@ -77,6 +79,9 @@ def test_the_least_environment_takes_every_default() -> None:
         ("MAX_SIGNATURE_AGE", "0", "max_signature_age", 0.0),
         ("OPAQUE_CONTENT", "error", "opaque_content", Policy.ERROR),
         ("OVERSIZE_CONTENT", "note", "oversize_content", Policy.NOTE),
+        ("RESCAN_AFTER", "30", "rescan_after", 30.0),
+        ("SHARD", "0/1", "shard", Shard(index=0, count=1)),
+        ("SHARD", "2/3", "shard", Shard(index=2, count=3)),
     ],
 )
 def test_a_value_is_taken(name: str, text: str, field: str, value: object) -> None:
@@ -117,6 +122,12 @@ def test_a_value_is_taken(name: str, text: str, field: str, value: object) -> No
         ("MAX_SIGNATURE_AGE", "-1", "MAX_SIGNATURE_AGE must be a number from 0"),
         ("OPAQUE_CONTENT", "ignore", "OPAQUE_CONTENT must be note or error, not 'ignore'"),
         ("OVERSIZE_CONTENT", "clean", "OVERSIZE_CONTENT must be note or error"),
+        ("RESCAN_AFTER", "-1", "RESCAN_AFTER must be a number from 0"),
+        ("SHARD", "3/3", "SHARD must be I/N with I from 0 to N-1, not '3/3'"),
+        ("SHARD", "0/0", "SHARD must be I/N"),
+        ("SHARD", "1", "SHARD must be I/N"),
+        ("SHARD", "-1/3", "SHARD must be I/N"),
+        ("AVSCAN_SHARDS", "3", "JOB_COMPLETION_INDEX/AVSCAN_SHARDS must be I/N"),
     ],
 )
 def test_a_malformed_value_is_refused_by_its_name(name: str, text: str, words: str) -> None:
@@ -143,6 +154,23 @@ def test_all_that_is_wrong_is_told_in_one_line() -> None:
 
 def test_nothing_else_than_the_variables_is_read() -> None:
     assert Settings.parse(LEAST | {"HTTP_PROXY": "x", "MAX_RETRY": "9"}) == Settings.parse(LEAST)
+
+
+# -- shards ---------------------------------------------------------------------------------------
+
+
+def test_an_indexed_job_sets_the_shard() -> None:
+    job = {"AVSCAN_SHARDS": "4", "JOB_COMPLETION_INDEX": "3"}
+    assert Settings.parse(LEAST | job).shard == Shard(index=3, count=4)
+    assert Settings.parse(LEAST | job | {"SHARD": "1/2"}).shard == Shard(index=1, count=2)
+
+
+@given(build=st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=15, max_size=15))
+@example(build="000000000000000")
+def test_every_build_is_in_exactly_one_shard(build: str) -> None:
+    for count in range(1, 9):
+        shards = [Shard(index=index, count=count) for index in range(count)]
+        assert sum(shard.holds(build) for shard in shards) == 1
 
 
 # -- secrets --------------------------------------------------------------------------------------

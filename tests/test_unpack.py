@@ -8,6 +8,7 @@ import tarfile
 import tempfile
 import time
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -43,13 +44,14 @@ CEILING = 4096
 SMALL = Bounds(
     unpacked_bytes=2_000_000, members=1000, depth=12, seconds=1000, ceiling=CEILING, reserve=0
 )
+ROOMY = replace(SMALL, ceiling=1 << 20)
 FOUND = Findings(signatures=("Eicar",))
 NOTHING = Examination()
 
 
 @dataclass
 class FakeEngine:
-    """Finds EICAR in bytes and in plain zips; what is longer than the ceiling it cuts."""
+    """Finds EICAR in bytes, plain zips, gzip and tar; what is longer than the ceiling it cuts."""
 
     answer: Callable[[bytes], Findings | None] = lambda data: None
     shown: list[bytes] = field(default_factory=list)
@@ -72,6 +74,24 @@ class FakeEngine:
                 for info in archive.infolist():
                     if info.compress_type in {0, 8} and not info.flag_bits & 1:
                         yield archive.read(info)
+        elif data.startswith(b"\x1f\x8b"):
+            yield gunzipped(data)
+        elif data[257:262] == b"ustar":
+            with suppress(*UNREADABLE), tarfile.open(fileobj=file) as tape:
+                for entry in tape:
+                    if entry.isreg() and (content := tape.extractfile(entry)) is not None:
+                        yield content.read()
+
+
+def gunzipped(data: bytes) -> bytes:
+    """Unpack as clamscan does: one member after another, until something else comes."""
+    content = b""
+    while data.startswith(b"\x1f\x8b") and len(content) < CEILING:
+        decoder = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        with suppress(zlib.error):
+            content += decoder.decompress(data, CEILING - len(content))
+        data = decoder.unused_data
+    return content
 
 
 @dataclass
@@ -143,9 +163,30 @@ def test_the_member_is_named(scan: Scan, data: bytes, member: str) -> None:
 
 
 def test_members_come_onto_the_disk_one_by_one(scan: Scan) -> None:
-    scanned = scan(tar([(str(n), b"%d" % n) for n in range(9)], "gz"))
-    assert scanned.engine.shown == [b"%d" % n for n in range(9)]
-    assert set(scanned.engine.beside) == {1}
+    artifact = tar([(str(n), b"%d" % n) for n in range(9)], "xz")
+    scanned = scan(artifact)
+    assert scanned.engine.shown == [artifact, *(b"%d" % n for n in range(9))]
+    assert set(scanned.engine.beside[1:]) == {1}
+
+
+def test_a_tar_gz_that_the_engine_saw_is_not_shown_twice(scan: Scan) -> None:
+    artifact = tar([(str(n), b"%d" % n) for n in range(9)], "gz")
+    assert scan(artifact, ROOMY).engine.shown == [artifact]
+
+
+def test_a_tar_gz_that_the_engine_cut_is_shown_member_by_member(scan: Scan) -> None:
+    artifact = tar([(str(n), b"%d" % n * 999) for n in range(9)], "gz")
+    assert scan(artifact).engine.shown == [artifact, *(b"%d" % n * 999 for n in range(9))]
+
+
+def test_what_lies_behind_a_header_that_the_engine_can_not_read_is_shown(scan: Scan) -> None:
+    tape = bytearray(tar([("a", b"a"), ("b", b"b")]))
+    header = tarfile.BLOCKSIZE * 2
+    tape[header + 257 : header + 265] = bytes(8)  # the second member's magic
+    total = sum(tape[header : header + 148]) + 8 * 32 + sum(tape[header + 156 : header + 512])
+    tape[header + 148 : header + 156] = b"%06o\0 " % total
+    artifact = squeezed(bytes(tape), "gz")
+    assert scan(artifact, ROOMY).engine.shown == [artifact, b"b"]
 
 
 def test_a_tar_larger_than_the_ceiling_is_walked(scan: Scan) -> None:
@@ -184,9 +225,13 @@ def test_a_limit_on_what_cannot_be_opened_is_an_error(tmp_path: Path) -> None:
 
 def test_all_that_the_engine_says_is_kept(tmp_path: Path) -> None:
     engine = FakeEngine(
-        lambda _: Findings(signatures=("A", "B"), opaque=("Encrypted.7Zip",), errors=("no",))
+        lambda shown: (
+            Findings(signatures=("A", "B"), opaque=("Encrypted.7Zip",), errors=("no",))
+            if shown == b"m"
+            else None
+        )
     )
-    scanned = look(tmp_path, tar([("m", b"m")], "gz"), SMALL, engine)
+    scanned = look(tmp_path, tar([("m", b"m")], "xz"), SMALL, engine)
     assert scanned.examination == Examination(
         sightings=(Sighting(signature="A", member="m"), Sighting(signature="B", member="m")),
         errors=("m: no",),
@@ -352,7 +397,7 @@ def test_links_and_devices_are_passed_over(scan: Scan) -> None:
             archive.addfile(info)
     scanned = scan(out.getvalue())
     assert scanned.examination == NOTHING
-    assert scanned.engine.shown == []
+    assert scanned.engine.shown == [out.getvalue()]
 
 
 # What is too much.
@@ -480,8 +525,12 @@ def test_lines_are_few(scan: Scan) -> None:
 
 
 def test_every_signature_is_told(tmp_path: Path) -> None:
-    engine = FakeEngine(lambda shown: Findings(signatures=("Same", shown.decode())))
-    data = tar([(str(n), b"S%d" % n) for n in range(300)], "gz")
+    engine = FakeEngine(
+        lambda shown: (
+            Findings(signatures=("Same", shown.decode())) if shown.startswith(b"S") else None
+        )
+    )
+    data = tar([(str(n), b"S%d" % n) for n in range(300)], "xz")
     sightings = look(tmp_path, data, SMALL, engine).examination.sightings
     assert {sighting.signature for sighting in sightings} == {
         "Same",
