@@ -16,6 +16,7 @@ from avscan import streams
 from avscan.streams import Stream
 
 HEAD = 512  # bytes that tell a kind
+SURE = 2 * tarfile.BLOCKSIZE  # bytes that tell whether clamscan knows a tar for one
 HEADERS = 1 << 20  # bytes of headers that one tar member may have; each is read into memory
 GLOBALS = 1000  # global pax records that a tar may have
 REST = "(after the end)"  # how a container's trailing data is called
@@ -115,6 +116,21 @@ def opaque(head: bytes) -> str:
     if head.startswith(b"\x7fELF") and head[8:11] == b"AI\2":
         return "AppImage"  # a program with a squashfs behind it
     return next((name for magic, name in _OPAQUE.items() if head.startswith(magic)), "")
+
+
+def surely_tar(head: bytes) -> bool:
+    """Tell whether clamscan is sure to take what begins with these two blocks for a tar.
+
+    It goes by other formats' magic first: a tar is a GIF to it if its first member is named `GIF`,
+    and a disk image if that one's content begins with `EFI PART`. Nothing begins with `./`.
+    """
+    first, second = head[: tarfile.BLOCKSIZE], head[tarfile.BLOCKSIZE : SURE]
+    return (
+        _PLAIN_HEADER.match(first) is not None
+        and first.startswith(b"./")
+        and not first[500:].strip(b"\0")  # where a disk has its mark
+        and second.startswith(b"./")
+    )
 
 
 def is_program(head: bytes) -> bool:
@@ -231,7 +247,7 @@ class _Tape:
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
         self.block = b""  # what was read last
-        self.plain = True
+        self.plain = surely_tar(stream.peek(SURE))
         self._payload = False
         self._headers: int | None = HEADERS
         self.tell = stream.tell

@@ -5,11 +5,14 @@ for a tar within a gzip; a tar's sizes in base 256 or in pax records lose it its
 first name that looks like another format's magic; of several bzip2 streams it reads one; gzip
 streams behind zeros, lzma, a zip's entries outside of its directory, `ar` it reads not at all. So:
 
-- What is compressed as a stream (gzip, bzip2, xz) is never shown as it is: its content is. A tar in
-  it is never written out: its members are shown one by one. That is no second scan, but the only.
-- Everything else is shown as it is. Tars and ars are walked too, whatever the engine said.
-- Of a zip that the engine has seen, it has seen what is stored or deflated and not too long. What
-  else there is is shown on its own, and everything is if it hit a limit.
+- What is compressed as a stream (gzip, bzip2, xz) is shown as it is if it is sure that the engine
+  unpacks all of it: one gzip stream, not too long, and a tar in it that can be taken for nothing
+  else. Otherwise its content is shown instead, and never written out if it is a tar: its members
+  are, one by one. Either way each byte is scanned once.
+- Everything else is shown as it is. What the engine can't have seen of a tar, an ar or a zip is
+  shown on its own: what is compressed in it, what lies behind a tar's unusual header, what a zip
+  does not plainly have, what is too long; and everything if a limit was hit.
+- Hash signatures match whole files only. So it is not enough that the bytes were seen.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from typing import BinaryIO, Protocol
 
 from avscan import containers, sevenzip, streams, zips
 from avscan.bounds import Account, Bounds, ExceededError
-from avscan.containers import HEAD, UNREADABLE, Kind, Member, is_program
+from avscan.containers import HEAD, SURE, UNREADABLE, Kind, Member, is_program, surely_tar
 from avscan.findings import Examination, Findings, Sighting
 from avscan.lines import LINES, Lines, said, shown
 from avscan.scratch import Scratch
@@ -128,11 +131,11 @@ class _Walk:
         head = file.read(HEAD)
         kind = containers.sniff(head) or (Kind.ZIP if zips.has_directory(file) else None)
         fits = size <= self._bounds.ceiling
+        whole = fits and self._unpacked_by_engine(kind, file)
         findings = Findings()
-        if not fits:
-            if kind is None or not kind.squeezed:
-                self._in_windows(file, spot)
-        elif not spot.saw:
+        if not fits and (kind is None or not kind.squeezed):
+            self._in_windows(file, spot)
+        elif whole and not spot.saw:
             findings = self._show(path, spot)
         noted = len(self._opaque)
         if head.startswith(sevenzip.MAGIC):
@@ -144,8 +147,7 @@ class _Walk:
         if kind is not None:
             # What was found in a stream is looked for again in its members, to name the one.
             again = findings.limits or (kind.squeezed and findings.signatures)
-            saw = fits and not again and self._unpacked_by_engine(kind, file)
-            self._open(kind, file, replace(spot, saw=saw))
+            self._open(kind, file, replace(spot, saw=whole and not again))
         elif not fits:
             self._oversize.add(said(spot.place, f"{size} bytes"))
         else:
@@ -163,25 +165,33 @@ class _Walk:
         else:
             self._stream_members(kind, Stream(file.read), spot)
 
-    def _unpacked_by_engine(self, kind: Kind, file: BinaryIO) -> bool:
-        """Tell whether the engine, shown this container, has unpacked all of its stream.
+    def _unpacked_by_engine(self, kind: Kind | None, file: BinaryIO) -> bool:
+        """Tell whether the engine, shown this file, sees the whole stream that is packed in it.
 
         Clamscan stops in silence behind the first of several streams, and where what comes out gets
         longer than its ceiling. That is only known by unpacking it.
         """
-        if not kind.squeezed:
+        if kind is None or not kind.squeezed:
             return True
         if kind is not Kind.GZIP:
             return False
         file.seek(0)
-        decoder, size = streams.gzip_decoder(), 0
+        decoder, size, head = streams.gzip_decoder(), 0, b""
         try:
             while not decoder.eof and size <= self._bounds.ceiling:
                 self._account.check_time()
-                data = file.read(streams.FED) if decoder.needs_input else b""
-                if decoder.needs_input and not data:
+                fed = file.read(streams.FED) if decoder.needs_input else b""
+                data = decoder.decompress(fed, CHUNK)
+                if not (data or fed or decoder.eof):
                     return False
-                size += len(decoder.decompress(data, CHUNK))
+                size += len(data)
+                head += data[: SURE - len(head)]
+                if (
+                    len(head) == SURE
+                    and containers.sniff(head) is Kind.TAR
+                    and not surely_tar(head)
+                ):
+                    return False
         except UNREADABLE:
             return False  # the walk finds out how far it can be read
         return size <= self._bounds.ceiling and not (decoder.unused_data or file.read(1))

@@ -108,7 +108,7 @@ def test_bytes_come_a_few_at_a_time(squeeze: Squeeze) -> None:
 
 def test_xz_may_not_ask_for_much_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streams, "CODER_MEMORY", 1 << 20)
-    with pytest.raises(UNREADABLE, match="[Mm]emory"):
+    with pytest.raises(UNREADABLE, match=r"[Mm]emory"):
         contents(containers.members(Kind.XZ, source(squeezed(b"x", "xz"))))
 
 
@@ -133,13 +133,13 @@ def test_an_ar_with_a_wrong_size(size: bytes) -> None:
 
 def test_an_ar_with_a_wrong_header() -> None:
     packed = ar([("x", b"x")]) + b"y" * 70
-    found = {}
     members = containers.members(Kind.AR, source(packed))
+    assert next(members).name == "x"
+    rest = next(members)
+    assert rest.open is not None
+    assert read(rest.open()) == b"y" * 70
     with pytest.raises(NotWholeError):
-        for member in members:
-            assert member.open is not None
-            found[member.name] = read(member.open())
-    assert found[containers.REST] == b"y" * 70
+        next(members)
 
 
 # Tar.

@@ -12,13 +12,13 @@ from __future__ import annotations
 import itertools
 import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -34,7 +34,7 @@ from avscan.errors import AvscanError, BackendError
 from avscan.findings import Examination, Sighting
 from avscan.ledger import Ledger
 from avscan.pocketbase import PocketBase, Rejected
-from avscan.records import BUILDS, CHECKS, format_time
+from avscan.records import BUILDS, CHECKS, Build, Check, format_time
 from avscan.settings import Policy
 from avscan.sweep import Sweep, _Scan
 from avscan.transport import Patience
@@ -502,14 +502,48 @@ class Life(RuleBasedStateMachine):
             ), check
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_every_life_of_a_check_ends_with_the_right_verdict() -> None:
+def explore(examples: int, *phases: Phase) -> None:
     run_state_machine_as_test(
         Life,
         settings=settings(
-            max_examples=200,
+            max_examples=examples,
             stateful_step_count=50,
             deadline=None,
+            phases=phases or tuple(Phase),
+            report_multiple_bugs=False,
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+def test_every_life_of_a_check_ends_with_the_right_verdict() -> None:
+    explore(200)
+
+
+def is_never_outdated(_check: Check, _build: Build) -> bool:
+    return False
+
+
+def take_nothing_back(_ledger: Ledger, _check: Check) -> None:
+    return None
+
+
+def have_the_same_digest(_files: Iterable[str]) -> str:
+    return "0" * 32
+
+
+@pytest.mark.parametrize(
+    ("where", "without"),
+    [
+        ("avscan.discovery.is_outdated", is_never_outdated),
+        ("avscan.ledger.is_outdated", is_never_outdated),
+        ("avscan.ledger.Ledger.take_back", take_nothing_back),
+        ("avscan.journal.digest", have_the_same_digest),
+    ],
+)
+def test_a_safeguard_that_is_missing_is_noticed(
+    where: str, without: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(where, without)
+    with pytest.raises(AssertionError):
+        explore(500, Phase.generate)

@@ -6,6 +6,7 @@ A plain `pytest` leaves the storm out; whoever names this folder wants it.
 from __future__ import annotations
 
 import random
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,5 +40,5 @@ def chaos_seed(request: pytest.FixtureRequest) -> int:
     """Print the seed, which pytest shows where a test fails."""
     given = request.config.getoption("--chaos-seed", None)
     seed = random.randrange(1_000_000) if given is None else int(given)
-    print(f"to see it again: pytest tests/chaos --chaos-seed={seed}")
+    sys.stdout.write(f"to see it again: pytest tests/chaos --chaos-seed={seed}\n")
     return seed

@@ -12,13 +12,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from chaos import checker
 from support.backend import Backend, Row
 from support.proxy import Proxy
 
 from avscan.data import eicar
+from chaos import checker
 
 RATE = 0.2
 MOST_BUILDS = 30
@@ -63,8 +63,8 @@ class Storm:
             (self._delete, 3),
             (self._delete_check, 1),
             (self._add_check, 1),
-            (self._kill, 5),
-            (self._terminate, 4),
+            (self._kill, 3),
+            (self._terminate, 3),
             (self._age, 3),
             (self._crash_pocketbase, 1),
             (self._restart_pocketbase, 1),
@@ -208,7 +208,7 @@ class Storm:
                 values = {"id": build["id"], "build": build["id"], "status": "pending"}
                 self._try("POST", "", json=values)
 
-    def _try(self, method: str, path: str, **options: Row) -> None:
+    def _try(self, method: str, path: str, **options: Any) -> None:
         """Make a request that a pass may have been quicker with."""
         self.backend.request(method, f"/api/collections/av_build_checks/records{path}", **options)
 

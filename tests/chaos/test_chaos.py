@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
-from chaos.storm import Storm
 from support.backend import Backend
+
+from chaos.storm import Storm
 
 
 @pytest.mark.chaos
 @pytest.mark.parametrize("indexed", [False, True], ids=["without the index", "with the index"])
 def test_after_a_storm_every_build_has_its_verdict_and_nothing_is_left(
-    backend: Backend, tmp_path: Path, chaos_seed: int, chaos_seconds: float, indexed: bool
+    backend: Backend, tmp_path: Path, chaos_seed: int, chaos_seconds: float, *, indexed: bool
 ) -> None:
     if indexed:
         backend.init()
     with Storm(backend, tmp_path, seed=chaos_seed) as storm:
         storm.rage(chaos_seconds / 2)
         found = storm.calm()
-    print(f"seed {chaos_seed}: {storm.counts}")
+    sys.stdout.write(f"{storm.counts}\n")
     assert not found, "\n".join([f"seed {chaos_seed}", *found])

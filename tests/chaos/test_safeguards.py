@@ -14,15 +14,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from chaos import without
-from chaos.checker import VIRUS, violations
-from chaos.gate import PATIENCE, Gate, eventually
 from support.backend import REPOSITORY, Backend
 from support.proxy import Guest, Proxy, Request, request_to
 
 from avscan import journal
 from avscan.data import eicar
 from avscan.records import format_time
+from chaos import without
+from chaos.checker import VIRUS, violations
+from chaos.gate import PATIENCE, Gate, eventually
 
 GAME = {"game.bin": b"a game"}
 INFECTED = {f"{VIRUS}.bin": eicar()}
