@@ -142,13 +142,13 @@ def verdicts(
 
 def compared(builds: Iterable[Build], checks: Iterable[Check]) -> Plan:
     """Hold builds against checks: pure."""
-    checks_of: defaultdict[str, list[Check]] = defaultdict(list)
+    by_build: defaultdict[str, list[Check]] = defaultdict(list)
     for check in checks:
-        checks_of[check.build].append(check)
+        by_build[check.build].append(check)
     new: list[Build] = []
     changed: list[tuple[Check, Build]] = []
     for build in builds:
-        found = checks_of.get(build.id)
+        found = by_build.get(build.id)
         if found is None:
             if build.files:
                 new.append(build)

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 from support.samples import (
     EICAR,
+    HASHED,
     MIB,
+    Squeeze,
     deb,
     encrypted_beside,
     gzip_bomb,
@@ -164,6 +166,20 @@ def test_a_tar_with_a_size_in_base_256(eyes: Eyes) -> None:
 def test_a_tar_that_begins_like_a_pdf(eyes: Eyes) -> None:
     data = tar([("%PDF-1.4", b"x"), ("e.gz", squeezed(EICAR, "gz"))])
     assert infected_at(eyes.see(data)) == ["e.gz"]
+
+
+@pytest.mark.parametrize("first", ["GIF/", "FWS/", "%PDF-1.4", "070701", "Game/"])
+@pytest.mark.parametrize("squeeze", ["", "gz"])
+def test_a_hash_signature_in_a_tar_that_begins_like_something_else(
+    eyes: Eyes, first: str, squeeze: Squeeze
+) -> None:
+    data = tar([(first, b"EFI PART"), ("e", HASHED)], squeeze)
+    assert {found.member for found in eyes.see(data).sightings} == {"e"}
+
+
+def test_a_hash_signature_in_a_plain_tar_gz(eyes: Eyes) -> None:
+    data = tar([("./", b""), ("./x", b"x"), ("./e", HASHED)], "gz")
+    assert {found.member for found in eyes.see(data).sightings} == {"./e"}
 
 
 def test_a_gzip_bomb_of_6_gb(eyes: Eyes) -> None:

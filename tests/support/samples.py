@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import hashlib
 import io
 import lzma
 import struct
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 EICAR = rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$" + b"EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
+HASHED = b"what only a signature of the whole file finds"
 MIB = 1 << 20
 _BLOCK = 64 * MIB
 
@@ -23,9 +25,11 @@ Squeeze = Literal["", "gz", "bz2", "xz"]
 
 
 def signatures(folder: Path) -> Path:
-    """Make a folder of signatures that knows EICAR wherever it is in a file."""
+    """Make a folder of signatures that knows EICAR wherever it is in a file, and HASHED alone."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "test.ndb").write_text(f"Eicar-Test-Signature:0:*:{EICAR.hex()}\n")
+    digest = hashlib.md5(HASHED).hexdigest()
+    (folder / "test.hdb").write_text(f"{digest}:{len(HASHED)}:Hash-Test-Signature\n")
     return folder
 
 
