@@ -156,7 +156,7 @@ class Sweep:
                 self._discover(small)
                 self._scan_backlog()
                 if compare and small is None:
-                    for plan in discovery.compare_large(self._client, indexed=indexed()):
+                    for plan in discovery.compare_large(self._client, indexed=self._is(indexed)):
                         self._apply(plan)
                         self._scan_backlog()
                 self._renew()
@@ -172,6 +172,13 @@ class Sweep:
             self._cancelled.set()
             self.summary.seconds = round(self._clock() - started, 3)
         return self.summary
+
+    def _is(self, indexed: Callable[[], bool]) -> bool:
+        """Ask whether the index stands, and say so where a large backend would be spared by it."""
+        if answer := indexed():
+            return answer
+        log.warning("index.missing", extra={"advice": "`avscan init --fix` adds it"})
+        return False
 
     # -- finding ------------------------------------------------------------------------------
 
