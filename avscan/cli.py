@@ -195,7 +195,9 @@ def init(context: click.Context, *, fix: bool) -> None:
                 _exit_if_unfit(differences)
             case schema.Fixed(fixed=fixed, left=left):
                 for difference in fixed:
-                    click.echo(f"{difference.field}: mended, now {difference.wanted}")
+                    click.echo(
+                        f"{difference.field}: {difference.found}; is now: {difference.wanted}"
+                    )
                 _show_differences(left)
                 _exit_if_unfit(left)
             case _:
