@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from avscan.findings import Findings
 from avscan.transcript import LINE_LENGTH, LINES, EngineVersion, complaints, parse, parse_version
 
-PATH = Path("/work/avscan-x/a1")
+PATH = Path("/srv/avscan-x/a1")
 LIMIT = "Heuristics.Limits.Exceeded"
 
 CLEAN = Findings()
@@ -69,7 +69,7 @@ CLEAN = Findings()
             Findings(errors=("WARNING: Can't open file the file: Permission denied",)),
         ),
         (
-            "LibClamAV Error: Can't create /work/avscan-x/tmp/2026-scantemp.1\n@: OK",
+            "LibClamAV Error: Can't create /srv/avscan-x/tmp/2026-scantemp.1\n@: OK",
             Findings(errors=("LibClamAV Error: Can't create a temporary file",)),
         ),
         ("ERROR: out of luck\n@: OK", Findings(errors=("ERROR: out of luck",))),
