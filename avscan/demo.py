@@ -138,7 +138,7 @@ def _shown(client: PocketBase, sample: Sample, build: str) -> Shown:
     if not checks:
         return Shown(title=sample.title, files=files)
     check = Check.parse(checks[0])
-    return Shown(title=sample.title, files=files, verdict=check.status, virus=check.virus_name)
+    return Shown(title=sample.title, files=files, verdict=str(check.status), virus=check.virus_name)
 
 
 class _Publisher:

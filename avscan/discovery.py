@@ -162,7 +162,7 @@ def is_outdated(check: Check, build: Build) -> bool:
 
     A verdict that names no files is about those that the build had at its `scan_time`.
     """
-    if not check.status.settled:
+    if not check.settled:
         return False
     if digest := journal.digest_of(check.log):
         return digest != journal.digest(build.files)

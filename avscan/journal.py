@@ -74,10 +74,10 @@ def sections(log: str) -> list[str]:
     return log.split(f"\n{RULE}\n")
 
 
-def history(log: str, status: Status) -> list[str]:
+def history(log: str, status: Status | None) -> list[str]:
     """List the verdicts in a log that a new section is to be put before."""
     newest, *older = sections(log)
-    return [newest, *older] if status.settled and newest.strip() else older
+    return [newest, *older] if status is not None and status.settled and newest.strip() else older
 
 
 def pending(reason: str, *, interruptions: int = 0, before: Sequence[str] = (), limit: int) -> str:

@@ -147,7 +147,7 @@ class Ledger:
     def rescan(self, check: Check, reason: str) -> Job | None:
         """Put a verdict back to pending because somebody asks for it; None if it is none now."""
         view = self._look(check.build)
-        settled = [each for each in view.checks if each.id == check.id and each.status.settled]
+        settled = [each for each in view.checks if each.id == check.id and each.settled]
         for each in settled:
             self._wait(each, reason)
             log.info("check.rescan", extra={"build": each.build, "check": each.id})
@@ -190,7 +190,7 @@ class Ledger:
         claim = Claim(
             mark=uuid.uuid4().hex[:12],
             build=view.build,
-            checks=view.checks,
+            checks=tuple(check for check in view.checks if check.status is not None),
             interruptions=max(journal.interruptions_of(check.log) for check in view.checks),
             started=self._client.server_time(),
         )

@@ -72,11 +72,14 @@ class Build:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """The state of a build's check; `scan_time` is None until there is a verdict."""
+    """The state of a build's check; `scan_time` is None until there is a verdict.
+
+    A `status` of None is one that somebody else gave it, which is theirs to change.
+    """
 
     id: str
     build: str
-    status: Status
+    status: Status | None
     virus_name: str
     scan_time: datetime | None
     log: str
@@ -92,18 +95,23 @@ class Check:
 
         """
         status = row.get("status")
-        if status not in set(Status):
+        if not isinstance(status, str):
             raise _unfit(CHECKS, "status", status)
         return cls(
             id=_string(CHECKS, row, "id"),
             build=str(row.get("build") or ""),
-            status=Status(str(status)),
+            status=Status(status) if status in set(Status) else None,
             virus_name=str(row.get("virus_name") or ""),
             scan_time=parse_time(str(row.get("scan_time") or "")),
             log=str(row.get("log") or ""),
             created=_moment(CHECKS, row, "created"),
             updated=_moment(CHECKS, row, "updated"),
         )
+
+    @property
+    def settled(self) -> bool:
+        """Whether this is a verdict of ours, or in our words."""
+        return self.status is not None and self.status.settled
 
 
 def expanded_build(row: Row) -> Build | None:

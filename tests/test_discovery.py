@@ -138,7 +138,6 @@ ROW = {"id": "abc", "build": "def", "status": "clean", "created": LONG_AGO, "upd
     [
         {"id": ""},
         {"id": 7},
-        {"status": "odd"},
         {"status": None},
         {"created": ""},
         {"updated": "yesterday"},
@@ -148,6 +147,12 @@ def test_a_check_that_can_not_be_read_is_the_collections_fault(change: dict[str,
     (name,) = change
     with pytest.raises(SchemaError, match=f"{CHECKS}.{name} .*avscan init"):
         Check.parse(ROW | change)
+
+
+def test_a_status_that_is_not_ours_is_no_status() -> None:
+    check = Check.parse(ROW | {"status": "appealed"})
+    assert check.status is None
+    assert not check.settled
 
 
 @pytest.mark.parametrize("change", [{"files": 7}, {"id": None}, {"updated": ""}])

@@ -181,6 +181,20 @@ def test_checks_that_others_created_are_settled_alike(backend: Backend) -> None:
     assert done.event("pass.finished")["scanned"] == 1
 
 
+def test_a_status_of_somebody_elses_is_left_to_them(backend: Backend) -> None:
+    definition = backend.json("GET", "/api/collections/av_build_checks")
+    for field in definition["fields"]:
+        if field["name"] == "status":
+            field["values"].append("appealed")
+    backend.json("PATCH", "/api/collections/av_build_checks", json={"fields": definition["fields"]})
+    theirs = backend.upload({"a.com": eicar()})
+    backend.create_check(theirs, status="appealed")
+    ours = backend.upload({"a.txt": b"a game"})
+    sweep(backend)
+    assert backend.status_of(theirs) == "appealed"
+    assert backend.status_of(ours) == "clean"
+
+
 def test_a_stuck_check_is_taken_back_and_scanned(backend: Backend) -> None:
     build = backend.upload({"a.txt": b"a game"})
     check = backend.create_check(build, status="scanning", log="scanning: claim 123 by gone")
