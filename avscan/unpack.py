@@ -267,12 +267,10 @@ class _Walk:
                 self._stream_members(kind, stream, spot)
             else:
                 self._on_disk(stream, spot)
-        elif is_program(head) or head.startswith(sevenzip.MAGIC):
-            self._on_disk(stream, spot)  # a program may be a zip at its end
-        elif not spot.saw:
+        elif spot.saw or is_program(head) or head.startswith(sevenzip.MAGIC):
+            self._on_disk(stream, spot)  # anything may be a zip at its end
+        else:
             self._leaf(stream, spot)
-        elif name := containers.opaque(head):
-            self._note(name, spot)
 
     def _on_disk(self, stream: Stream, spot: _Spot) -> None:
         """Put a member on the disk, however long it is."""

@@ -182,6 +182,12 @@ def test_a_hash_signature_in_a_plain_tar_gz(eyes: Eyes) -> None:
     assert {found.member for found in eyes.see(data).sightings} == {"./e"}
 
 
+def test_a_zip_behind_a_picture_in_a_tar_gz(eyes: Eyes) -> None:
+    hidden = b"\x89PNG" + bytes(99) + pack([("e", EICAR)], zipfile.ZIP_LZMA)
+    examination = eyes.see(tar([("./a", b"a"), ("./p.png", hidden)], "gz"))
+    assert infected_at(examination) == ["./p.png/e"]
+
+
 def test_a_gzip_bomb_of_6_gb(eyes: Eyes) -> None:
     eyes.most = 0
     bounds = Bounds(unpacked_bytes=GIB)

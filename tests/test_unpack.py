@@ -384,6 +384,10 @@ SAFE = pack([("safe", b"safe")])
             pack([("p", b"MZ" + bytes(99) + pack([("e", EICAR)], zipfile.ZIP_LZMA))]),
             id="program in a zip",
         ),
+        pytest.param(
+            pack([("p", b"\x89PNG" + bytes(99) + pack([("e", EICAR)], zipfile.ZIP_LZMA))]),
+            id="behind a picture in a zip",
+        ),
     ],
 )
 def test_there_is_no_hiding_place(scan: Scan, data: bytes) -> None:
