@@ -92,11 +92,14 @@ class LazyScanner:
 
         """
         version = self._clamscan.version()
+        from avscan.clamscan import signature_age  # noqa: PLC0415 - as above
+
         most = timedelta(days=self._settings.max_signature_age)
-        if version.date is None:
+        age = signature_age(version, self._client.server_time())
+        if age is None:
             if most:
                 log.warning("signatures.of_unknown_age", extra={"engine": str(version)})
-        elif most and self._client.server_time() - version.date > most:
+        elif most and age > most:
             raise EngineError(
                 f"{version}: older than MAX_SIGNATURE_AGE ({self._settings.max_signature_age:g}"
                 " days): run freshclam, or see why it fails"
