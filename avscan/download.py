@@ -72,11 +72,13 @@ def download(
     target: Path,
     workspace: Workspace,
     cancelled: threading.Event,
+    leave: int = 0,
     clock: Callable[[], float] = time.monotonic,
 ) -> Download:
     """Bring a record's file to `target`; nothing but an `Artifact` leaves anything there.
 
-    Broken connections are resumed for as long as they bring a byte within a few tries.
+    Broken connections are resumed for as long as they bring a byte within a few tries. `leave` is
+    how many bytes have to stay free beside the file.
 
     Raises:
         BackendError: PocketBase does not deliver, or too slowly.
@@ -91,6 +93,7 @@ def download(
                 file=file,
                 workspace=workspace,
                 cancelled=cancelled,
+                leave=leave,
                 clock=clock,
             )
             outcome = transfer.run()
@@ -123,6 +126,7 @@ class _Transfer:
         file: IO[bytes],
         workspace: Workspace,
         cancelled: threading.Event,
+        leave: int,
         clock: Callable[[], float],
     ) -> None:
         self._client = client
@@ -130,6 +134,7 @@ class _Transfer:
         self._file = file
         self._workspace = workspace
         self._cancelled = cancelled
+        self._leave = leave
         self._clock = clock
         self._deadline = clock() + LEAST_TIME
         self._restart()
@@ -177,7 +182,7 @@ class _Transfer:
             remaining = size - self._received
             if size > self._workspace.capacity():
                 return TooLarge(size=size, capacity=self._workspace.capacity())
-            if remaining > self._workspace.free():
+            if remaining + self._leave > self._workspace.free():
                 return NoRoom(size=size)
             self._deadline = max(self._deadline, self._clock() + remaining / LEAST_SPEED)
             self._receive(response, size)

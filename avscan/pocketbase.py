@@ -55,10 +55,8 @@ class Token:
 Credentials: TypeAlias = Password | Token
 
 
-class Rejected(AvscanError):
+class Rejected(BackendError):
     """PocketBase understood a request and refused it; `codes` has a code for each field."""
-
-    exit_code = 3
 
     def __init__(self, message: str, data: Mapping[str, JSON]) -> None:
         self.codes: dict[str, str] = {}
@@ -147,25 +145,36 @@ class PocketBase:
     def _adopt(self, token: str) -> None:
         self._token, self._expires, self._file_token = token, _expiry(token), None
 
-    def _renew(self, used: str | None) -> None:
-        """Sign in again after `used` was refused, unless another thread already did."""
-        with self._lock:
+    def _renew(self, used: str | None, patience: Patience) -> None:
+        """Get another token than `used`, unless another thread already did.
+
+        A part of the attempt that needs it: its tries and its time are that attempt's.
+        """
+        if not self._lock.acquire(timeout=patience.timeout):
+            raise Transient("another thread's sign-in takes long")
+        try:
             if self._token != used:
                 return
-            if isinstance(self._credentials, Token):
-                raise SignInError(
-                    "PocketBase does not take POCKETBASE_TOKEN as a superuser's:"
-                    " it has expired or belongs to somebody else; make a new one"
-                )
-            self.sign_in()
+            match self._credentials:
+                case Password() as credentials:
+                    self._authenticate(credentials, patience)
+                case Token(token=token) if used is None:
+                    self._adopt(token)
+                    self._list(SUPERUSERS, {"perPage": "1", "filter": GUARD}, patience)
+                case Token():
+                    raise SignInError(
+                        "PocketBase does not take POCKETBASE_TOKEN as a superuser's:"
+                        " it has expired or belongs to somebody else; make a new one"
+                    )
+        finally:
+            self._lock.release()
 
-    def _current_token(self) -> str | None:
-        if (
-            isinstance(self._credentials, Password)
-            and self._expires is not None
-            and self._transport.server_time() > self._expires - TOKEN_MARGIN
+    def _current_token(self, patience: Patience) -> str | None:
+        ends = self._expires if isinstance(self._credentials, Password) else None
+        if self._token is None or (
+            ends is not None and self._transport.server_time() > ends - TOKEN_MARGIN
         ):
-            self._renew(self._token)
+            self._renew(self._token, patience)
         return self._token
 
     def _send(
@@ -178,10 +187,8 @@ class PocketBase:
         payload: object = None,
     ) -> requests.Response:
         """Make one request as superuser; a refused session is renewed once."""
-        if self._token is None:
-            self.sign_in()
         for last in (False, True):
-            token = self._current_token()
+            token = self._current_token(patience)
             response = self._transport.send(
                 method, path, token=token, params=params, json=payload, timeout=patience.timeout
             )
@@ -189,7 +196,7 @@ class PocketBase:
                 return response
             if last:
                 break
-            self._renew(token)
+            self._renew(token, patience)
         raise SignInError(
             f"PocketBase refuses {method} {path} to this account: it is not a superuser"
         )
@@ -260,10 +267,9 @@ class PocketBase:
             "fields": "id",
             "filter": f"({where}) && {GUARD}" if where else GUARD,
         }
-        path = f"/api/collections/{collection}/records"
 
         def attempt(patience: Patience) -> int:
-            total = _body(self._send("GET", path, patience, params=params)).get("totalItems")
+            total = self._ask(collection, params, patience).get("totalItems")
             if not isinstance(total, int):
                 raise BackendError(f"{self._transport.base_url} sent a list without a total")
             return total
@@ -328,6 +334,12 @@ class PocketBase:
         self._transport.insist(attempt)
 
     def _list(self, collection: str, params: dict[str, str], patience: Patience) -> list[Row]:
+        items = self._ask(collection, params, patience).get("items")
+        if not isinstance(items, list):
+            raise BackendError(f"{self._transport.base_url} sent a list without items")
+        return [item for item in items if isinstance(item, dict)]
+
+    def _ask(self, collection: str, params: dict[str, str], patience: Patience) -> Row:
         response = self._send(
             "GET", f"/api/collections/{collection}/records", patience, params=params
         )
@@ -338,10 +350,7 @@ class PocketBase:
             if response.elapsed.total_seconds() > QUERY_TIMEOUT:
                 raise Transient(f"a query of {collection} ran out of time")
             raise _rejection(response)
-        items = _body(response).get("items")
-        if not isinstance(items, list):
-            raise BackendError(f"{self._transport.base_url} sent a list without items")
-        return [item for item in items if isinstance(item, dict)]
+        return _body(response)
 
     def _write(self, method: str, path: str, values: Row, patience: Patience) -> Row:
         response = self._send(method, path, patience, payload=values)

@@ -45,7 +45,7 @@ class Patience:
 
 
 # A process that was told to stop has five seconds; what it gives back then gets short tries.
-PARTING = Patience(attempts=1, deadline=1.0, timeout=1.0)
+PARTING = Patience(attempts=1, deadline=1.5, timeout=0.75)
 # A pass that ends because something failed gives back what it can, also past an open circuit.
 FAREWELL = Patience(attempts=2, deadline=10.0, timeout=5.0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 
@@ -33,7 +34,7 @@ from avscan.pocketbase import (
     any_of,
     check_id,
 )
-from avscan.transport import BREAKER_THRESHOLD, Patience
+from avscan.transport import BREAKER_THRESHOLD, PARTING, Patience
 
 SIGN_IN = "/api/collections/_superusers/auth-with-password"
 ROWS = "/api/collections/things/records"
@@ -129,8 +130,44 @@ def test_a_token_that_is_refused_can_not_be_renewed(server: Scripted) -> None:
 def test_a_token_is_renewed_before_it_ends(server: Scripted) -> None:
     almost = pocketbase.TOKEN_MARGIN - timedelta(seconds=1)
     server.say(signed_in("short", lasts=almost.total_seconds()), signed_in("long"), items())
-    server.with_password().page("things")
+    client = server.with_password()
+    client.sign_in()
+    client.page("things")
     assert server.requests[-1].headers["Authorization"] == token("long")
+
+
+def test_a_parting_call_signs_in_once_at_the_most(server: Scripted) -> None:
+    """The process has five seconds: a sign-in is a part of the try that needs it."""
+    client = server.with_password()
+    server.say(signed_in(lasts=1.0))
+    client.sign_in()
+    server.say(*[Answer(503)] * 9)
+    with pytest.raises(BackendError, match="503"):
+        client.page("things", patience=PARTING)
+    assert len(server.requests) == 2
+    assert server.slept == []
+
+
+def test_a_parting_call_does_not_wait_for_another_threads_sign_in(server: Scripted) -> None:
+    client = server.with_password()
+    held = threading.Event()
+
+    def hold() -> None:
+        with client._lock:
+            held.set()
+            done.wait()
+
+    done = threading.Event()
+    hanging = threading.Thread(target=hold)
+    hanging.start()
+    held.wait()
+    try:
+        with pytest.raises(BackendError, match="sign-in takes long"):
+            client.page("things", patience=Patience(attempts=1, timeout=0.01))
+    finally:
+        done.set()
+        hanging.join()
+    assert server.requests == []
 
 
 @pytest.mark.parametrize("text", ["opaque", "a.b.c", "a.e30.c", "a.bnVsbA.c"])
@@ -210,14 +247,35 @@ def test_a_truncated_list_is_asked_for_again(server: Scripted) -> None:
     assert server.client().page("things") == [{"id": "abc"}]
 
 
+def a_list(client: PocketBase) -> object:
+    return client.page("things")
+
+
+def a_count(client: PocketBase) -> object:
+    return client.count("things")
+
+
+QUESTIONS = pytest.mark.parametrize("ask", [a_list, a_count])
+
+
+@QUESTIONS
 def test_a_query_that_ran_out_of_time_is_asked_again_and_a_wrong_one_is_not(
-    server: Scripted, monkeypatch: pytest.MonkeyPatch
+    server: Scripted, monkeypatch: pytest.MonkeyPatch, ask: Callable[[PocketBase], object]
 ) -> None:
     monkeypatch.setattr(pocketbase, "QUERY_TIMEOUT", 0.2)
     server.say(Answer(status=400, body=b"{}", delay=0.3), refusal(400), items())
     with pytest.raises(Rejected):
-        server.client().page("things")
+        ask(server.client())
     assert len(server.requests) == 2
+
+
+@QUESTIONS
+def test_a_question_about_a_collection_that_is_not_there_says_so(
+    server: Scripted, ask: Callable[[PocketBase], object]
+) -> None:
+    server.say(MISSING)
+    with pytest.raises(SchemaError, match="no collection things"):
+        ask(server.client())
 
 
 def test_a_count_is_the_total(server: Scripted) -> None:
