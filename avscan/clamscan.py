@@ -149,6 +149,10 @@ class Clamscan:
         """
         self._warm()
 
+    def prove(self) -> None:
+        """Wait until a process has loaded its signatures and found its canary. Raises EngineError."""
+        self._ready()
+
     def scan(self, path: Path) -> Findings:
         """Scan one file: an absolute, resolved path of our own naming in the workspace.
 

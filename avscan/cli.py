@@ -85,6 +85,7 @@ def _settings(context: click.Context) -> Settings:
 def boundary() -> Iterator[None]:
     """Turn what ends a command into one clear line and its exit code."""
     refuse_inspection()
+    _fill_standard_streams()
     try:
         with _interruptible():
             yield
@@ -103,11 +104,26 @@ def boundary() -> Iterator[None]:
         sys.exit(error.exit_code)
     except (click.ClickException, click.exceptions.Exit, click.Abort):
         raise
+    except BrokenPipeError:  # whoever reads what we print has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
     except Exception:
         if not logging.getLogger("avscan").handlers:
             raise
         log.exception("bug")
         sys.exit(1)
+
+
+def _fill_standard_streams() -> None:
+    """Put something in place of a standard stream that is closed (`2>&-`).
+
+    Else the next file or connection that is opened would be taken for it.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:  # noqa: PLR2004 - standard error
+        pass
+    os.close(descriptor)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
 
 
 @contextmanager
@@ -138,8 +154,9 @@ def main() -> None:
 def run(context: click.Context, *, full: bool, dry_run: bool) -> None:
     """Do one pass: scan every build that has no verdict, then exit.
 
-    A pass looks at what changed lately; each fifth minute of the server's clock, at a terminal, or
-    with --full it compares all builds with all checks.
+    A pass compares all builds with all checks; where there are 1,000 builds or more, it looks at
+    what changed lately, and compares all of them in each fifth minute of the server's clock, by
+    chance in one pass of five, at a terminal, or with --full.
     """
     with boundary():
         settings = _settings(context)
@@ -231,7 +248,8 @@ def rescan(
 ) -> None:
     """Put verdicts back to pending, so that the next pass scans these builds again.
 
-    Names builds, or chooses all verdicts by --status and --older-than.
+    Names builds, or chooses all verdicts by --status and --older-than, but for those that somebody
+    corrected by hand. None is clean until it is scanned: see first that passes work.
     """
     with boundary():
         if not (builds or status or older_than):
@@ -242,13 +260,13 @@ def rescan(
         from avscan.wiring import rescan as put_back  # noqa: PLC0415
 
         chosen = Status(status) if status else None
-        count = 0
+        done = set()
         for build in put_back(settings, builds, status=chosen, age=age):
             click.echo(build)
-            count += 1
-        click.echo(f"{count} put back to pending", err=True)
-        if builds and not count:
-            raise SettingsError("none of these builds has such a verdict")
+            done.add(build)
+        click.echo(f"{len(done)} put back to pending", err=True)
+        if left := [build for build in builds if build not in done]:
+            raise SettingsError(f"no such verdict to put back: {', '.join(left)}")
 
 
 def _age(text: str | None) -> timedelta:

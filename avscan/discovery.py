@@ -1,16 +1,17 @@
 """What there is to do: which builds need a check, which checks wait, which are stuck.
 
-A pass has no memory, so it asks two kinds of question. Each pass asks for the checks that are not
-settled and for the builds that changed lately: both cost PocketBase next to nothing at any size.
-What these miss (a check that an operator deleted, builds from before a long absence) a comparison
-of all builds with all checks finds; that is for now and then. Nothing is written here.
+A pass has no memory. So each asks for the checks that are not settled, and compares all builds with
+all checks where that is one page of builds. Beyond it, it compares those that changed lately: that
+costs PocketBase next to nothing at any size. What this misses (a check that an operator deleted,
+builds from before a long absence) a comparison of all finds; that is for now and then. Nothing is
+written here.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 
@@ -66,6 +67,27 @@ class Plan:
             new=tuple(build for build in self.new if wanted(build.id)),
             jobs=tuple(job for job in self.jobs if wanted(job.build)),
         )
+
+
+def plans(
+    client: PocketBase,
+    *,
+    stuck_after: timedelta,
+    full: Callable[[], bool],
+    indexed: Callable[[], bool],
+) -> Iterator[Plan]:
+    """Find what there is to do, the first of it in the first plan.
+
+    Where there are many builds, `full` is asked whether to compare all of them, part by part, and
+    `indexed` whether a unique index holds each build to one check.
+    """
+    now = client.server_time()
+    found = waiting(client, now=now, stuck_after=stuck_after)
+    small = compare_small(client)
+    held = small if small is not None else recent(client, now=now)
+    yield replace(found, changed=held.changed, new=held.new)
+    if small is None and full():
+        yield from compare_large(client, indexed=indexed())
 
 
 def waiting(client: PocketBase, *, now: datetime, stuck_after: timedelta) -> Plan:
@@ -132,9 +154,13 @@ def checks_of(client: PocketBase, builds: Sequence[str]) -> Iterator[Check]:
 def verdicts(
     client: PocketBase, *, status: Status | None, before: datetime, limit: int = PAGE
 ) -> list[Check]:
-    """List the verdicts that were given before a moment, oldest first."""
+    """List the verdicts that were given before a moment, oldest first.
+
+    One that somebody corrected by hand is not among them: its status is another than the one that
+    its log begins with.
+    """
     wanted = [status] if status else [each for each in Status if each.settled]
-    one_of = " || ".join(f'status = "{each}"' for each in wanted)
+    one_of = " || ".join(f'(status = "{each}" && log ~ "{each}: %")' for each in wanted)
     where = f'({one_of}) && scan_time != "" && scan_time < "{format_time(before)}"'
     rows = client.page(CHECKS, where=where, sort="scan_time,id", fields=_CHECK_FIELDS, limit=limit)
     return [Check.parse(row) for row in rows]

@@ -6,10 +6,10 @@ import threading
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, assert_never
 
 from avscan.download import Artifact, Download, Missing, NoRoom, TooLarge, download
-from avscan.errors import BackendError, WorkspaceError
+from avscan.errors import AvscanError, BackendError, WorkspaceError
 from avscan.pocketbase import PocketBase
 from avscan.records import BUILDS, Build
 from avscan.workspace import Workspace
@@ -23,11 +23,17 @@ WITNESSES = 10
 Fetched: TypeAlias = Artifact | Missing | TooLarge
 
 
+class StorageError(AvscanError):
+    """PocketBase has lost its files, so that a missing one says nothing about its build."""
+
+    exit_code = BackendError.exit_code
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetch:
     """A file on its way to `target`."""
 
-    build: str
+    build: Build
     name: str
     target: Path
     download: Future[Download]
@@ -43,7 +49,7 @@ class Fetcher:
         self._targets = 0
         self._storage_works = False
 
-    def start(self, build: str, name: str) -> Fetch:
+    def start(self, build: Build, name: str) -> Fetch:
         """Begin to download a build's file, beside a scan."""
         self._targets += 1
         fetch = Fetch(
@@ -70,29 +76,38 @@ class Fetcher:
 
         Raises:
             BackendError: PocketBase does not deliver it.
+            StorageError: PocketBase has not got it, nor any other.
             WorkspaceError: something else than avscan fills the disk.
 
         """
         outcome = fetch.download.result()
         if isinstance(outcome, NoRoom):
             outcome = self._download(fetch, leave=0)
-        if isinstance(outcome, NoRoom):
-            raise WorkspaceError(
-                f"{fetch.name} needs {outcome.size} bytes, and something else fills the disk of"
-                f" WORK_DIR ({self._workspace.free()} bytes free): make room there"
-            )
-        self._storage_works |= isinstance(outcome, Artifact)
+        match outcome:
+            case NoRoom(size=size):
+                raise WorkspaceError(
+                    f"{fetch.name} needs {size} bytes, and something else fills the disk of"
+                    f" WORK_DIR ({self._workspace.free()} bytes free): make room there"
+                )
+            case Artifact():
+                self._storage_works = True
+            case Missing():
+                self._require_storage(fetch.build)
+            case TooLarge():
+                pass
+            case _:
+                assert_never(outcome)
         return outcome
 
-    def require_storage(self, build: Build) -> None:
+    def stop(self) -> None:
+        """End the downloads under way."""
+        self._cancelled.set()
+
+    def _require_storage(self, build: Build) -> None:
         """Make sure that the storage works, which says that it has not got a file of this build.
 
         A file that came in this pass proves it, or one of another build that can be had now. Where
         there is no other build to ask about, the storage is believed.
-
-        Raises:
-            BackendError: none of the newest files of other builds can be had either.
-
         """
         if self._storage_works:
             return
@@ -104,15 +119,11 @@ class Fetcher:
         )
         others = [Build.parse(row) for row in rows]
         if others and not any(self._is_there(other) for other in others):
-            raise BackendError(
-                f"PocketBase has no file of {build.id} nor of {len(others)} other builds:"
+            raise StorageError(
+                f"PocketBase has no file of build {build.id}, nor of {len(others)} others:"
                 " is its storage there?"
             )
         self._storage_works = True
-
-    def stop(self) -> None:
-        """End the downloads under way."""
-        self._cancelled.set()
 
     def _is_there(self, build: Build) -> bool:
         response = self._client.insist(
@@ -127,7 +138,7 @@ class Fetcher:
         return download(
             self._client,
             BUILDS,
-            fetch.build,
+            fetch.build.id,
             fetch.name,
             target=fetch.target,
             workspace=self._workspace,

@@ -26,6 +26,7 @@ _VERDICT = re.compile(
 _FORGED = re.compile(r"digest (?=[0-9a-f]{32})")
 _CLAIM = re.compile(r"scanning: claim (\S+)|(?:clean|infected|error): .*?\nclaim: (\S+)", re.DOTALL)
 _INTERRUPTED = re.compile(r"(?:pending|scanning): .{0,250}?\binterrupted (\d{1,6}) time")
+_WAITS = re.compile(r"pending: (.*?)(?:, interrupted \d+ times)?$", re.MULTILINE)
 _GRAVITY = {Status.INFECTED: 0, Status.ERROR: 1}
 
 
@@ -67,6 +68,12 @@ def interruptions_of(log: str) -> int:
     """Read how many scans of this check were begun and never ended."""
     found = _INTERRUPTED.match(log)
     return int(found[1]) if found else 0
+
+
+def why_pending(log: str) -> str:
+    """Read why a check waits for its scan; nothing if the log does not say."""
+    found = _WAITS.match(log)
+    return found[1] if found else ""
 
 
 def sections(log: str) -> list[str]:

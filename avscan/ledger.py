@@ -5,10 +5,11 @@
     pending    scanning   a pass that claims it: the claim is in the log
     scanning   scanning   its claimant: a heartbeat, which moves `updated` and nothing else
     scanning   settled    its claimant: it read its own claim and the very files it scanned
-    scanning   pending    its claimant: the files changed, or the pass ends early;
-                          any pass: no heartbeat for long (an interruption, which is counted)
+    scanning   pending    its claimant: the files changed, the pass ends early, or (counted as an
+                          interruption) breaks at this scan;
+                          any pass: no heartbeat for long (an interruption, too)
     settled    pending    any pass: the verdict is about other files than the build's;
-                          an operator: asks for another scan
+                          an operator, or the age of the verdict: asks for another scan
     any        (none)     any pass: its build is proved to be gone
 
 PocketBase has no conditional update, so a claim is a mark that its claimant reads again before it
@@ -22,6 +23,7 @@ from __future__ import annotations
 import enum
 import logging
 import threading
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,7 +31,7 @@ from datetime import datetime, timedelta
 
 from avscan import journal
 from avscan.discovery import Job, is_due, is_outdated, job_of
-from avscan.errors import BackendError, SchemaError
+from avscan.errors import BackendError, SchemaError, SignInError
 from avscan.pocketbase import PocketBase, Rejected, check_id
 from avscan.pocketbase import Row as Values
 from avscan.records import (
@@ -50,6 +52,8 @@ log = logging.getLogger(__name__)
 
 LONGEST_LOG = 200_000
 HEARTBEAT = Patience(attempts=1, deadline=10.0, timeout=10.0)
+# What must not keep us from the other claims.
+_FAILURES = (BackendError, SchemaError, SignInError)
 _NOT_UNIQUE = "validation_not_unique"
 _GONE = "validation_missing_rel_records"
 _TOO_LONG = "validation_max_text_constraint"
@@ -93,11 +97,19 @@ class _View:
 class Ledger:
     """Writes checks for one pass. Its heartbeat may be called from another thread."""
 
-    def __init__(self, client: PocketBase, *, host: str, stuck_after: timedelta) -> None:
+    def __init__(
+        self,
+        client: PocketBase,
+        *,
+        host: str,
+        stuck_after: timedelta,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._client = client
         self._host = host
         self._stuck_after = stuck_after
-        self._limit = LONGEST_LOG
+        self._clock = clock
+        self._longest = {"log": LONGEST_LOG, "virus_name": LONGEST_LOG}
         self._held: dict[str, Claim] = {}
         self._quiet: set[str] = set()
         self._lock = threading.Lock()
@@ -109,7 +121,7 @@ class Ledger:
 
         The check has the build's own id: of all passes that create it at once, one succeeds.
         """
-        text = journal.pending("new build", limit=self._limit)
+        text = journal.pending("new build", limit=self._longest["log"])
         values: Values = {"id": build.id, "build": build.id, "status": Status.PENDING, "log": text}
         try:
             self._client.create(CHECKS, values)
@@ -145,16 +157,24 @@ class Ledger:
         return job_of(build)
 
     def rescan(self, check: Check, reason: str) -> Job | None:
-        """Put a verdict back to pending because somebody asks for it; None if it is none now."""
+        """Put a verdict back to pending because somebody asks for it; None if it is another now."""
         view = self._look(check.build)
-        settled = [each for each in view.checks if each.id == check.id and each.settled]
+        known = (check.id, check.updated)
+        settled = [
+            each for each in view.checks if (each.id, each.updated) == known and each.settled
+        ]
         for each in settled:
             self._wait(each, reason)
             log.info("check.rescan", extra={"build": each.build, "check": each.id})
         return job_of(view.build) if settled and view.build else None
 
     def take_back(self, check: Check) -> Job | None:
-        """Put an abandoned check back to pending; None if it is no longer abandoned."""
+        """Put an abandoned check back to pending; None if it is no longer abandoned.
+
+        Our own claims are not abandoned, however long their heartbeats have failed.
+        """
+        if any(held.build.id == check.build for held in self._held.copy().values()):
+            return None
         view = self._look(check.build)
         limit = self._client.server_time() - self._stuck_after
         interruptions = 0
@@ -217,7 +237,7 @@ class Ledger:
                         self._client.update(CHECKS, check.id, {}, patience=HEARTBEAT)
                         for check in claim.checks
                     ]
-                except BackendError as error:
+                except _FAILURES as error:
                     log.warning(
                         "heartbeat.failed", extra={"build": claim.build.id, "reason": str(error)}
                     )
@@ -291,19 +311,33 @@ class Ledger:
             written += self._write(check, values, text, mark=claim.mark)
         return Settlement.SETTLED if written else Settlement.LOST
 
-    def release(self, claim: Claim, reason: str, *, patience: Patience | None = None) -> None:
-        """Give a claim back unscanned, if it is still ours."""
+    def release(
+        self,
+        claim: Claim,
+        reason: str,
+        *,
+        interrupted: bool = False,
+        patience: Patience | None = None,
+    ) -> None:
+        """Give a claim back unscanned, if it is still ours; `interrupted` counts it as such."""
         self._hush(claim, patience)
         view = self._look(claim.build.id, patience)
-        self._give_back(view, claim, reason, patience)
+        self._give_back(view, claim, reason, interrupted=interrupted, patience=patience)
         self._forget(claim)
 
-    def release_all(self, reason: str, *, patience: Patience | None = None) -> None:
-        """Give back all that is still claimed; what can't be is taken back by a later pass."""
+    def release_all(self, reason: str, *, patience: Patience) -> None:
+        """Give back what is still claimed, within about the patience's deadline.
+
+        What can't be given back is taken back by a later pass.
+        """
+        end = self._clock() + patience.deadline
         for claim in list(self._held.values()):
+            if self._clock() > end:
+                log.warning("release.failed", extra={"build": claim.build.id, "reason": "no time"})
+                continue
             try:
                 self.release(claim, reason, patience=patience)
-            except BackendError as error:
+            except _FAILURES as error:
                 log.warning("release.failed", extra={"build": claim.build.id, "reason": str(error)})
 
     # -- below --------------------------------------------------------------------------------
@@ -370,13 +404,19 @@ class Ledger:
         return self._write(check, values, text, mark=mark, patience=patience)
 
     def _give_back(
-        self, view: _View, claim: Claim, reason: str, patience: Patience | None = None
+        self,
+        view: _View,
+        claim: Claim,
+        reason: str,
+        *,
+        interrupted: bool = False,
+        patience: Patience | None = None,
     ) -> None:
         for check in view.marked(claim.mark):
             self._wait(
                 check,
                 reason,
-                interruptions=claim.interruptions,
+                interruptions=claim.interruptions + interrupted,
                 mark=claim.mark,
                 patience=patience,
             )
@@ -394,7 +434,7 @@ class Ledger:
         mark: str = "",
         patience: Patience | None = None,
     ) -> bool:
-        """Update a check, with as long a log as PocketBase takes; False if it is gone or lost.
+        """Update a check, with texts as long as PocketBase takes; False if it is gone or lost.
 
         Raises:
             SchemaError: PocketBase stored something else than was meant.
@@ -408,7 +448,8 @@ class Ledger:
             return not mark or any(journal.claim_of(str(row["log"])) == mark for row in rows)
 
         while True:
-            wanted: Values = {**values, "log": text(self._limit)}
+            virus = str(values["virus_name"])[: self._longest["virus_name"]]
+            wanted: Values = {**values, "virus_name": virus, "log": text(self._longest["log"])}
             try:
                 row = self._client.update(
                     CHECKS, check.id, wanted, confirm=ours if mark else None, patience=patience
@@ -416,7 +457,7 @@ class Ledger:
             except Rejected as rejection:
                 if rejection.codes.get("build") == _GONE:
                     return False
-                if not self._learn_limit(rejection):
+                if not self._learn_limits(rejection):
                     raise
                 continue
             if row is None:
@@ -429,11 +470,13 @@ class Ledger:
                     )
             return True
 
-    def _learn_limit(self, rejection: Rejected) -> bool:
-        """Take over the longest log that the collection allows; False if that is not it."""
-        longest = rejection.params.get("log", {}).get("max")
-        if rejection.codes.get("log") != _TOO_LONG or not isinstance(longest, int | float):
-            return False
-        shorter = int(longest) < self._limit
-        self._limit = int(longest)
-        return shorter
+    def _learn_limits(self, rejection: Rejected) -> bool:
+        """Take over how long the collection allows texts to be; False if they were not too long."""
+        learned = False
+        for name, known in self._longest.items():
+            longest = rejection.params.get(name, {}).get("max")
+            too_long = rejection.codes.get(name) == _TOO_LONG
+            if too_long and isinstance(longest, int | float) and longest < known:
+                self._longest[name] = int(longest)
+                learned = True
+        return learned

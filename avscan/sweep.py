@@ -2,31 +2,36 @@
 
 While clamscan scans one artifact, the next one downloads, across builds too; the scans themselves
 go one after another. Nothing here prints or exits.
+
+What breaks a pass at the scan of a file counts as an interruption of that build, so that in the end
+it is an `error` and the others get on. An engine or a disk that fails counts only if it works again
+without the file: a fresh clamscan finds its canary, and there is room. Otherwise it is the
+installation that fails, which is no build's fault.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Protocol, TypeVar, assert_never
 
-from avscan import discovery
+from avscan import discovery, journal
 from avscan.backlog import Backlog
 from avscan.discovery import Job, Plan
-from avscan.download import Artifact, Download, Missing, NoRoom, TooLarge, download
-from avscan.errors import AvscanError, BackendError, WorkspaceError
+from avscan.download import Artifact, Missing, TooLarge
+from avscan.errors import BackendError, EngineError, Interrupted, WorkspaceError
+from avscan.fetch import Fetch, Fetched, Fetcher
 from avscan.findings import Examination
 from avscan.heartbeat import Heartbeat
 from avscan.ledger import Claim, Ledger, Settlement
-from avscan.pocketbase import PocketBase
-from avscan.records import BUILDS, Status
+from avscan.pocketbase import PocketBase, Rejected
+from avscan.records import Build, Check, Status
+from avscan.schema import require
 from avscan.transport import FAREWELL, PARTING
 from avscan.verdict import FileReport, Policies, Verdict, file_status, judge
 from avscan.workspace import Workspace
@@ -38,6 +43,8 @@ R = TypeVar("R")
 
 # A long pass does this often what the next pass would have done, had it not lasted.
 REDISCOVER = 60.0
+# So long a build's files are scanned one after another, before other builds that wait get a turn.
+TURN = 60.0
 # A build whose scan was begun this often and never ended is not scanned again.
 INTERRUPTIONS = 3
 # Verdicts that one pass renews: few, so that new builds never wait long for old ones.
@@ -55,8 +62,16 @@ class Scanner(Protocol):
         """Begin loading the signatures, without waiting."""
         ...
 
+    def prove(self) -> None:
+        """Wait until the engine has found its canary; EngineError if it does not work."""
+        ...
+
     def examine(self, path: Path) -> Examination:
         """Scan one artifact, member by member where it can't be seen whole."""
+        ...
+
+    def close(self) -> None:
+        """End the engine's process; the next use starts a fresh one."""
         ...
 
 
@@ -64,7 +79,7 @@ class Scanner(Protocol):
 class Summary:
     """What a pass did; `bytes` were downloaded, `seconds` are its whole time."""
 
-    opened: int = 0
+    discovered: int = 0
     reopened: int = 0
     reclaimed: int = 0
     removed: int = 0
@@ -89,60 +104,62 @@ class Summary:
 
 @dataclass(slots=True, kw_only=True)
 class _Scan:
-    """A claimed build under scan: what is known of its files so far."""
+    """A claimed build under scan: what is known of its files so far, and which are still to come."""
 
     claim: Claim
+    unfetched: list[str] = field(default_factory=list)
     reports: list[FileReport] = field(default_factory=list)
     abandoned: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Step:
-    """A file that is to be scanned, and its download under way."""
+    """A file that is to be scanned, on its way to the disk."""
 
     scan: _Scan
-    name: str
-    download: Future[Download]
-    target: Path
+    fetch: Fetch
 
 
 class Sweep:
-    """A pass under way."""
+    """A pass under way; `on_settled` is told of each verdict that it has written."""
 
     def __init__(
         self,
         *,
         client: PocketBase,
         ledger: Ledger,
+        fetcher: Fetcher,
         scanner: Scanner,
         workspace: Workspace,
         policies: Policies,
         stuck_after: timedelta,
         rescan_after: timedelta = timedelta(0),
         wanted: Callable[[str], bool] = lambda _: True,
+        on_settled: Callable[[Build, Verdict], None] = lambda *_: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.summary = Summary()
         self._client = client
         self._ledger = ledger
+        self._fetcher = fetcher
         self._scanner = scanner
         self._workspace = workspace
         self._policies = policies
         self._stuck_after = stuck_after
         self._rescan_after = rescan_after
         self._wanted = wanted
+        self._on_settled = on_settled
         self._clock = clock
         self._backlog = Backlog()
-        self._cancelled = threading.Event()
+        self._aside: dict[str, _Scan] = {}
         self._looked = clock()
         self._engine = ""
-        self._targets = 0
 
     def run(self, *, full: Callable[[], bool], indexed: Callable[[], bool]) -> Summary:
         """Do a pass: find what there is, scan all that waits, settle each build.
 
-        `full` is asked whether to compare all builds with all checks, which costs more than to
-        look at what changed lately; then `indexed` whether the unique index stands.
+        `full` is asked whether to compare all of many builds with all checks, which costs more than
+        to look at what changed lately; then `indexed` whether the unique index stands.
 
         Raises:
             AvscanError: what is wrong with the installation; all claims are given back.
@@ -151,43 +168,45 @@ class Sweep:
         started = self._clock()
         try:
             with Heartbeat(self._ledger.beat):
-                compare = full()
-                small = discovery.compare_small(self._client) if compare else None
-                self._discover(small)
-                self._scan_backlog()
-                if compare and small is None:
-                    for plan in discovery.compare_large(self._client, indexed=self._is(indexed)):
-                        self._apply(plan)
-                        self._scan_backlog()
+                for plan in self._plans(full=full, indexed=self._is(indexed)):
+                    self._apply(plan)
+                    self._scan_backlog()
                 self._renew()
-                self._scan_backlog()
-        except AvscanError as error:
-            reason = f"the pass ended early: {type(error).__name__}"
-            self._ledger.release_all(reason, patience=FAREWELL)
-            raise
         except BaseException as error:
-            self._ledger.release_all(f"the pass was stopped: {error}", patience=PARTING)
+            if isinstance(error, Interrupted):
+                reason, patience = f"the pass was stopped: {error}", PARTING
+            else:
+                reason, patience = f"the pass ended early: {type(error).__name__}", FAREWELL
+            self._ledger.release_all(reason, patience=patience)
             raise
         finally:
-            self._cancelled.set()
+            self._fetcher.stop()
             self.summary.seconds = round(self._clock() - started, 3)
         return self.summary
 
-    def _is(self, indexed: Callable[[], bool]) -> bool:
-        """Ask whether the index stands, and say so where a large backend would be spared by it."""
-        if answer := indexed():
-            return answer
-        log.warning("index.missing", extra={"advice": "`avscan init --fix` adds it"})
-        return False
+    def _is(self, indexed: Callable[[], bool]) -> Callable[[], bool]:
+        """Say, where the index does not stand, that a large backend would be spared by it."""
+
+        def answer() -> bool:
+            stands = indexed()
+            if not stands:
+                log.warning("index.missing", extra={"advice": "`avscan init --fix` adds it"})
+            return stands
+
+        return answer
 
     # -- finding ------------------------------------------------------------------------------
 
-    def _discover(self, compared: Plan | None = None) -> None:
-        """Find what there is to do; a comparison that was made knows what changed lately."""
+    def _plans(
+        self,
+        *,
+        full: Callable[[], bool] = lambda: False,
+        indexed: Callable[[], bool] = lambda: False,
+    ) -> Iterator[Plan]:
         self._looked = self._clock()
-        now = self._client.server_time()
-        self._apply(discovery.waiting(self._client, now=now, stuck_after=self._stuck_after))
-        self._apply(discovery.recent(self._client, now=now) if compared is None else compared)
+        return discovery.plans(
+            self._client, stuck_after=self._stuck_after, full=full, indexed=indexed
+        )
 
     def _apply(self, plan: Plan) -> None:
         """Write what a plan says for the builds that are ours, and queue what waits after it."""
@@ -202,18 +221,28 @@ class Sweep:
             job = self._try(check.build, self._ledger.reopen, check)
             self.summary.reopened += self._queue(job)
         for build in plan.new:
-            self.summary.opened += self._queue(self._try(build.id, self._ledger.open, build))
+            self.summary.discovered += self._queue(self._try(build.id, self._ledger.open, build))
 
     def _renew(self) -> None:
-        """Put a few of the oldest verdicts back to pending, if verdicts are to be renewed."""
+        """Have a few of the oldest verdicts made anew, if verdicts are to be renewed.
+
+        Each waits for its own scan only, and none does before clamscan is known to work.
+        """
         if not self._rescan_after:
             return
         before = self._client.server_time() - self._rescan_after
-        for check in discovery.verdicts(self._client, status=None, before=before, limit=RENEWALS):
-            if self._wanted(check.build):
-                reason = f"renewed after {self._rescan_after.days} days"
-                job = self._try(check.build, lambda each: self._ledger.rescan(each, reason), check)  # noqa: B023 - called at once
-                self.summary.renewed += self._queue(job)
+        found = discovery.verdicts(self._client, status=None, before=before)
+        old = [check for check in found if self._wanted(check.build)][:RENEWALS]
+        if old:
+            self._warm_up()
+            self._scanner.prove()
+        for check in old:
+            job = self._try(check.build, self._put_back, check)
+            self.summary.renewed += self._queue(job)
+            self._scan_backlog()
+
+    def _put_back(self, check: Check) -> Job | None:
+        return self._ledger.rescan(check, f"renewed after {self._rescan_after.days} days")
 
     def _queue(self, job: Job | None) -> bool:
         if job is not None:
@@ -242,24 +271,30 @@ class Sweep:
                     following = next(steps, None)
                     self._finish(step, outcome)
                 finally:
-                    step.target.unlink(missing_ok=True)
+                    step.fetch.target.unlink(missing_ok=True)
                 step = following
 
     def _steps(self) -> Iterator[_Step]:
-        """Claim one build after another, and begin the download of one file after another."""
+        """Claim one build after another, and begin the download of one file after another.
+
+        A build that has had its time lets others go first, between two of its files.
+        """
         while (job := self._next_job()) is not None:
-            scan = self._begin(job)
-            if scan is None:
-                continue
-            for name in scan.claim.build.files:
-                if scan.abandoned:
+            scan = self._aside.pop(job.build, None) or self._begin(job)
+            end = self._clock() + TURN
+            while scan and scan.unfetched and not scan.abandoned:
+                if self._clock() > end:
+                    self._aside[job.build] = scan
+                    self._backlog.resume(job)
                     break
-                yield self._step(scan, name)
+                fetch = self._fetcher.start(scan.claim.build, scan.unfetched.pop(0))
+                yield _Step(scan=scan, fetch=fetch)
 
     def _next_job(self) -> Job | None:
         if self._clock() - self._looked >= REDISCOVER:
             try:
-                self._discover()
+                for plan in self._plans():
+                    self._apply(plan)
             except BackendError as error:
                 log.warning("discovery.failed", extra={"reason": str(error)})
                 if self._client.failing:
@@ -272,17 +307,12 @@ class Sweep:
         claim = self._try(job.build, self._ledger.claim, job)
         if claim is None:
             return None
-        log.info("build.started", extra={"build": claim.build.id, "files": len(claim.build.files)})
-        scan = _Scan(claim=claim)
-        if claim.interruptions >= INTERRUPTIONS:
-            reason = f"its scan was begun {claim.interruptions} times and never ended"
-            examination = Examination(errors=(reason,))
-            scan.reports += [
-                FileReport(name=name, examination=examination) for name in claim.build.files
-            ]
-        elif claim.build.files:
-            return scan
-        self._settle(scan)
+        files = claim.build.files
+        log.info("build.started", extra={"build": claim.build.id, "files": len(files)})
+        if claim.interruptions < INTERRUPTIONS and files:
+            return _Scan(claim=claim, unfetched=list(files))
+        reports = [_failure(name, _given_up(claim)) for name in files]
+        self._settle(_Scan(claim=claim, reports=reports))
         return None
 
     def _warm_up(self) -> None:
@@ -291,48 +321,13 @@ class Sweep:
             self.summary.signatures = self._engine
         self._scanner.warm_up()
 
-    def _step(self, scan: _Scan, name: str) -> _Step:
-        self._targets += 1
-        target = self._workspace.folder / f"artifact-{self._targets}"
-        future: Future[Download] = Future()
-
-        def work() -> None:
-            try:
-                future.set_result(self._download(scan, name, target))
-            except BaseException as error:  # noqa: BLE001 - the waiting thread raises it
-                future.set_exception(error)
-
-        # A daemon: a download that hangs on the network must not keep the process from ending.
-        threading.Thread(target=work, name="download", daemon=True).start()
-        return _Step(scan=scan, name=name, download=future, target=target)
-
-    def _download(self, scan: _Scan, name: str, target: Path) -> Download:
-        return download(
-            self._client,
-            BUILDS,
-            scan.claim.build.id,
-            name,
-            target=target,
-            workspace=self._workspace,
-            cancelled=self._cancelled,
-        )
-
-    def _outcome(self, step: _Step) -> Download | BackendError:
-        """Wait for a download; one that had no room beside another artifact is done now."""
+    def _outcome(self, step: _Step) -> Fetched | BackendError:
         try:
-            outcome = step.download.result()
-            if isinstance(outcome, NoRoom):
-                outcome = self._download(step.scan, step.name, step.target)
+            return self._fetcher.result(step.fetch)
         except BackendError as error:
             return error
-        if isinstance(outcome, NoRoom):
-            raise WorkspaceError(
-                f"{step.name} needs {outcome.size} bytes, and something else fills the disk of"
-                f" WORK_DIR ({self._workspace.free()} bytes free): make room there"
-            )
-        return outcome
 
-    def _finish(self, step: _Step, outcome: Download | BackendError) -> None:
+    def _finish(self, step: _Step, outcome: Fetched | BackendError) -> None:
         """Scan a downloaded file; settle its build after the last one."""
         scan = step.scan
         if scan.abandoned:
@@ -343,11 +338,11 @@ class Sweep:
         if isinstance(outcome, BackendError):
             self._abandon(scan, outcome)
             return
-        scan.reports.append(self._report(scan, step.name, outcome))
+        scan.reports.append(self._report(scan, step.fetch.name, outcome))
         if len(scan.reports) == len(scan.claim.build.files):
             self._settle(scan)
 
-    def _report(self, scan: _Scan, name: str, outcome: Download) -> FileReport:
+    def _report(self, scan: _Scan, name: str, outcome: Fetched) -> FileReport:
         match outcome:
             case Artifact():
                 return self._examine(scan, name, outcome)
@@ -355,8 +350,6 @@ class Sweep:
                 return _failure(name, "missing from the storage")
             case TooLarge(size=size, capacity=capacity):
                 return _failure(name, f"of {size} bytes, more than the disk's {capacity}")
-            case NoRoom(size=size):
-                return _failure(name, f"of {size} bytes, no room on the disk")
             case _:
                 assert_never(outcome)
 
@@ -364,9 +357,14 @@ class Sweep:
         where = {"build": scan.claim.build.id, "file": name, "size": artifact.size}
         log.info("file.started", extra=where)
         started = self._clock()
-        examination = self._scanner.examine(artifact.path)
-        if examination.errors:
-            self._workspace.require_room()
+        try:
+            examination = self._scanner.examine(artifact.path)
+            if examination.errors:
+                self._workspace.require_room()
+        except Exception as error:
+            artifact.path.unlink(missing_ok=True)
+            self._blame(scan.claim, error)
+            raise
         report = FileReport(
             name=name,
             examination=examination,
@@ -387,6 +385,20 @@ class Sweep:
         )
         return report
 
+    def _blame(self, claim: Claim, error: Exception) -> None:
+        """Count what breaks the pass as an interruption, unless the installation is at fault."""
+        if isinstance(error, EngineError | WorkspaceError):
+            try:
+                self._scanner.close()
+                self._scanner.prove()
+                self._workspace.require_room()
+            except (EngineError, WorkspaceError):
+                return
+        reason = f"its scan broke the pass: {type(error).__name__}"
+        log.warning("build.broke_pass", extra={"build": claim.build.id, "reason": reason})
+        with suppress(BackendError):
+            self._ledger.release(claim, reason, interrupted=True, patience=FAREWELL)
+
     def _settle(self, scan: _Scan) -> None:
         build = scan.claim.build.id
         verdict = judge(scan.reports, self._policies)
@@ -400,6 +412,7 @@ class Sweep:
         fields = {"build": build, "reason": verdict.reason, "virus": verdict.virus_name or None}
         if settlement is Settlement.SETTLED:
             self.summary.count(verdict)
+            self._on_settled(scan.claim.build, verdict)
             log.info("build.finished", extra={"status": verdict.status, **fields})
         else:
             log.info("build.left", extra={"build": build, "reason": settlement})
@@ -413,6 +426,9 @@ class Sweep:
         self._postpone(scan.claim.build.id, error)
 
     def _postpone(self, build: str, error: BackendError) -> None:
+        """Leave a build to a later pass, unless what it met is no matter of one build."""
+        if isinstance(error, Rejected):
+            require(self._client)
         self.summary.failed += 1
         log.warning("build.postponed", extra={"build": build, "reason": str(error)})
         if self._client.failing:
@@ -421,3 +437,8 @@ class Sweep:
 
 def _failure(name: str, reason: str) -> FileReport:
     return FileReport(name=name, examination=Examination(errors=(reason,)))
+
+
+def _given_up(claim: Claim) -> str:
+    last = next(filter(None, (journal.why_pending(check.log) for check in claim.checks)), "unknown")
+    return f"its scan was begun {claim.interruptions} times and never ended (last: {last})"

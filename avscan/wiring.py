@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+import random
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
 from platform import node
@@ -13,10 +14,11 @@ from typing import TYPE_CHECKING
 
 from avscan import discovery
 from avscan.discovery import Plan
-from avscan.errors import EngineError, SchemaError
+from avscan.errors import BackendError, EngineError, SchemaError, SettingsError
+from avscan.fetch import Fetcher
 from avscan.findings import Examination
 from avscan.ledger import Ledger
-from avscan.pocketbase import Password, PocketBase, Rejected, Token
+from avscan.pocketbase import Password, PocketBase, Rejected, Token, check_id
 from avscan.records import Check, Status
 from avscan.schema import one_check_per_build, require
 from avscan.settings import Settings
@@ -32,7 +34,7 @@ log = logging.getLogger(__name__)
 
 # Constant, since PocketBase mails its superuser about each new pair of address and user agent.
 USER_AGENT = "avscan"
-# A scheduled pass compares everything in each of these minutes of the server's clock.
+# A scheduled pass compares all of many builds in each fifth minute of the server's clock.
 FULL_MINUTES = 5
 
 
@@ -110,6 +112,15 @@ class LazyScanner:
         """Begin loading the signatures, without waiting."""
         self._clamscan.warm_up()
 
+    def prove(self) -> None:
+        """Wait until clamscan has found its canary.
+
+        Raises:
+            EngineError: it does not.
+
+        """
+        self._clamscan.prove()
+
     def examine(self, path: Path) -> Examination:
         """Scan one artifact, member by member where it can't be seen whole."""
         from avscan.bounds import Bounds  # noqa: PLC0415
@@ -138,6 +149,7 @@ def run_pass(settings: Settings, *, full: bool = False) -> Summary:
         sweep = Sweep(
             client=client,
             ledger=Ledger(client, host=node(), stuck_after=stuck_after),
+            fetcher=Fetcher(client, workspace),
             scanner=scanner,
             workspace=workspace,
             policies=Policies(opaque=settings.opaque_content, oversize=settings.oversize_content),
@@ -146,17 +158,27 @@ def run_pass(settings: Settings, *, full: bool = False) -> Summary:
             wanted=settings.shard.holds,
         )
         log.info("pass.started", extra={"url": settings.url})
+        event = "pass.unfinished"
         try:
             with explained(client):
-                return sweep.run(
-                    full=lambda: full or _is_full_minute(client),
+                sweep.run(
+                    full=lambda: full or is_full_turn(client.server_time()),
                     indexed=lambda: one_check_per_build(client),
                 )
+            event = "pass.finished"
         finally:
             scanner.close()
-            log.info(
-                "pass.finished", extra={**asdict(sweep.summary), "requests": client.requests_made}
-            )
+            log.info(event, extra={**asdict(sweep.summary), "requests": client.requests_made})
+        return sweep.summary
+
+
+def is_full_turn(now: datetime, chance: Callable[[], float] = random.random) -> bool:
+    """Tell whether a scheduled pass compares all of many builds.
+
+    A pass has no memory of those before it. So the clock says when, and beside it chance, for
+    schedules that never meet those minutes.
+    """
+    return now.minute % FULL_MINUTES == 0 or chance() * FULL_MINUTES < 1
 
 
 def plan_pass(settings: Settings) -> Plan:
@@ -167,23 +189,21 @@ def plan_pass(settings: Settings) -> Plan:
 
     """
     with connect(settings) as client, explained(client):
-        waiting = discovery.waiting(
-            client,
-            now=client.server_time(),
-            stuck_after=timedelta(seconds=settings.stuck_after),
+        plans = list(
+            discovery.plans(
+                client,
+                stuck_after=timedelta(seconds=settings.stuck_after),
+                full=lambda: True,
+                indexed=lambda: one_check_per_build(client),
+            )
         )
-        small = discovery.compare_small(client)
-        plans = (
-            [small]
-            if small is not None
-            else discovery.compare_large(client, indexed=one_check_per_build(client))
-        )
-        compared = list(plans)
-        return replace(
-            waiting,
-            changed=tuple(pair for plan in compared for pair in plan.changed),
-            new=tuple(build for plan in compared for build in plan.new),
-        )
+        return Plan(
+            orphans=plans[0].orphans,
+            stuck=plans[0].stuck,
+            changed=tuple(dict.fromkeys(pair for plan in plans for pair in plan.changed)),
+            new=tuple(dict.fromkeys(build for plan in plans for build in plan.new)),
+            jobs=plans[0].jobs,
+        ).only(settings.shard.holds)
 
 
 def rescan(
@@ -191,10 +211,17 @@ def rescan(
 ) -> Iterator[str]:
     """Put verdicts back to pending: of these builds, or all of a status and an age; tell whose.
 
+    What somebody corrected by hand is put back only where its build is named.
+
     Raises:
+        SettingsError: what names a build is no id.
         AvscanError: what is wrong with the installation.
 
     """
+    try:
+        builds = [check_id(build) for build in builds]
+    except BackendError as error:
+        raise SettingsError(str(error)) from error
     with connect(settings) as client, explained(client):
         stuck_after = timedelta(seconds=settings.stuck_after)
         ledger = Ledger(client, host=node(), stuck_after=stuck_after)
@@ -211,8 +238,11 @@ def _chosen(
 ) -> Iterator[list[Check]]:
     """Choose verdicts; what was put back is no verdict any more, so each page is the first."""
     if builds:
-        checks = discovery.checks_of(client, builds)
-        yield [check for check in checks if status in {None, check.status}]
+        yield [
+            check
+            for check in discovery.checks_of(client, builds)
+            if status in {None, check.status} and (check.scan_time or check.updated) < before
+        ]
         return
     seen: set[str] = set()
     while page := discovery.verdicts(client, status=status, before=before):
@@ -230,7 +260,3 @@ def explained(client: PocketBase) -> Iterator[None]:
     except (Rejected, SchemaError):
         require(client)
         raise
-
-
-def _is_full_minute(client: PocketBase) -> bool:
-    return client.server_time().minute % FULL_MINUTES == 0

@@ -8,7 +8,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avscan.backlog import PROMISE, Backlog
+from avscan.backlog import PROMISE, TURNS, Backlog
 from avscan.discovery import Job
 
 NOW = datetime(2025, 5, 1, 12, tzinfo=UTC)
@@ -108,27 +108,46 @@ def test_an_interrupted_build_does_not_starve_among_fresh_ones() -> None:
     assert order(poison, *map(fresh, "abcd")) == "azbcd"
 
 
-def test_a_build_that_was_taken_is_not_taken_again_until_its_files_change() -> None:
+def test_a_build_that_waits_again_comes_back_behind_those_that_were_not_taken_yet() -> None:
     backlog = Backlog()
     backlog.add([fresh("a")])
     assert backlog.take(NOW) == fresh("a")
-    backlog.add([fresh("a"), Job(build="a", uploaded=NOW, interruptions=1)])
+    backlog.add([fresh("a"), late("x"), late("y")])
+    assert "".join(job.build for job in drained(backlog)) == "xya"
+
+
+def test_a_build_that_waits_again_and_again_does_not_keep_a_pass_from_its_end() -> None:
+    backlog = Backlog()
+    for _ in range(TURNS):
+        backlog.add([fresh("a")])
+        assert len(drained(backlog)) == 1
+    backlog.add([fresh("a")])
     assert not backlog
     backlog.add([fresh("a", -5)])
     assert backlog.take(NOW) == fresh("a", -5)
 
 
+def test_a_build_in_the_middle_of_its_scan_lets_all_others_go_first() -> None:
+    backlog = Backlog()
+    backlog.add([late("a", 9), late("x"), fresh("b")])
+    assert backlog.take(NOW) == fresh("b")
+    long = backlog.take(NOW)
+    assert long == late("a", 9)
+    backlog.resume(long)
+    backlog.add([fresh("c")])
+    assert "".join(job.build for job in drained(backlog)) == "cxa"
+
+
 @given(jobs=jobs)
-def test_every_build_is_taken_once(jobs: list[Job]) -> None:
+def test_every_build_is_taken_once_however_often_it_is_added(jobs: list[Job]) -> None:
     backlog = Backlog()
     backlog.add(jobs)
-    keys = {(job.build, job.uploaded) for job in jobs}
-    assert len(backlog) == len(keys)
-    taken = [(job.build, job.uploaded) for job in drained(backlog)]
-    assert len(taken) == len(keys)
-    assert set(taken) == keys
     backlog.add(jobs)
-    assert backlog.take(NOW) is None
+    builds = {job.build for job in jobs}
+    assert len(backlog) == len(builds)
+    taken = [job.build for job in drained(backlog)]
+    assert len(taken) == len(builds)
+    assert set(taken) == builds
 
 
 @given(jobs=jobs)

@@ -357,7 +357,9 @@ def test_verdicts_before_a_moment_are_listed_oldest_first(every_backend: Backend
     for status, day in days.items():
         build = backend.upload({"a.txt": b"a game"})
         moment = f"2025-05-{day:02} 12:00:00.000Z"
-        checks[status] = backend.create_check(build, status=status, scan_time=moment)
+        checks[status] = backend.create_check(
+            build, status=status, scan_time=moment, log=f"{status}: why"
+        )
     backend.create_check(backend.upload({"a.txt": b"a game"}))
     client = signed_in(backend)
 
@@ -370,6 +372,15 @@ def test_verdicts_before_a_moment_are_listed_oldest_first(every_backend: Backend
     assert listed(None, 3) == [checks["infected"], checks["error"]]
     assert listed(None, 9, limit=1) == [checks["infected"]]
     assert listed(Status.CLEAN, 9) == [checks["clean"]]
+
+
+def test_a_verdict_that_was_corrected_by_hand_is_not_listed(every_backend: Backend) -> None:
+    backend = every_backend
+    moment = "2025-05-01 12:00:00.000Z"
+    for log in ("infected: EICAR in a.com", "error: clean: no", "by hand", ""):
+        build = backend.upload({"a.txt": b"a game"})
+        backend.create_check(build, status="clean", scan_time=moment, log=log)
+    assert discovery.verdicts(signed_in(backend), status=None, before=NOON + SECOND) == []
 
 
 def test_a_job_remembers_when_its_files_came() -> None:

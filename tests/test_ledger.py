@@ -158,7 +158,7 @@ def test_a_build_that_vanishes_while_it_is_claimed_is_not_held(backend: Backend)
     ledger = ledger_of(backend)
     ledger.meanwhile = lambda: backend.delete_build(build)
     assert ledger.claim(job_of(read(backend, build))) is None
-    ledger.release_all("the pass ends")
+    ledger.release_all("the pass ends", patience=PARTING)
 
 
 def test_of_two_that_claim_at_once_the_later_mark_stands(backend: Backend) -> None:

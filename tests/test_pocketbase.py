@@ -141,7 +141,7 @@ def test_a_parting_call_signs_in_once_at_the_most(server: Scripted) -> None:
     client = server.with_password()
     server.say(signed_in(lasts=1.0))
     client.sign_in()
-    server.say(*[Answer(503)] * 9)
+    server.say(*[Answer(status=503)] * 9)
     with pytest.raises(BackendError, match="503"):
         client.page("things", patience=PARTING)
     assert len(server.requests) == 2
