@@ -43,6 +43,7 @@ class Backlog:
     def resume(self, job: Job) -> None:
         """Add a build again, in the middle of its scan: it lets others go first."""
         self._queue(job, rank=max(1, job.interruptions))
+        self._late_turn = False
 
     def take(self, now: datetime) -> Job | None:
         """Take the next build to scan, at the server's time `now`; None if none waits."""

@@ -18,6 +18,7 @@ Row: TypeAlias = Mapping[str, object]
 BUILDS = "app_builds"
 CHECKS = "av_build_checks"
 BUILD_FIELDS = ("id", "files", "app", "branch", "created", "updated")
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 CHECK_FIELDS = ("id", "build", "status", "virus_name", "scan_time", "log", "created", "updated")
 
 
@@ -143,9 +144,11 @@ def _string(collection: str, row: Row, name: str) -> str:
 
 
 def _moment(collection: str, row: Row, name: str) -> datetime:
-    moment = parse_time(str(row.get(name) or ""))
+    """Read a time; one that is empty, as in rows that are older than the field, is long ago."""
+    value = row.get(name)
+    moment = LONG_AGO if value == "" else parse_time(str(value or ""))
     if moment is None:
-        raise _unfit(collection, name, row.get(name))
+        raise _unfit(collection, name, value)
     return moment
 
 

@@ -20,7 +20,7 @@ PACKAGE = Path(avscan.__file__).parent
 GROUND = {"errors", "records", "settings", "findings"}
 POCKETBASE_WING = {
     *("transport", "pocketbase", "schema", "discovery", "backlog"),
-    *("ledger", "heartbeat", "download"),
+    *("ledger", "heartbeat", "download", "fetch"),
 }
 CLAMAV_WING = {
     *("clamscan", "transcript", "feed", "confine", "canary"),

@@ -138,6 +138,16 @@ def test_a_build_in_the_middle_of_its_scan_lets_all_others_go_first() -> None:
     assert "".join(job.build for job in drained(backlog)) == "cxa"
 
 
+def test_an_upload_that_comes_meanwhile_goes_before_the_rest_of_a_long_scan() -> None:
+    backlog = Backlog()
+    backlog.add([fresh("a")])
+    long = backlog.take(NOW)
+    assert long is not None
+    backlog.resume(long)
+    backlog.add([fresh("b")])
+    assert backlog.take(NOW) == fresh("b")
+
+
 @given(jobs=jobs)
 def test_every_build_is_taken_once_however_often_it_is_added(jobs: list[Job]) -> None:
     backlog = Backlog()

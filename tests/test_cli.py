@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
+import subprocess
+import sys
 
 import pytest
 from support.backend import REPOSITORY, Backend
-from support.run import avscan
+from support.run import avscan, start
 
 from avscan import __version__
 from avscan.cli import boundary
@@ -62,6 +65,34 @@ def test_a_bug_leaves_its_traceback_in_the_log_and_exits_1(
         raise ZeroDivisionError
     assert ended.value.code == 1
     assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("closed", ["1", "2"])
+def test_a_closed_standard_stream_is_no_trouble(backend: Backend, closed: str) -> None:
+    build = backend.upload({"a.txt": b"a game"})
+    command = [sys.executable, "-m", "avscan", "run", "--full"]
+    line = f"exec {shlex.join(command)} {closed}>&-"
+    done = subprocess.run(["/bin/sh", "-c", line], env=backend.environment(), check=False)
+    assert done.returncode == 0
+    assert backend.status_of(build) == "clean"
+
+
+def test_a_reader_that_has_seen_enough_is_no_bug(backend: Backend) -> None:
+    backend.upload({"a.txt": b"a game"})
+    process = start("run", "--dry-run", env=backend.environment())
+    assert process.stdout is not None
+    process.stdout.close()
+    process.stdout = None
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (141, "")
+
+
+def test_a_pass_that_failed_does_not_say_that_it_finished(backend: Backend) -> None:
+    backend.upload({"a.txt": b"a game"})
+    done = avscan("run", "--full", env=backend.environment(CLAMSCAN_PATH="/does/not/exist"))
+    assert done.code == 6
+    assert not done.named("pass.finished")
+    assert done.event("pass.unfinished")["discovered"] == 1
 
 
 def test_init_creates_the_collection_once(every_backend: Backend) -> None:

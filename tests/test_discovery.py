@@ -139,7 +139,7 @@ ROW = {"id": "abc", "build": "def", "status": "clean", "created": LONG_AGO, "upd
         {"id": ""},
         {"id": 7},
         {"status": None},
-        {"created": ""},
+        {"created": None},
         {"updated": "yesterday"},
     ],
 )
@@ -149,13 +149,18 @@ def test_a_check_that_can_not_be_read_is_the_collections_fault(change: dict[str,
         Check.parse(ROW | change)
 
 
+def test_a_row_from_before_the_field_was_added_is_from_long_ago() -> None:
+    assert Check.parse(ROW | {"created": "", "updated": ""}).updated.year == 1970
+    assert Build.parse(ROW | {"files": [], "updated": ""}).updated.year == 1970
+
+
 def test_a_status_that_is_not_ours_is_no_status() -> None:
     check = Check.parse(ROW | {"status": "appealed"})
     assert check.status is None
     assert not check.settled
 
 
-@pytest.mark.parametrize("change", [{"files": 7}, {"id": None}, {"updated": ""}])
+@pytest.mark.parametrize("change", [{"files": 7}, {"id": None}, {"updated": None}])
 def test_a_build_that_can_not_be_read_is_the_collections_fault(change: dict[str, object]) -> None:
     (name,) = change
     with pytest.raises(SchemaError, match=f"{BUILDS}.{name} "):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -272,6 +273,20 @@ def test_the_longest_log_is_learned_from_the_server(every_backend: Backend) -> N
     assert 4900 < len(check_of(backend, build).log) <= 5000
 
 
+def test_a_virus_name_that_is_too_long_for_the_collection_is_cut(every_backend: Backend) -> None:
+    backend = every_backend
+    definition = backend.json("GET", "/api/collections/av_build_checks")
+    for field in definition["fields"]:
+        if field["name"] == "virus_name":
+            field["max"] = 10
+    backend.json("PATCH", "/api/collections/av_build_checks", json={"fields": definition["fields"]})
+    build = waiting(backend)
+    ledger = ledger_of(backend)
+    claim = claimed(backend, ledger, build)
+    assert settle(ledger, claim, virus="Win.Trojan.Agent-36196") is Settlement.SETTLED
+    assert check_of(backend, build).virus_name == "Win.Trojan"
+
+
 def test_a_server_that_stores_something_else_is_told_of(backend: Backend) -> None:
     build = waiting(backend)
     client = backend.client()
@@ -435,6 +450,15 @@ def test_a_check_with_a_heartbeat_is_not_taken_back(backend: Backend) -> None:
     assert settle(ledger, claim) is Settlement.SETTLED
 
 
+def test_a_claim_of_ones_own_is_not_taken_back_however_old_its_heartbeat(backend: Backend) -> None:
+    build = waiting(backend)
+    ledger = ledger_of(backend)
+    claim = claimed(backend, ledger, build)
+    backend.backdate(CHECKS, build, updated=LONG_AGO)
+    assert ledger.take_back(check_of(backend, build)) is None
+    assert settle(ledger, claim) is Settlement.SETTLED
+
+
 def test_a_verdict_that_came_after_all_is_not_taken_back(backend: Backend) -> None:
     build = waiting(backend)
     ledger = ledger_of(backend)
@@ -494,6 +518,13 @@ def test_only_a_verdict_is_scanned_again_on_demand(backend: Backend) -> None:
     assert check_of(backend, check.build).log.startswith("pending: asked for\n")
 
 
+def test_a_verdict_that_was_corrected_meanwhile_is_not_scanned_again(backend: Backend) -> None:
+    check = settled_check(backend)
+    backend.set_check(check.id, status="infected")
+    assert not ledger_of(backend).rescan(check, "renewed")
+    assert backend.status_of(check.build) == "infected"
+
+
 # -- giving back ----------------------------------------------------------------------------------
 
 
@@ -507,6 +538,31 @@ def test_a_released_check_waits_again_without_an_interruption(every_backend: Bac
     assert check.status is Status.PENDING
     assert check.log == "pending: the pass ends"
     assert not ledger.holds(claim)
+
+
+def test_a_release_may_count_as_an_interruption(backend: Backend) -> None:
+    build = waiting(backend)
+    ledger = ledger_of(backend)
+    ledger.release(claimed(backend, ledger, build), "MemoryError", interrupted=True)
+    log = check_of(backend, build).log
+    assert log == "pending: MemoryError, interrupted 1 times"
+    assert journal.why_pending(log) == "MemoryError"
+    assert journal.interruptions_of(log) == 1
+
+
+def test_a_release_ends_with_its_time(backend: Backend, caplog: pytest.LogCaptureFixture) -> None:
+    """A process that was told to stop has five seconds, however much it has claimed."""
+    client = backend.client()
+    client.sign_in()
+    ticks = itertools.count()
+    ledger = Ledger(client, host="here", stuck_after=STUCK_AFTER, clock=lambda: next(ticks))
+    builds = [waiting(backend) for _ in range(4)]
+    for build in builds:
+        claimed(backend, ledger, build)
+    ledger.release_all("stopped", patience=Patience(deadline=2.0))
+    statuses = [backend.status_of(build) for build in builds]
+    assert statuses == ["pending", "pending", "scanning", "scanning"]
+    assert caplog.messages.count("release.failed") == 2
 
 
 def test_what_is_somebody_elses_is_not_released(backend: Backend) -> None:

@@ -44,6 +44,46 @@ def test_verdicts_are_chosen_by_age(backend: Backend) -> None:
     assert done.out == f"{clean}\n"
 
 
+def test_an_age_holds_for_named_builds_too(backend: Backend) -> None:
+    clean, infected = scanned(backend)
+    check = backend.check_of(clean)
+    assert check is not None
+    backend.set_check(check["id"], scan_time="2020-01-01 00:00:00.000Z")
+    done = avscan("rescan", clean, infected, "--older-than", "30d", env=backend.environment())
+    assert (done.code, done.out) == (2, f"{clean}\n")
+    assert infected in done.err
+    assert backend.status_of(infected) == "infected"
+
+
+def test_a_correction_by_hand_is_undone_only_by_name(backend: Backend) -> None:
+    _, infected = scanned(backend)
+    check = backend.check_of(infected)
+    assert check is not None
+    backend.set_check(
+        check["id"], status="clean", virus_name="", scan_time="2020-01-01 00:00:00.000Z"
+    )
+    assert avscan("rescan", "--older-than", "30d", env=backend.environment()).out == ""
+    avscan("run", env=backend.environment(RESCAN_AFTER="30"))
+    assert backend.status_of(infected) == "clean"
+    assert avscan("rescan", infected, env=backend.environment()).out == f"{infected}\n"
+
+
+def test_a_build_that_is_not_known_is_named_after_the_others_were_put_back(
+    backend: Backend,
+) -> None:
+    clean, _ = scanned(backend)
+    done = avscan("rescan", clean, "nosuchbuild0000", env=backend.environment())
+    assert (done.code, done.out) == (2, f"{clean}\n")
+    assert "no such verdict to put back: nosuchbuild0000" in done.err
+    assert backend.status_of(clean) == "pending"
+
+
+def test_what_can_be_no_id_is_a_usage_error(backend: Backend) -> None:
+    done = avscan("rescan", "foo/bar", env=backend.environment())
+    assert done.code == 2
+    assert "'foo/bar' is not a record id" in done.err
+
+
 def test_a_rescan_of_nothing_or_of_nobody_is_a_usage_error(backend: Backend) -> None:
     assert avscan("rescan", env=backend.environment()).code == 2
     assert avscan("rescan", "--older-than", "soon", env=backend.environment()).code == 2
@@ -73,6 +113,13 @@ def test_shards_share_all_builds_among_them(backend: Backend) -> None:
     settings = {"AVSCAN_SHARDS": "2", "JOB_COMPLETION_INDEX": "1"}
     avscan("run", "--full", env=backend.environment(**settings))
     assert {backend.status_of(build) for build in builds} == {"clean"}
+
+
+def test_a_dry_run_shows_the_shards_builds_only(backend: Backend) -> None:
+    builds = [backend.upload({"a.txt": b"a game"}) for _ in range(8)]
+    done = avscan("run", "--dry-run", env=backend.environment(SHARD="0/2"))
+    shown = {line.split()[1] for line in done.out.splitlines()}
+    assert shown == {build for build in builds if Shard(index=0, count=2).holds(build)}
 
 
 def test_a_build_is_in_one_shard() -> None:
