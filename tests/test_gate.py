@@ -20,10 +20,13 @@ def gated(every_backend: Backend) -> Backend:
     return every_backend
 
 
-def seen_by_a_player(backend: Backend) -> set[str]:
-    token = backend.sign_up().token
+def seen_by(backend: Backend, token: str) -> set[str]:
     page = backend.json("GET", "/api/collections/app_builds/records", token=token)
     return {row["id"] for row in page["items"]}
+
+
+def seen_by_a_player(backend: Backend) -> set[str]:
+    return seen_by(backend, backend.sign_up().token)
 
 
 def test_a_player_sees_clean_builds_only(gated: Backend) -> None:
@@ -40,3 +43,30 @@ def test_a_build_with_a_clean_and_another_check_is_not_clean(gated: Backend) -> 
     gated.create_check(build, status="clean")
     gated.create_check(build, status="infected")
     assert seen_by_a_player(gated) == set()
+
+
+def test_a_publishers_members_see_all_of_its_builds(gated: Backend) -> None:
+    builds = {gated.upload({"a.txt": b"a game"}) for _ in range(2)}
+    gated.create_check(min(builds), status="infected")
+    member = gated.sign_up("member@example.com")
+    path = f"/api/collections/publishers/records/{gated.publisher}"
+    gated.json("PATCH", path, json={"members": [member.id]})
+    assert seen_by(gated, member.token) == builds
+    assert seen_by_a_player(gated) == set()
+
+
+def test_protected_files_are_served_like_the_records_that_they_belong_to(gated: Backend) -> None:
+    fields = gated.json("GET", "/api/collections/app_builds")["fields"]
+    (files,) = [field for field in fields if field["name"] == "files"]
+    files["protected"] = True
+    gated.json("PATCH", "/api/collections/app_builds", json={"fields": fields})
+    player = gated.sign_up()
+    answers = {}
+    for status in ("clean", "infected"):
+        build = gated.upload({"a.txt": b"a game"})
+        gated.create_check(build, status=status)
+        token = gated.json("POST", "/api/files/token", token=player.token)["token"]
+        (name,) = gated.file_names(build)
+        path = f"/api/files/app_builds/{build}/{name}?token={token}"
+        answers[status] = gated.request("GET", path, token="").status_code
+    assert answers == {"clean": 200, "infected": 404}

@@ -98,6 +98,20 @@ def test_a_second_pass_starts_no_clamscan(backend: Backend) -> None:
     assert second.event("pass.finished")["scanned"] == 0
 
 
+def test_a_pass_with_nothing_to_do_asks_four_questions(backend: Backend) -> None:
+    backend.upload({"a.txt": b"a game"})
+    sweep(backend)
+    idle = avscan("run", env=backend.environment())
+    assert idle.event("pass.finished")["requests"] == 4
+
+
+def test_a_build_that_a_long_absence_missed_is_found_by_any_pass(backend: Backend) -> None:
+    build = backend.upload({"a.txt": b"a game"})
+    backend.backdate("app_builds", build, updated="2020-01-01 00:00:00.000Z")
+    avscan("run", env=backend.environment())
+    assert backend.status_of(build) == "clean"
+
+
 def test_an_infected_check_says_what_where_and_by_which_engine(backend: Backend) -> None:
     build = backend.upload({"a.txt": b"a game", "b.zip": zipped(virus=eicar())})
     sweep(backend)
