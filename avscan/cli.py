@@ -155,8 +155,8 @@ def run(context: click.Context, *, full: bool, dry_run: bool) -> None:
     """Do one pass: scan every build that has no verdict, then exit.
 
     A pass compares all builds with all checks; where there are 1,000 builds or more, it looks at
-    what changed lately, and compares all of them in each fifth minute of the server's clock, by
-    chance in one pass of five, at a terminal, or with --full.
+    what changed lately, and compares all of them in one pass of five, as the server's clock has it,
+    at a terminal, or with --full.
     """
     with boundary():
         settings = _settings(context)

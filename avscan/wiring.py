@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime, timedelta
@@ -34,8 +33,6 @@ log = logging.getLogger(__name__)
 
 # Constant, since PocketBase mails its superuser about each new pair of address and user agent.
 USER_AGENT = "avscan"
-# A scheduled pass compares all of many builds in each fifth minute of the server's clock.
-FULL_MINUTES = 5
 
 
 @contextmanager
@@ -172,13 +169,15 @@ def run_pass(settings: Settings, *, full: bool = False) -> Summary:
         return sweep.summary
 
 
-def is_full_turn(now: datetime, chance: Callable[[], float] = random.random) -> bool:
-    """Tell whether a scheduled pass compares all of many builds.
+def is_full_turn(now: datetime) -> bool:
+    """Tell whether a scheduled pass compares all of many builds, as the server's clock has it.
 
-    A pass has no memory of those before it. So the clock says when, and beside it chance, for
-    schedules that never meet those minutes.
+    A pass has no memory of those before it. So the clock chooses five minutes of each 25, six or
+    one apart: on any schedule of even steps (each minute, each tenth, each day at seven past) one
+    pass of five meets one, which multiples of five minutes would not give.
     """
-    return now.minute % FULL_MINUTES == 0 or chance() * FULL_MINUTES < 1
+    minutes = int(now.timestamp()) // 60
+    return minutes % 25 % 6 == 0
 
 
 def plan_pass(settings: Settings) -> Plan:
