@@ -110,7 +110,7 @@ def waiting(client: PocketBase, *, now: datetime, stuck_after: timedelta) -> Pla
             orphans.append(check)
         elif check.status is Status.PENDING:
             if is_due(build, now):
-                jobs.append(job_of(build, journal.interruptions_of(check.log)))
+                jobs.append(job_of(build, journal.interruptions_of(check.log, build.files)))
         elif check.updated < now - stuck_after:
             stuck.append((check, build))
     return Plan(orphans=tuple(orphans), stuck=tuple(stuck), jobs=tuple(jobs))

@@ -25,8 +25,10 @@ _VERDICT = re.compile(
 # A reason may quote a member's name; what looks like the line behind it would be read in its place.
 _FORGED = re.compile(r"digest (?=[0-9a-f]{32})")
 _CLAIM = re.compile(r"scanning: claim (\S+)|(?:clean|infected|error): .*?\nclaim: (\S+)", re.DOTALL)
-_INTERRUPTED = re.compile(r"(?:pending|scanning): .{0,250}?\binterrupted (\d{1,6}) time")
-_WAITS = re.compile(r"pending: (.*?)(?:, interrupted \d+ times)?$", re.MULTILINE)
+_INTERRUPTED = re.compile(
+    r"(?:pending|scanning): .{0,250}?\binterrupted (\d{1,6}) times?(?: over files ([0-9a-f]{32}))?"
+)
+_WAITS = re.compile(r"pending: (.*?)(?:, interrupted \d+ times.*)?$", re.MULTILINE)
 _GRAVITY = {Status.INFECTED: 0, Status.ERROR: 1}
 
 
@@ -64,10 +66,15 @@ def claim_of(log: str) -> str | None:
     return (found[1] or found[2]) if found else None
 
 
-def interruptions_of(log: str) -> int:
-    """Read how many scans of this check were begun and never ended."""
+def interruptions_of(log: str, files: Iterable[str]) -> int:
+    """Read how many scans of these files were begun and never ended; those of others don't count.
+
+    A log that does not say which files were scanned is taken to be about these.
+    """
     found = _INTERRUPTED.match(log)
-    return int(found[1]) if found else 0
+    if found is None or (found[2] and found[2] != digest(files)):
+        return 0
+    return int(found[1])
 
 
 def why_pending(log: str) -> str:
@@ -87,19 +94,38 @@ def history(log: str, status: Status | None) -> list[str]:
     return [newest, *older] if status is not None and status.settled and newest.strip() else older
 
 
-def pending(reason: str, *, interruptions: int = 0, before: Sequence[str] = (), limit: int) -> str:
-    """Write the log of a check that waits for its scan."""
-    counted = f", interrupted {interruptions} times" if interruptions else ""
-    return _fit([f"pending: {reason}{counted}"], before, limit)
+def pending(
+    reason: str,
+    *,
+    interruptions: int = 0,
+    files: Iterable[str] = (),
+    before: Sequence[str] = (),
+    limit: int,
+) -> str:
+    """Write the log of a check that waits for its scan; `files` are what was scanned so far."""
+    return _fit([f"pending: {reason}{_counted(interruptions, files)}"], before, limit)
 
 
 def claimed(
-    claim: str, host: str, at: datetime, *, interruptions: int, before: Sequence[str], limit: int
+    claim: str,
+    host: str,
+    at: datetime,
+    *,
+    interruptions: int,
+    files: Iterable[str],
+    before: Sequence[str],
+    limit: int,
 ) -> str:
     """Write the log of a check that is being scanned."""
-    counted = f", interrupted {interruptions} times" if interruptions else ""
+    counted = _counted(interruptions, files)
     head = f"scanning: claim {claim} by {host} at {_moment(at)}{counted}"
     return _fit([head], before, limit)
+
+
+def _counted(interruptions: int, files: Iterable[str]) -> str:
+    if not interruptions:
+        return ""
+    return f", interrupted {interruptions} times over files {digest(files)}"
 
 
 def settled(

@@ -173,16 +173,17 @@ class Ledger:
 
         Our own claims are not abandoned, however long their heartbeats have failed.
         """
-        if any(held.build.id == check.build for held in self._held.copy().values()):
+        if any(held.build.id == check.build for held in self._loud()):
             return None
         view = self._look(check.build)
         limit = self._client.server_time() - self._stuck_after
         interruptions = 0
         for each in view.checks:
             if each.id == check.id and each.status is Status.SCANNING and each.updated < limit:
-                interruptions = journal.interruptions_of(each.log) + 1
+                files = view.build.files if view.build else ()
+                interruptions = journal.interruptions_of(each.log, files) + 1
                 reason = f"taken back, no heartbeat since {format_time(each.updated)}"
-                self._wait(each, reason, interruptions=interruptions)
+                self._wait(each, reason, interruptions=interruptions, files=files)
                 log.warning(
                     "check.taken_back",
                     extra={"build": each.build, "check": each.id, "interruptions": interruptions},
@@ -211,7 +212,9 @@ class Ledger:
             mark=uuid.uuid4().hex[:12],
             build=view.build,
             checks=tuple(check for check in view.checks if check.status is not None),
-            interruptions=max(journal.interruptions_of(check.log) for check in view.checks),
+            interruptions=max(
+                journal.interruptions_of(check.log, view.build.files) for check in view.checks
+            ),
             started=self._client.server_time(),
         )
         self._held[claim.mark] = claim
@@ -379,6 +382,7 @@ class Ledger:
                 self._host,
                 claim.started,
                 interruptions=claim.interruptions,
+                files=claim.build.files,
                 before=before,
                 limit=limit,
             )
@@ -392,13 +396,16 @@ class Ledger:
         reason: str,
         *,
         interruptions: int = 0,
+        files: Sequence[str] = (),
         mark: str = "",
         patience: Patience | None = None,
     ) -> bool:
         before = journal.history(check.log, check.status)
 
         def text(limit: int) -> str:
-            return journal.pending(reason, interruptions=interruptions, before=before, limit=limit)
+            return journal.pending(
+                reason, interruptions=interruptions, files=files, before=before, limit=limit
+            )
 
         values: Values = {"status": Status.PENDING, "virus_name": "", "scan_time": ""}
         return self._write(check, values, text, mark=mark, patience=patience)
@@ -417,6 +424,7 @@ class Ledger:
                 check,
                 reason,
                 interruptions=claim.interruptions + interrupted,
+                files=claim.build.files,
                 mark=claim.mark,
                 patience=patience,
             )

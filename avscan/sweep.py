@@ -14,26 +14,24 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
-from typing import Protocol, TypeVar, assert_never
+from typing import TypeVar
 
 from avscan import discovery, journal
 from avscan.backlog import Backlog
 from avscan.discovery import Job, Plan
-from avscan.download import Artifact, Missing, TooLarge
-from avscan.errors import BackendError, EngineError, Interrupted, WorkspaceError
+from avscan.errors import AvscanError, BackendError, EngineError, Interrupted, WorkspaceError
 from avscan.fetch import Fetch, Fetched, Fetcher
-from avscan.findings import Examination
 from avscan.heartbeat import Heartbeat
+from avscan.inspection import Inspector, Scanner, failure
 from avscan.ledger import Claim, Ledger, Settlement
 from avscan.pocketbase import PocketBase, Rejected
 from avscan.records import Build, Check, Status
 from avscan.schema import require
 from avscan.transport import FAREWELL, PARTING
-from avscan.verdict import FileReport, Policies, Verdict, file_status, judge
+from avscan.verdict import FileReport, Policies, Verdict, judge
 from avscan.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -49,30 +47,6 @@ TURN = 60.0
 INTERRUPTIONS = 3
 # Verdicts that one pass renews: few, so that new builds never wait long for old ones.
 RENEWALS = 10
-
-
-class Scanner(Protocol):
-    """The engine, as a pass needs it."""
-
-    def version(self) -> object:
-        """Tell the engine's and its signatures' version, as a line of text by `str`."""
-        ...
-
-    def warm_up(self) -> None:
-        """Begin loading the signatures, without waiting."""
-        ...
-
-    def prove(self) -> None:
-        """Wait until the engine has found its canary; EngineError if it does not work."""
-        ...
-
-    def examine(self, path: Path) -> Examination:
-        """Scan one artifact, member by member where it can't be seen whole."""
-        ...
-
-    def close(self) -> None:
-        """End the engine's process; the next use starts a fresh one."""
-        ...
 
 
 @dataclass(slots=True, kw_only=True)
@@ -143,7 +117,7 @@ class Sweep:
         self._ledger = ledger
         self._fetcher = fetcher
         self._scanner = scanner
-        self._workspace = workspace
+        self._inspector = Inspector(scanner, workspace, policies, clock)
         self._policies = policies
         self._stuck_after = stuck_after
         self._rescan_after = rescan_after
@@ -267,9 +241,11 @@ class Sweep:
             while step is not None:
                 following = None
                 try:
-                    outcome = self._outcome(step)
+                    with self._counted(step.scan.claim):
+                        outcome = self._outcome(step)
                     following = next(steps, None)
-                    self._finish(step, outcome)
+                    with self._counted(step.scan.claim):
+                        self._finish(step, outcome)
                 finally:
                     step.fetch.target.unlink(missing_ok=True)
                 step = following
@@ -311,7 +287,7 @@ class Sweep:
         log.info("build.started", extra={"build": claim.build.id, "files": len(files)})
         if claim.interruptions < INTERRUPTIONS and files:
             return _Scan(claim=claim, unfetched=list(files))
-        reports = [_failure(name, _given_up(claim)) for name in files]
+        reports = [failure(name, _given_up(claim)) for name in files]
         self._settle(_Scan(claim=claim, reports=reports))
         return None
 
@@ -338,62 +314,36 @@ class Sweep:
         if isinstance(outcome, BackendError):
             self._abandon(scan, outcome)
             return
-        scan.reports.append(self._report(scan, step.fetch.name, outcome))
+        scan.reports.append(self._report(step, outcome))
         if len(scan.reports) == len(scan.claim.build.files):
             self._settle(scan)
 
-    def _report(self, scan: _Scan, name: str, outcome: Fetched) -> FileReport:
-        match outcome:
-            case Artifact():
-                return self._examine(scan, name, outcome)
-            case Missing():
-                return _failure(name, "missing from the storage")
-            case TooLarge(size=size, capacity=capacity):
-                return _failure(name, f"of {size} bytes, more than the disk's {capacity}")
-            case _:
-                assert_never(outcome)
-
-    def _examine(self, scan: _Scan, name: str, artifact: Artifact) -> FileReport:
-        where = {"build": scan.claim.build.id, "file": name, "size": artifact.size}
-        log.info("file.started", extra=where)
-        started = self._clock()
+    def _report(self, step: _Step, outcome: Fetched) -> FileReport:
+        claim = step.scan.claim
         try:
-            examination = self._scanner.examine(artifact.path)
-            if examination.errors:
-                self._workspace.require_room()
-        except Exception as error:
-            artifact.path.unlink(missing_ok=True)
-            self._blame(scan.claim, error)
+            report = self._inspector.report(claim.build.id, step.fetch.name, outcome)
+        except (EngineError, WorkspaceError) as error:
+            step.fetch.target.unlink(missing_ok=True)
+            if self._inspector.works():
+                self._count(claim, error)
             raise
-        report = FileReport(
-            name=name,
-            examination=examination,
-            size=artifact.size,
-            sha256=artifact.sha256,
-            seconds=self._clock() - started,
-        )
-        self.summary.files += 1
-        self.summary.bytes += artifact.size
-        log.info(
-            "file.finished",
-            extra=where
-            | {
-                "status": file_status(report, self._policies),
-                "signatures": [sighting.signature for sighting in examination.sightings],
-                "seconds": round(report.seconds, 3),
-            },
-        )
+        if report.size is not None:
+            self.summary.files += 1
+            self.summary.bytes += report.size
         return report
 
-    def _blame(self, claim: Claim, error: Exception) -> None:
-        """Count what breaks the pass as an interruption, unless the installation is at fault."""
-        if isinstance(error, EngineError | WorkspaceError):
-            try:
-                self._scanner.close()
-                self._scanner.prove()
-                self._workspace.require_room()
-            except (EngineError, WorkspaceError):
-                return
+    @contextmanager
+    def _counted(self, claim: Claim) -> Iterator[None]:
+        """Count a bug that ends the pass as an interruption of the build that it was met at."""
+        try:
+            yield
+        except AvscanError:
+            raise
+        except Exception as error:
+            self._count(claim, error)
+            raise
+
+    def _count(self, claim: Claim, error: Exception) -> None:
         reason = f"its scan broke the pass: {type(error).__name__}"
         log.warning("build.broke_pass", extra={"build": claim.build.id, "reason": reason})
         with suppress(BackendError):
@@ -433,10 +383,6 @@ class Sweep:
         log.warning("build.postponed", extra={"build": build, "reason": str(error)})
         if self._client.failing:
             raise error
-
-
-def _failure(name: str, reason: str) -> FileReport:
-    return FileReport(name=name, examination=Examination(errors=(reason,)))
 
 
 def _given_up(claim: Claim) -> str:

@@ -27,7 +27,7 @@ CLAMAV_WING = {
     *("unpack", "containers", "zips", "streams", "scratch", "bounds", "lines"),
 }
 # Above the wings: what joins them, and what starts that.
-ROOF = {"sweep", "wiring", "cli", "__main__", "demo"}
+ROOF = {"sweep", "inspection", "wiring", "cli", "__main__", "demo"}
 
 
 def modules() -> dict[str, ast.Module]:

@@ -118,16 +118,23 @@ def test_a_verdicts_log_reads_from_the_reason_to_each_file() -> None:
 
 @pytest.mark.parametrize(
     ("interruptions", "text"),
-    [(0, "pending: new build"), (2, "pending: new build, interrupted 2 times")],
+    [
+        (0, "pending: new build"),
+        (2, f"pending: new build, interrupted 2 times over files {journal.digest(['a'])}"),
+    ],
 )
 def test_a_pending_log_says_why_and_counts_interruptions(interruptions: int, text: str) -> None:
-    assert journal.pending("new build", interruptions=interruptions, limit=5000) == text
+    log = journal.pending("new build", interruptions=interruptions, files=["a"], limit=5000)
+    assert log == text
 
 
 def test_a_claimed_log_says_who_and_when() -> None:
-    text = journal.claimed("abc", "host", NOON, interruptions=1, before=["clean: x"], limit=5000)
+    text = journal.claimed(
+        "abc", "host", NOON, interruptions=1, files=[], before=["clean: x"], limit=5000
+    )
     assert text == (
         "scanning: claim abc by host at 2025-05-01 12:00:00Z, interrupted 1 times"
+        f" over files {journal.digest([])}"
         f"\n{journal.RULE}\nclean: x"
     )
 
@@ -199,10 +206,19 @@ def test_a_log_that_is_no_verdict_of_ours_has_no_digest(log: str) -> None:
 def test_a_claim_is_read_back_with_its_interruptions(
     mark: str, host: str, before: list[str], interruptions: int
 ) -> None:
-    log = journal.claimed(mark, host, NOON, interruptions=interruptions, before=before, limit=5000)
+    log = journal.claimed(
+        mark,
+        host,
+        NOON,
+        interruptions=interruptions,
+        files=["a", "b"],
+        before=before,
+        limit=5000,
+    )
     assert journal.claim_of(log) == mark
-    assert journal.interruptions_of(log) == interruptions
-    assert journal.interruptions_of(excerpt(log)) == interruptions
+    for text in (log, excerpt(log)):
+        assert journal.interruptions_of(text, ["b", "a"]) == interruptions
+        assert journal.interruptions_of(text, ["c"]) == 0
 
 
 @given(files=builds, before=sections)
@@ -216,9 +232,17 @@ def test_a_verdict_carries_the_claim_that_it_was_written_under(
 def test_a_pending_log_keeps_its_interruptions_and_is_nobodys(
     interruptions: int, before: list[str]
 ) -> None:
-    log = journal.pending("taken back", interruptions=interruptions, before=before, limit=5000)
-    assert journal.interruptions_of(log) == interruptions
+    log = journal.pending(
+        "taken back", interruptions=interruptions, files=["a"], before=before, limit=5000
+    )
+    assert journal.interruptions_of(log, ["a"]) == interruptions
+    assert journal.interruptions_of(log, ["b"]) == 0
+    assert journal.why_pending(log) == "taken back"
     assert journal.claim_of(log) is None
+
+
+def test_interruptions_that_name_no_files_are_about_any() -> None:
+    assert journal.interruptions_of("pending: taken back, interrupted 2 times", ["a"]) == 2
 
 
 @pytest.mark.parametrize("log", ["", "by hand", f"pending: x\n{journal.RULE}\nscanning: claim a"])
@@ -228,7 +252,7 @@ def test_a_claim_of_an_older_section_does_not_count(log: str) -> None:
 
 @pytest.mark.parametrize("log", ["", "clean: interrupted 3 times", "pending: interrupted often"])
 def test_a_log_that_counts_no_interruption_has_none(log: str) -> None:
-    assert journal.interruptions_of(log) == 0
+    assert journal.interruptions_of(log, []) == 0
 
 
 # -- history --------------------------------------------------------------------------------------
@@ -254,7 +278,9 @@ def test_a_check_that_is_judged_again_and_again_keeps_its_verdicts_newest_first(
     log, status = "", Status.PENDING
     for number in range(3):
         before = journal.history(log, status)
-        log = journal.claimed("abc", "h", NOON, interruptions=0, before=before, limit=5000)
+        log = journal.claimed(
+            "abc", "h", NOON, interruptions=0, files=[], before=before, limit=5000
+        )
         before = journal.history(log, Status.SCANNING)
         verdict = Verdict(status=Status.CLEAN, reason=f"scan {number}")
         log = journal.settled(verdict, [], SCAN, POLICIES, before=before, limit=5000)
@@ -277,7 +303,9 @@ def test_a_log_never_exceeds_its_limit(
 ) -> None:
     assert len(settled(files, before=tuple(before), limit=limit)) <= limit
     assert len(journal.pending("x" * 99, interruptions=3, before=before, limit=limit)) <= limit
-    claimed = journal.claimed("m", "h" * 99, NOON, interruptions=3, before=before, limit=limit)
+    claimed = journal.claimed(
+        "m", "h" * 99, NOON, interruptions=3, files=[], before=before, limit=limit
+    )
     assert len(claimed) <= limit
 
 

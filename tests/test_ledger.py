@@ -435,7 +435,7 @@ def test_an_abandoned_check_is_taken_back_and_the_interruption_counted(
         assert job.interruptions == number
         check = check_of(backend, build)
         assert check.status is Status.PENDING
-        assert journal.interruptions_of(check.log) == number
+        assert journal.interruptions_of(check.log, backend.file_names(build)) == number
     assert claimed(backend, ledger_of(backend), build).interruptions == 2
 
 
@@ -545,9 +545,17 @@ def test_a_release_may_count_as_an_interruption(backend: Backend) -> None:
     ledger = ledger_of(backend)
     ledger.release(claimed(backend, ledger, build), "MemoryError", interrupted=True)
     log = check_of(backend, build).log
-    assert log == "pending: MemoryError, interrupted 1 times"
-    assert journal.why_pending(log) == "MemoryError"
-    assert journal.interruptions_of(log) == 1
+    assert log.startswith("pending: MemoryError, interrupted 1 times over files ")
+    assert claimed(backend, ledger_of(backend), build).interruptions == 1
+
+
+def test_interruptions_are_not_counted_against_files_that_came_later(backend: Backend) -> None:
+    """A publisher who replaces what broke the scans gets the new files scanned."""
+    build = waiting(backend)
+    ledger = ledger_of(backend)
+    ledger.release(claimed(backend, ledger, build), "MemoryError", interrupted=True)
+    backend.replace_files(build, {"b.txt": b"another game"})
+    assert claimed(backend, ledger, build).interruptions == 0
 
 
 def test_a_release_ends_with_its_time(backend: Backend, caplog: pytest.LogCaptureFixture) -> None:

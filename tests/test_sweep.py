@@ -165,6 +165,19 @@ def test_a_build_that_breaks_every_pass_is_an_error_in_the_end_and_the_others_ge
     assert f"(last: its scan broke the pass: {type(error).__name__})" in log_of(backend, poison)
 
 
+def test_a_download_that_breaks_every_pass_counts_too(one: Pass) -> None:
+    build = one.backend.upload({"a.txt": b"a game"})
+
+    class Broken(Fetcher):
+        def _download(self, fetch: Fetch, *, leave: int) -> Download:
+            raise ZeroDivisionError
+
+    one.fetcher = Broken
+    with pytest.raises(ZeroDivisionError):
+        one.run()
+    assert "ZeroDivisionError, interrupted 1 times" in log_of(one.backend, build)
+
+
 def test_an_engine_that_does_not_work_either_without_the_file_is_no_builds_fault(
     one: Pass,
 ) -> None:
