@@ -127,6 +127,7 @@ class Scene:
     def held_in_scan(self, gate: Gate, **settings: str) -> Pass:
         held = self.start(gate, **settings)
         held.until("file.started")
+        eventually(lambda: gate.processes)
         return held
 
     def held_in_download(self, gate: Gate, build: str) -> tuple[Pass, Stall]:
