@@ -36,12 +36,13 @@ Exit codes:
   0    the pass is done (infected builds included: they are its purpose)
   1    a bug in avscan; its traceback is in the log
   2    settings or usage
-  3    PocketBase can't be reached or keeps failing
+  3    PocketBase can't be reached, keeps failing, or has none of its files
   4    PocketBase refuses the sign-in
   5    a collection is missing, or has not the fields needed
   6    clamscan or its signatures don't work
   7    the work folder or the disk
   130  stopped by SIGINT
+  141  whoever read the output has gone
   143  stopped by SIGTERM
 
 Secrets have no option, since others can see a command line: set
