@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from avscan import canary as canaries
-from avscan import confine
+from avscan import confine, marks
 from avscan.errors import EngineError
 from avscan.feed import DiedError, Feed, FeedError, HungError, Transcript, environment
 from avscan.findings import Findings
@@ -33,6 +33,10 @@ log = logging.getLogger(__name__)
 
 MAX_FILE_SIZE = 2_147_483_645
 """Bytes that clamscan can look at as one file, itself or a member (INT_MAX - 2, libclamav)."""
+
+DATABASE = Path("/var/lib/clamav")
+"""Where freshclam puts the signatures, on most systems and in ClamAV's image. Said and not left to
+clamscan, which reads its own place only if it is given no other."""
 
 LOADING = 600.0
 """Seconds that a process has to load its signatures and find its canary (13 s are usual)."""
@@ -90,8 +94,8 @@ class Clamscan:
     """A context manager. Not for use by several threads.
 
     `program` is a name or path. `workspace` is where the files that are scanned lie, and where
-    folders of its own come and go. `database` is a file or folder of signatures, by default that of
-    the installation. `timeout` is for one file, in seconds. `canary` is a file that the signatures
+    folders of its own come and go. `database` is a file or folder of signatures, by default
+    `DATABASE`. `timeout` is for one file, in seconds. `canary` is a file that the signatures
     know, in place of EICAR. A process older than `renew_after` seconds is replaced before the next
     scan, so that new signatures are used.
 
@@ -113,7 +117,7 @@ class Clamscan:
     ) -> None:
         self._program = program
         self._workspace = workspace.resolve()
-        self._database = database
+        self._database = database or DATABASE
         self._timeout = timeout
         self._canary = canary
         self._packed = self._workspace
@@ -297,10 +301,9 @@ class Clamscan:
                 "clamscan was killed by SIGKILL while it loaded its signatures: mostly memory is "
                 "short (the official set takes 1.2 GB, and 3 GB are advised)"
             )
-        place = self._database or "the signatures of the installation"
         return (
             f"clamscan {death} while it loaded its signatures: {words}; "
-            f"look at {place} (freshclam fetches the official ones)"
+            f"look at {self._database} (freshclam fetches the official ones)"
         )
 
     def _command(self, temporary: Path) -> list[str]:
@@ -320,6 +323,8 @@ class Clamscan:
             # as clean what it could not unpack.
             "--disable-cache",
             *self._source(),
+            # Beside the others: clamscan takes any number of these.
+            f"--database={marks.write(temporary.parent)}",
             *self._limits.options(self._timeout),
         ]
 
@@ -334,7 +339,7 @@ class Clamscan:
 
     def _source(self) -> list[str]:
         """Give the option that says where the signatures are."""
-        return [] if self._database is None else [f"--database={self._database.absolute()}"]
+        return [f"--database={self._database.absolute()}"]
 
 
 def signature_age(version: EngineVersion, now: datetime) -> timedelta | None:

@@ -16,6 +16,7 @@ from avscan import streams
 from avscan.streams import Stream
 
 HEAD = 512  # bytes that tell a kind
+RPM = b"\xed\xab\xee\xdb"
 SURE = 2 * tarfile.BLOCKSIZE  # bytes that tell whether clamscan knows a tar for one
 HEADERS = 1 << 20  # bytes of headers that one tar member may have; each is read into memory
 GLOBALS = 1000  # global pax records that a tar may have
@@ -42,6 +43,8 @@ _PROGRAMS = (
     b"\xcf\xfa\xed\xfe",
     b"\xce\xfa\xed\xfe",
 )
+_PRINTABLE = frozenset(range(0x20, 0x7F)) | frozenset(b"\t\n\r")
+_SCRIPT = 32  # bytes of text that a script begins with, at least
 
 
 class Kind(Enum):
@@ -72,7 +75,7 @@ class Member:
 
     Without `open`, `closed` says why nobody can look into it. `seen` tells that clamscan does so by
     itself when it is given the container, unless this is longer unpacked than clamscan can take;
-    `most` is how many bytes that can be.
+    `most` is how many bytes that can be. `rest` marks what lies behind the container's end.
     """
 
     name: str
@@ -80,6 +83,7 @@ class Member:
     closed: str = ""
     seen: bool = False
     most: int = 0
+    rest: bool = False
 
 
 class NotWholeError(Exception):
@@ -115,7 +119,7 @@ def opaque(head: bytes) -> str:
     """Name the format of what neither clamscan 1.4 nor we can look into; empty if it is none."""
     if head.startswith(b"\x7fELF") and head[8:11] == b"AI\2":
         return "AppImage"  # a program with a squashfs behind it
-    return next((name for magic, name in _OPAQUE.items() if head.startswith(magic)), "")
+    return next((name for magic, name in OPAQUE.items() if head.startswith(magic)), "")
 
 
 def surely_tar(head: bytes) -> bool:
@@ -136,6 +140,17 @@ def surely_tar(head: bytes) -> bool:
 def is_program(head: bytes) -> bool:
     """Tell whether some system runs what begins like this."""
     return head.startswith(_PROGRAMS)
+
+
+def is_carrier(head: bytes) -> bool:
+    """Tell whether archives may lie behind what begins like this: a program, a script, an rpm.
+
+    A script needs no `#!`: a shell runs it without, and other systems have none.
+    """
+    begin = head[:_SCRIPT]
+    text = len(begin) == _SCRIPT and _PRINTABLE.issuperset(begin)
+    script = text and sniff(head) is None  # an ar begins with text, and some tars do
+    return script or is_program(head) or head.startswith(RPM)
 
 
 def members(kind: Kind, stream: Stream) -> Iterator[Member]:
@@ -176,17 +191,20 @@ _MAGICS = {
 
 # Each of these is `OK` to clamscan 1.4, which says nothing of it. That Debian's has no library for
 # rar, others' may: it can't be asked.
-_OPAQUE = dict.fromkeys(_ZSTD, "zstd") | {
+OPAQUE = dict.fromkeys(_ZSTD, "zstd") | {
+    **{b"\x1f\x9d" + bytes([0x80 | bits]): "compress" for bits in range(9, 17)},
     b"\x04\x22\x4d\x18": "lz4",
     b"LZIP\1": "lzip",
     b"\x89LZO\0\r\n\x1a\n": "lzop",
-    b"\x1f\x9d": "compress",
     b"Rar!\x1a\x07": "rar",
+    b"MSWIM\0\0\0": "wim",
     b"hsqs": "squashfs",
+    RPM: "rpm",
     b"-----BEGIN PGP MESSAGE-----": "PGP",
     b"age-encryption.org/v1\n": "age",
-    b"Salted__": "openssl enc",
+    b"Salted__": "openssl-enc",
 }
+"""What nobody looks into, by its first bytes."""
 
 
 def _is_gzip(head: bytes) -> bool:
@@ -234,7 +252,7 @@ def _squeezed(
 
 def _rest(stream: Stream) -> Iterator[Member]:
     if stream.skip_zeros():
-        yield Member(name=REST, open=lambda: stream)
+        yield Member(name=REST, open=lambda: stream, rest=True)
 
 
 class _Tape:

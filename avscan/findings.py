@@ -16,18 +16,21 @@ class Findings:
 
     `signatures` are malware names; `limits` the names of the engine's limits that were hit
     (`MaxFileSize`); `opaque` what it recognised and could not look into (`Encrypted.Zip`);
-    `errors` its error lines. Nothing in any of them, and the engine's own `OK`: clean.
+    `unopened` the formats that it came upon and has no way to open (`zstd`), the file's own or
+    those of its members; `errors` its error lines. Nothing in any of them, and the engine's own `OK`: clean.
     """
 
     signatures: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
     opaque: tuple[str, ...] = ()
+    unopened: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
 
     @property
     def clean(self) -> bool:
         """Whether the engine saw all of it and found nothing."""
-        return not (self.signatures or self.limits or self.opaque or self.errors)
+        found = self.signatures or self.limits or self.opaque or self.unopened
+        return not (found or self.errors)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

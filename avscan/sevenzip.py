@@ -6,6 +6,7 @@ Only the header is read (7zFormat.txt of 7-Zip tells its form); the members are 
 from __future__ import annotations
 
 import struct
+import zlib
 from os import SEEK_END
 from typing import BinaryIO
 
@@ -39,7 +40,8 @@ _MALFORMED: tuple[type[Exception], ...] = (
     *streams.DECODING_ERRORS,
 )
 
-_START = struct.Struct("<6s6xQQ4x")
+_START = struct.Struct("<8sIQQ4x")
+START = _START.size
 _HEADER_LIMIT = 16 << 20  # bytes of header, packed or not
 _COUNT_LIMIT = 1 << 20
 _CODERS_LIMIT = 32
@@ -48,32 +50,44 @@ _UNPACKED_SIZES, _ENCODED = 12, 23
 _ID_LENGTH, _COMPLEX, _PROPERTIES = 0x0F, 0x10, 0x20
 
 
-def unsupported(file: BinaryIO) -> str:
-    """Name what clamscan can't unpack of a 7z archive: its methods, or a header of no sense."""
+def extent(start: bytes) -> int:
+    """Tell how many bytes the archive has that begins with these `START` ones; 0 if none does."""
+    if not start.startswith(MAGIC) or len(start) < START:
+        return 0
+    _, checksum, offset, length = _START.unpack(start[:START])
+    return START + offset + length if zlib.crc32(start[12:START]) == checksum else 0
+
+
+def unsupported(file: BinaryIO, begin: int = 0) -> str:
+    """Name what clamscan can't unpack of a 7z archive: its methods, or a header of no sense.
+
+    The archive begins at the byte `begin` of the file.
+    """
     try:
-        methods = _methods(file)
+        methods = _methods(file, begin)
     except _MALFORMED:
         return "7z with a header that can't be read"
     unknown = sorted(_NAMES.get(method, method) for method in methods - _UNPACKED)
     return f"7z {', '.join(unknown)}" if unknown else ""
 
 
-def _methods(file: BinaryIO) -> set[str]:
+def _methods(file: BinaryIO, begin: int) -> set[str]:
     """Find the methods of the members and of the header, which may be packed itself."""
-    file.seek(0)
-    _, offset, length = _START.unpack(file.read(_START.size))
+    file.seek(begin)
+    _, _, offset, length = _START.unpack(file.read(START))
+    base = begin + START
     if not length:
         return set()  # an empty archive
-    header = _Header(_part(file, offset, length))
+    header = _Header(_part(file, base + offset, length))
     methods: set[str] = set()
     kind = header.number()
     if kind == _ENCODED:
-        begin, packed = header.packed()
+        at, packed = header.packed()
         coders, size = header.folders()
         methods = {method for method, _ in coders}
         if methods != {_LZMA}:
             return methods  # encrypted, or nothing that 7-Zip writes
-        content = _unpacked(_part(file, begin, packed), coders[0][1], size)
+        content = _unpacked(_part(file, base + at, packed), coders[0][1], size)
         header = _Header(content)
         kind = header.number()
     if kind != _HEADER:
@@ -88,10 +102,10 @@ def _methods(file: BinaryIO) -> set[str]:
 
 
 def _part(file: BinaryIO, offset: int, length: int) -> bytes:
-    """Read a part of the archive; offsets count from behind the first header."""
-    if length > _HEADER_LIMIT or _START.size + offset + length > file.seek(0, SEEK_END):
+    """Read a part of the archive."""
+    if length > _HEADER_LIMIT or offset + length > file.seek(0, SEEK_END):
         raise ValueError("a header out of bounds")
-    file.seek(_START.size + offset)
+    file.seek(offset)
     return file.read(length)
 
 

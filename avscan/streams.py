@@ -7,7 +7,7 @@ import importlib
 import lzma
 import zlib
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 CHUNK = 1 << 20  # bytes that are read, unpacked or written at a time
 FED = 64 << 10  # bytes of input a decoder holds at most: zlib copies what it has not used yet
@@ -81,6 +81,26 @@ class Stream:
                 self.unread(rest)
                 return True
         return False
+
+
+def region(file: BinaryIO, begin: int, end: int) -> Stream:
+    """Give the bytes of a file from `begin` to `end`; others may move it in between.
+
+    Raises (from the reading) EOFError if the file ends before.
+    """
+    position = begin
+
+    def pull(size: int) -> bytes:
+        nonlocal position
+        if position >= end:
+            return b""
+        file.seek(position)
+        if not (data := file.read(min(size, end - position))):
+            raise EOFError("it is cut short")
+        position += len(data)
+        return data
+
+    return Stream(pull)
 
 
 class Decoder(Protocol):

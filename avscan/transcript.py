@@ -29,6 +29,9 @@ _FOUND = b" FOUND"
 _LIMIT = "Heuristics.Limits.Exceeded"
 _OPAQUE = "Heuristics.Encrypted."
 
+MARK = "Avscan.Opaque."
+"""What the names of our own signatures begin with, behind which a format's name stands."""
+
 # clamscan 1.5 prints this after an alert of a limit. Beside that alert it says nothing new.
 _ECHO = b"Virus(es) detected ERROR"
 
@@ -142,10 +145,13 @@ def _sort(names: list[str], errors: list[str]) -> Findings:
     """Tell malware from what only says that the engine did not look."""
     limits = [name for name in names if name.startswith(_LIMIT)]
     opaque = [name for name in names if name.startswith(_OPAQUE)]
+    marks = [name for name in names if name.startswith(MARK)]
+    known = (_LIMIT, _OPAQUE, MARK)
     return Findings(
-        signatures=_distinct([name for name in names if not name.startswith((_LIMIT, _OPAQUE))]),
+        signatures=_distinct([name for name in names if not name.startswith(known)]),
         limits=_distinct([name.removeprefix(_LIMIT).lstrip(".") or "Limit" for name in limits]),
         opaque=_distinct([name.removeprefix("Heuristics.") for name in opaque]),
+        unopened=_distinct([name.removeprefix(MARK).partition(".")[0] for name in marks]),
         errors=_distinct(errors),
     )
 

@@ -12,6 +12,8 @@ streams behind zeros, lzma, a zip's entries outside of its directory, `ar` it re
 - Everything else is shown as it is. What the engine can't have seen of a tar, an ar or a zip is
   shown on its own: what is compressed in it, what lies behind a tar's unusual header, what a zip
   does not plainly have, what is too long; and everything if a limit was hit.
+- Behind a program or a script it finds some archives and not others: we find them all again. What
+  only it opens (7z, ISO, CAB and others), we don't; our marks make it tell what it met there.
 - Hash signatures match whole files only. So it is not enough that the bytes were seen.
 """
 
@@ -24,9 +26,18 @@ from os import SEEK_END
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from avscan import containers, sevenzip, streams, zips
+from avscan import behind, containers, marks, sevenzip, streams, zips
 from avscan.bounds import Account, Bounds, ExceededError
-from avscan.containers import HEAD, SURE, UNREADABLE, Kind, Member, is_program, surely_tar
+from avscan.containers import (
+    HEAD,
+    SURE,
+    UNREADABLE,
+    Kind,
+    Member,
+    is_carrier,
+    is_program,
+    surely_tar,
+)
 from avscan.findings import Examination, Findings, Sighting
 from avscan.lines import LINES, Lines, said, shown
 from avscan.scratch import Scratch
@@ -138,24 +149,36 @@ class _Walk:
         elif whole and not spot.saw:
             findings = self._show(path, spot)
         noted = len(self._opaque)
-        if head.startswith(sevenzip.MAGIC):
-            name = sevenzip.unsupported(file)
-        else:
-            name = containers.opaque(head)
-        if name:
-            self._note(name, spot)
+        self._note_format(head, file, spot)
         if kind is not None:
-            # What was found in a stream is looked for again in its members, to name the one.
-            again = findings.limits or (kind.squeezed and findings.signatures)
+            # What was found in a stream is looked for again in its members, to name the one; and so
+            # is what the engine could not open, lest it is one that we can.
+            again = findings.limits or findings.unopened or (kind.squeezed and findings.signatures)
             self._open(kind, file, replace(spot, saw=whole and not again))
         elif not fits:
             self._oversize.add(said(spot.place, f"{size} bytes"))
         else:
             self._limited(findings, spot)
+        if containers.sniff(head) is None:
+            # Of the file itself, and of the zip at its end if there is one, we know better.
+            known = marks.ENTRIES if kind is Kind.ZIP else frozenset()
+            self._unopened(findings, spot, known=known | {containers.opaque(head)})
         for name in findings.opaque:
             # Of a zip we know which members are encrypted; the engine only that some are.
             if not (kind is Kind.ZIP and len(self._opaque) > noted and name == "Encrypted.Zip"):
                 self._note(name, spot)
+
+    def _note_format(self, head: bytes, file: BinaryIO, spot: _Spot) -> None:
+        """Walk what lies behind the beginning of a file, and note what nobody can look into."""
+        found = 0
+        if is_carrier(head):
+            found = self._members(behind.archives(file, self._account.check_time), spot)
+        if head.startswith(sevenzip.MAGIC):
+            name = sevenzip.unsupported(file)
+        else:
+            name = containers.opaque(head)
+        if name and not (name == "rpm" and found):
+            self._note(name, spot)
 
     def _open(self, kind: Kind, file: BinaryIO, spot: _Spot) -> None:
         """Open a container that is a file."""
@@ -201,17 +224,22 @@ class _Walk:
         members = containers.members(kind, stream)
         self._members(members, spot, bare=kind.squeezed)
 
-    def _members(self, members: Iterator[Member], spot: _Spot, *, bare: bool = False) -> None:
-        """Walk the members; a container that can't be read to its end is an error that names it."""
+    def _members(self, members: Iterator[Member], spot: _Spot, *, bare: bool = False) -> int:
+        """Walk the members, and count them.
+
+        A container that can't be read to its end is an error that names it.
+        """
         inner = replace(spot, depth=spot.depth + 1, bare=bare)
+        number = 0
         while True:
             try:
                 member = next(members, None)
             except UNREADABLE as error:
                 self._broken(spot.place, _BrokenError(inner, str(error) or type(error).__name__))
-                return
+                return number
             if member is None:
-                return
+                return number
+            number += 1
             at = replace(inner, place=(*spot.place, member.name))
             try:
                 self._member(member, at)
@@ -267,7 +295,7 @@ class _Walk:
                 self._stream_members(kind, stream, spot)
             else:
                 self._on_disk(stream, spot)
-        elif spot.saw or is_program(head) or head.startswith(sevenzip.MAGIC):
+        elif spot.saw or is_carrier(head) or head.startswith(sevenzip.MAGIC):
             self._on_disk(stream, spot)  # anything may be a zip at its end
         else:
             self._leaf(stream, spot)
@@ -304,6 +332,7 @@ class _Walk:
             findings = self._show(scratch.path, spot)
             for name in findings.opaque:
                 self._note(name, spot)
+            self._unopened(findings, spot)
             if not stream.peek(1):
                 return
             scratch.fill(stream, most=self._bounds.ceiling, overlap=overlap)
@@ -324,6 +353,13 @@ class _Walk:
     def _limited(self, findings: Findings, spot: _Spot) -> None:
         for limit in findings.limits:
             self._errors.add(said(spot.place, f"cannot be scanned whole: clamscan's limit {limit}"))
+
+    def _unopened(
+        self, findings: Findings, spot: _Spot, *, known: frozenset[str] = frozenset()
+    ) -> None:
+        for name in findings.unopened:
+            if name not in known:
+                self._note(name, spot)
 
     def _note(self, what: str, spot: _Spot) -> None:
         """Note what nobody can look into."""

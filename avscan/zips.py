@@ -192,7 +192,7 @@ def _member(file: BinaryIO, entry: _Entry) -> Member:
 
 def _unpacked(file: BinaryIO, entry: _Entry) -> Stream:
     """Unpack an entry's data to its end, whatever size its directory says."""
-    source = _region(file, entry.data, entry.end)
+    source = streams.region(file, entry.data, entry.end)
     match entry.method:
         case 0:
             return source
@@ -205,23 +205,6 @@ def _unpacked(file: BinaryIO, entry: _Entry) -> Stream:
             return streams.decoded(source, streams.lzma_decoder, magics=())
         case method:
             return streams.decoded(source, _DECODERS[method], magics=())
-
-
-def _region(file: BinaryIO, begin: int, end: int) -> Stream:
-    """Give the bytes of a file from `begin` to `end`; others may move it in between."""
-    position = begin
-
-    def pull(size: int) -> bytes:
-        nonlocal position
-        if position >= end:
-            return b""
-        file.seek(position)
-        if not (data := file.read(min(size, end - position))):
-            raise EOFError("it is cut short")
-        position += len(data)
-        return data
-
-    return Stream(pull)
 
 
 def _gaps(covered: Iterable[tuple[int, int]], size: int) -> Iterator[tuple[int, int]]:

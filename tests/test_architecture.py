@@ -24,7 +24,7 @@ POCKETBASE_WING = {
 }
 CLAMAV_WING = {
     *("clamscan", "transcript", "feed", "confine", "canary"),
-    *("unpack", "containers", "zips", "streams", "scratch", "bounds", "lines"),
+    *("unpack", "containers", "zips", "behind", "streams", "scratch", "bounds", "lines", "marks"),
 }
 # Above the wings: what joins them, and what starts that.
 ROOF = {"sweep", "inspection", "wiring", "cli", "__main__", "demo"}

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from support.packed import CAB, ISO, SEVENZIP
 from support.samples import (
     EICAR,
     HASHED,
     MIB,
     Squeeze,
+    cpio,
     deb,
     encrypted_beside,
     gzip_bomb,
@@ -29,6 +31,7 @@ from support.samples import (
     tar,
     zstd,
 )
+from test_sevenzip import BZIP2
 
 from avscan import streams
 from avscan.bounds import Bounds
@@ -180,6 +183,53 @@ def test_a_hash_signature_in_a_tar_that_begins_like_something_else(
 def test_a_hash_signature_in_a_plain_tar_gz(eyes: Eyes) -> None:
     data = tar([("./", b""), ("./x", b"x"), ("./e", HASHED)], "gz")
     assert {found.member for found in eyes.see(data).sightings} == {"./e"}
+
+
+@pytest.mark.parametrize("squeeze", ["gz", "bz2", "xz", ""])
+@pytest.mark.parametrize(
+    "program", ["MZ", "\x7fELF", "#!/bin/sh\n", "@echo off, and more text\r\n"]
+)
+def test_an_archive_behind_a_program_or_a_script(
+    eyes: Eyes, program: str, squeeze: Squeeze
+) -> None:
+    front = program.encode().ljust(99, b" ")
+    examination = eyes.see(front + tar([("e.gz", squeezed(EICAR, "gz"))], squeeze))
+    assert "(at byte 99)/e.gz" in infected_at(examination)
+    assert not examination.errors
+    assert not examination.opaque
+
+
+def test_an_archive_behind_a_program_in_a_tar_gz(eyes: Eyes) -> None:
+    program = b"MZ" + bytes(99) + tar([("e", HASHED)], "gz")
+    examination = eyes.see(tar([("./", b""), ("./setup.exe", program)], "gz"))
+    assert "./setup.exe/(at byte 101)/e" in {found.member for found in examination.sightings}
+
+
+def test_a_program_with_a_7z_that_clamscan_cannot_unpack(eyes: Eyes) -> None:
+    examination = eyes.see(b"MZ" + bytes(98) + BZIP2)
+    assert examination == Examination(opaque=("7z bzip2: (at byte 100)",))
+
+
+def test_an_rpm(eyes: Eyes) -> None:
+    """Its payload is a cpio, which clamscan opens."""
+    lead = b"\xed\xab\xee\xdb" + bytes(92)
+    assert infected_at(eyes.see(lead + squeezed(cpio("e", EICAR), "xz"))) == ["(at byte 96)"]
+    assert eyes.see(lead + squeezed(cpio("e", b"x"), "xz")) == Examination()
+    assert eyes.see(lead + b"nothing that is known") == Examination(opaque=("rpm",))
+
+
+@pytest.mark.parametrize("packed", [SEVENZIP, CAB, ISO], ids=["7z", "CAB", "ISO"])
+def test_what_clamscan_cannot_open_in_what_only_it_opens(eyes: Eyes, packed: bytes) -> None:
+    noted = {"zip-lzma", "zstd"}
+    assert {*eyes.see(packed).opaque} == noted
+    for wrapped in (pack([("d/x", packed)]), tar([("./", b""), ("d/x", packed)], "gz")):
+        assert {*eyes.see(wrapped).opaque} == {f"{name}: d/x" for name in noted}
+
+
+def test_what_clamscan_cannot_open_and_we_can_is_not_noted(eyes: Eyes) -> None:
+    examination = eyes.see(pack([("in.zip", pack([("e", EICAR)], zipfile.ZIP_LZMA))]))
+    assert infected_at(examination) == ["in.zip/e"]
+    assert not examination.opaque
 
 
 def test_a_zip_behind_a_picture_in_a_tar_gz(eyes: Eyes) -> None:

@@ -86,6 +86,18 @@ def deb(content: bytes) -> bytes:
     )
 
 
+def cpio(name: str, content: bytes) -> bytes:
+    """Pack a cpio of one file, of the kind that an rpm holds (cpio(5), New ASCII Format)."""
+
+    def entry(name: str, content: bytes) -> bytes:
+        numbers = [1, 0o100644, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(name) + 1, 0]
+        head = b"070701" + b"".join(b"%08x" % number for number in numbers)
+        head += name.encode() + b"\0"
+        return head + bytes(-len(head) % 4) + content + bytes(-len(content) % 4)
+
+    return entry(name, content) + entry("TRAILER!!!", b"")
+
+
 def zstd(content: bytes) -> bytes:
     """Frame bytes as zstd without compressing them (RFC 8878: raw blocks of up to 128 KiB)."""
     parts = [b"\x28\xb5\x2f\xfd\xe0", struct.pack("<Q", len(content))]
