@@ -66,7 +66,7 @@ VARIABLES = (
     ),
     Variable(name="POCKETBASE_TOKEN_FILE", help="A file that holds the token."),
     Variable(name="CLAMSCAN_PATH", default="clamscan", help="The clamscan program."),
-    Variable(name="SIGNATURE_DIR", help="The signatures' folder, if not clamscan's own."),
+    Variable(name="SIGNATURE_DIR", help="The signatures' folder (/var/lib/clamav)."),
     Variable(
         name="CANARY_FILE",
         help="A file that your signatures must find, if they do not know the EICAR test file.",

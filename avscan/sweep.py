@@ -127,7 +127,6 @@ class Sweep:
         self._backlog = Backlog()
         self._aside: dict[str, _Scan] = {}
         self._looked = clock()
-        self._engine = ""
 
     def run(self, *, full: Callable[[], bool], indexed: Callable[[], bool]) -> Summary:
         """Do a pass: find what there is, scan all that waits, settle each build.
@@ -292,10 +291,13 @@ class Sweep:
         return None
 
     def _warm_up(self) -> None:
-        if not self._engine:
-            self._engine = str(self._scanner.version())
-            self.summary.signatures = self._engine
+        self._engine()  # what can't scan claims nothing
         self._scanner.warm_up()
+
+    def _engine(self) -> str:
+        """Ask each time: a long pass renews its clamscan, and with it the signatures."""
+        self.summary.signatures = str(self._scanner.version())
+        return self.summary.signatures
 
     def _outcome(self, step: _Step) -> Fetched | BackendError:
         try:
@@ -354,7 +356,7 @@ class Sweep:
         verdict = judge(scan.reports, self._policies)
         try:
             settlement = self._ledger.settle(
-                scan.claim, verdict, scan.reports, self._policies, engine=self._engine
+                scan.claim, verdict, scan.reports, self._policies, engine=self._engine()
             )
         except BackendError as error:
             self._abandon(scan, error)

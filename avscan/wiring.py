@@ -67,6 +67,7 @@ class LazyScanner:
         self._client = client
         self._folder = folder
         self._made: Clamscan | None = None
+        self._warned = False
 
     @property
     def _clamscan(self) -> Clamscan:
@@ -96,8 +97,9 @@ class LazyScanner:
         most = timedelta(days=self._settings.max_signature_age)
         age = signature_age(version, self._client.server_time())
         if age is None:
-            if most:
+            if most and not self._warned:
                 log.warning("signatures.of_unknown_age", extra={"engine": str(version)})
+            self._warned = True
         elif most and age > most:
             raise EngineError(
                 f"{version}: older than MAX_SIGNATURE_AGE ({self._settings.max_signature_age:g}"

@@ -23,6 +23,7 @@ from support.signatures import (
 
 from avscan import canary, clamscan, feed
 from avscan.clamscan import MAX_FILE_SIZE, Clamscan, Limits, signature_age
+from avscan.containers import OPAQUE
 from avscan.errors import EngineError
 from avscan.findings import Findings
 from avscan.transcript import EngineVersion
@@ -175,6 +176,15 @@ TWINS = [
     )
     for middle, end in [("00", "55"), ("02", "d5")]
 ]
+
+
+def test_a_format_that_it_cannot_open_is_told(workspace: Path, signatures: Path) -> None:
+    with real(workspace, signatures) as engine:
+        for magic, name in OPAQUE.items():
+            found = engine.scan(write(workspace, magic + b" and more of it"))
+            assert found == Findings(unopened=(name,))
+            inside = engine.scan(zipped(workspace / "a2", one=b"x", two=magic + b" and more"))
+            assert name in inside.unopened
 
 
 def test_a_harmless_twin_vouches_for_nothing(workspace: Path, signatures: Path) -> None:

@@ -5,6 +5,7 @@ Clamscan's defaults call every one of them `OK`, but for the smallest.
 
 from __future__ import annotations
 
+import io
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from support.packed import CAB, ISO, SEVENZIP
+from support.quine import quine
 from support.samples import (
     EICAR,
     HASHED,
@@ -246,6 +248,14 @@ def test_a_gzip_bomb_of_6_gb(eyes: Eyes) -> None:
     assert eyes.most <= GIB
 
 
+def test_a_zip_that_holds_itself(eyes: Eyes) -> None:
+    data = quine()
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert archive.read(archive.namelist()[0]) == data
+    [line] = eyes.see(data).errors
+    assert line.endswith("cannot be scanned whole: more than 48 containers within one another")
+
+
 def test_zips_in_zips_without_an_end(eyes: Eyes) -> None:
     examination = eyes.see(swarm(4, 12), Bounds(members=2000))
     assert any("more than 2000 members" in line for line in examination.errors)
@@ -254,6 +264,14 @@ def test_zips_in_zips_without_an_end(eyes: Eyes) -> None:
 def test_zips_beyond_all_depth(eyes: Eyes) -> None:
     examination = eyes.see(nested(120, EICAR))
     assert examination.errors
+
+
+@pytest.mark.slow
+def test_a_gzip_bomb_of_6_gb_within_the_real_bounds(eyes: Eyes) -> None:
+    eyes.most = 0
+    sample = gzip_bomb(eyes.workspace / "x", 6 * GIB)
+    assert eyes.see(sample) == Examination(oversize=(f"{6 * GIB} bytes",))
+    assert eyes.most <= MAX_FILE_SIZE
 
 
 @pytest.mark.slow

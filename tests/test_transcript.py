@@ -33,6 +33,8 @@ CLEAN = Findings()
         (f"@: {LIMIT}.MaxFileSize FOUND", Findings(limits=("MaxFileSize",))),
         (f"@: {LIMIT} FOUND", Findings(limits=("Limit",))),
         ("@: Heuristics.Encrypted.Zip FOUND", Findings(opaque=("Encrypted.Zip",))),
+        ("@: Avscan.Opaque.zip-lzma.UNOFFICIAL FOUND", Findings(unopened=("zip-lzma",))),
+        ("@: Avscan.Opaque.rar FOUND\n@: A FOUND", Findings(signatures=("A",), unopened=("rar",))),
         (
             "@: Heuristics.Phishing.Email.SpoofedDomain FOUND",
             Findings(signatures=("Heuristics.Phishing.Email.SpoofedDomain",)),
