@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-TIMEOUT = 120.0
+TIMEOUT = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
