@@ -13,7 +13,8 @@ import socket
 import struct
 import sys
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -76,6 +77,13 @@ class Stall:
 
 
 @dataclass(frozen=True, slots=True)
+class Throttle:
+    """The answer's body comes at so many bytes a second."""
+
+    rate: float
+
+
+@dataclass(frozen=True, slots=True)
 class Before:
     """Something else happens just before the request is passed on."""
 
@@ -95,7 +103,7 @@ class Guest:
 
 
 Fault: TypeAlias = (
-    Reset | Drop | Delay | Truncate | Duplicate | Answer | Stall | Before | After | Guest
+    Reset | Drop | Delay | Truncate | Duplicate | Answer | Stall | Throttle | Before | After | Guest
 )
 
 BAD_STATUS = (429, 500, 502, 503)
@@ -345,6 +353,8 @@ class _Handler(BaseHTTPRequestHandler):
             length = answer.length
             pieces = iter(lambda: answer.read(PIECE), b"")
         self._head(answer.status, answer.getheaders(), length)
+        if isinstance(fault, Throttle):
+            pieces = self._paced(pieces, fault.rate)
         sent, broken = 0, isinstance(fault, Truncate)
         if length == 0 and broken:
             self._break()
@@ -365,6 +375,13 @@ class _Handler(BaseHTTPRequestHandler):
             sent += len(piece)
         if sent != length:
             self._break()
+
+    def _paced(self, pieces: Iterator[bytes], rate: float) -> Iterator[bytes]:
+        started, sent = time.monotonic(), 0
+        for piece in pieces:
+            sent += len(piece)
+            self.server.proxy.wait(started + sent / rate - time.monotonic())
+            yield piece
 
     def _answer(self, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> None:
         self._head(status, headers, len(body))
