@@ -9,6 +9,7 @@ written here.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -98,7 +99,7 @@ def waiting(client: PocketBase, *, now: datetime, stuck_after: timedelta) -> Pla
     orphans: list[Check] = []
     stuck: list[tuple[Check, Build]] = []
     jobs: list[Job] = []
-    rows = client.rows(
+    rows = client.few(
         CHECKS,
         where=f'status = "{Status.PENDING}" || status = "{Status.SCANNING}"',
         fields=(*_CHECK_FIELDS, *(f"expand.build.{name}" for name in _BUILD_FIELDS)),
@@ -119,7 +120,7 @@ def waiting(client: PocketBase, *, now: datetime, stuck_after: timedelta) -> Pla
 def recent(client: PocketBase, *, now: datetime) -> Plan:
     """Compare the builds that changed lately with their checks."""
     since = format_time(now - LATELY)
-    rows = client.rows(BUILDS, where=f'updated > "{since}"', fields=_BUILD_FIELDS)
+    rows = client.few(BUILDS, where=f'updated > "{since}"', fields=_BUILD_FIELDS)
     return _compare_builds(client, [Build.parse(row) for row in rows])
 
 
@@ -135,11 +136,21 @@ def compare_small(client: PocketBase) -> Plan | None:
 def compare_large(client: PocketBase, *, indexed: bool) -> Iterator[Plan]:
     """Compare all builds with all checks, a part of them at a time.
 
-    With the unique index on `build` PocketBase itself can say which builds have no check; without
+    With the unique index on `build` PocketBase itself can say which builds have no check. Without
     it that question is quadratic up to version 0.31, so both collections are listed instead.
     """
-    for low, high in parts(client.count(BUILDS) // PART + 1):
-        yield (_ask_part if indexed else _list_part)(client, low, high)
+    ranges = list(parts(client.count(BUILDS) // PART + 1))
+    if indexed:
+        for low, high in ranges:
+            yield Plan(changed=_changed(client, low, high), new=_unchecked(client, low, high))
+        return
+    checked = _Checked(low for low, _ in ranges)
+    for low, high in ranges:
+        rows = client.rows(CHECKS, where=_between("id", low, high), fields=("id", "build"))
+        checked.add(str(row.get("build")) for row in rows)
+        yield Plan(changed=_changed(client, low, high))
+    for low, high in ranges:
+        yield Plan(new=_missing(client, low, high, checked.part(low)))
 
 
 def checks_of(client: PocketBase, builds: Sequence[str]) -> Iterator[Check]:
@@ -147,7 +158,7 @@ def checks_of(client: PocketBase, builds: Sequence[str]) -> Iterator[Check]:
     for start in range(0, len(builds), _IDS_A_FILTER):
         ids = builds[start : start + _IDS_A_FILTER]
         yield from map(
-            Check.parse, client.rows(CHECKS, where=any_of("build", ids), fields=_CHECK_FIELDS)
+            Check.parse, client.few(CHECKS, where=any_of("build", ids), fields=_CHECK_FIELDS)
         )
 
 
@@ -227,29 +238,49 @@ def _between(name: str, low: str, high: str) -> str:
     return f'{name} >= "{low}"' + (f' && {name} < "{high}"' if high else "")
 
 
-def _ask_part(client: PocketBase, low: str, high: str) -> Plan:
-    ids = _between("id", low, high)
-    missing = f"{ids} && files:length > 0 && {CHECKS}_via_build.id ?= null"
-    new = client.rows(BUILDS, where=missing, fields=_BUILD_FIELDS)
-    edited = f'{_between("build", low, high)} && scan_time != "" && build.updated > scan_time'
+def _changed(client: PocketBase, low: str, high: str) -> tuple[tuple[Check, Build], ...]:
+    """Find the outdated verdicts among a part of the checks."""
     rows = client.rows(
         CHECKS,
-        where=edited,
+        where=f'{_between("id", low, high)} && scan_time != "" && build.updated > scan_time',
         fields=(*_CHECK_FIELDS, *(f"expand.build.{name}" for name in _BUILD_FIELDS)),
         expand="build",
     )
     pairs = [(Check.parse(row), build) for row in rows if (build := expanded_build(row))]
-    return Plan(
-        new=tuple(Build.parse(row) for row in new),
-        changed=tuple((check, build) for check, build in pairs if is_outdated(check, build)),
-    )
+    return tuple((check, build) for check, build in pairs if is_outdated(check, build))
 
 
-def _list_part(client: PocketBase, low: str, high: str) -> Plan:
-    checks = client.rows(CHECKS, where=_between("build", low, high), fields=_CHECK_FIELDS)
-    builds = client.rows(BUILDS, where=_between("id", low, high), fields=_BUILD_FIELDS)
-    found = [Check.parse(row) for row in checks]
-    return compared((Build.parse(row) for row in builds), found)
+def _unchecked(client: PocketBase, low: str, high: str) -> tuple[Build, ...]:
+    """Ask which of a part of the builds have no check."""
+    missing = f"{_with_files(low, high)} && {CHECKS}_via_build.id ?= null"
+    return tuple(map(Build.parse, client.rows(BUILDS, where=missing, fields=_BUILD_FIELDS)))
+
+
+def _missing(client: PocketBase, low: str, high: str, checked: set[str]) -> tuple[Build, ...]:
+    """List a part of the builds, without those that are `checked`."""
+    rows = client.rows(BUILDS, where=_with_files(low, high), fields=_BUILD_FIELDS)
+    return tuple(Build.parse(row) for row in rows if row.get("id") not in checked)
+
+
+def _with_files(low: str, high: str) -> str:
+    return f"{_between('id', low, high)} && files:length > 0"
+
+
+class _Checked:
+    """Which builds have a check: ids kept as text, since a million strings take 70 MB."""
+
+    def __init__(self, starts: Iterable[str]) -> None:
+        self._starts = list(starts)
+        self._parts = [bytearray() for _ in self._starts]
+
+    def add(self, builds: Iterable[str]) -> None:
+        """Put builds down."""
+        for build in builds:
+            self._parts[bisect_right(self._starts, build) - 1] += f"{build}\n".encode()
+
+    def part(self, start: str) -> set[str]:
+        """List those of the part that starts with an id."""
+        return set(self._parts[self._starts.index(start)].decode().split())
 
 
 def _compare_builds(client: PocketBase, builds: Sequence[Build]) -> Plan:

@@ -260,6 +260,26 @@ class PocketBase:
                 return
             last = check_id(_text(page[-1], "id"))
 
+    def few(
+        self,
+        collection: str,
+        *,
+        where: str,
+        fields: Sequence[str] = (),
+        expand: str = "",
+    ) -> Iterator[Row]:
+        """List all records for which `where` holds, which mostly are less than a page.
+
+        Paging needs an order, and to have one PocketBase's SQLite walks the index of ids, row by
+        row: without an index for `where`, and among a million, that takes ten times as long as to
+        read the table as it lies.
+        """
+        page = self.page(collection, where=where, fields=fields, expand=expand)
+        if len(page) < PAGE:
+            yield from page
+        else:
+            yield from self.rows(collection, where=where, fields=fields, expand=expand)
+
     def count(self, collection: str, *, where: str = "") -> int:
         """Count the records for which `where` holds."""
         params = {
