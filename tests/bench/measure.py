@@ -101,9 +101,10 @@ class _Watch:
 
 
 def _size(folder: Path) -> int:
-    """Sum up what the files in a folder take on the disk, in bytes."""
+    """Sum up what the files in a folder take on the disk, in bytes; some vanish meanwhile."""
     total = 0
-    for path in folder.rglob("*"):
-        with suppress(OSError):  # gone meanwhile
-            total += path.lstat().st_blocks * 512
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += Path(parent, name).lstat().st_blocks * 512
     return total
