@@ -445,10 +445,9 @@ def require(client: PocketBase) -> None:
     raise SchemaError(f"{CHECKS} can't be used: {details}: {advice}")
 
 
-def one_check_per_build(client: PocketBase) -> bool:
-    """Tell whether a unique index holds each build to one check; one request."""
-    found = client.collection(CHECKS) or {}
-    return any(ONE_CHECK.served_by(sql) for sql in _texts(found.get("indexes")))
+def missing_indexes(client: PocketBase) -> tuple[Index, ...]:
+    """List the indexes that `init --fix` would add; one request."""
+    return tuple(_missing_indexes(client.collection(CHECKS) or {}, {}))
 
 
 def _create(client: PocketBase, builds: Row) -> Row | None:

@@ -29,7 +29,6 @@ from avscan.inspection import Inspector, Scanner, failure
 from avscan.ledger import Claim, Ledger, Settlement
 from avscan.pocketbase import PocketBase, Rejected
 from avscan.records import Build, Check, Status
-from avscan.schema import require
 from avscan.transport import FAREWELL, PARTING
 from avscan.verdict import FileReport, Policies, Verdict, judge
 from avscan.workspace import Workspace
@@ -141,7 +140,7 @@ class Sweep:
         started = self._clock()
         try:
             with Heartbeat(self._ledger.beat):
-                for plan in self._plans(full=full, indexed=self._is(indexed)):
+                for plan in self._plans(full=full, indexed=indexed):
                     self._apply(plan)
                     self._scan_backlog()
                 self._renew()
@@ -156,17 +155,6 @@ class Sweep:
             self._fetcher.stop()
             self.summary.seconds = round(self._clock() - started, 3)
         return self.summary
-
-    def _is(self, indexed: Callable[[], bool]) -> Callable[[], bool]:
-        """Say, where the index does not stand, that a large backend would be spared by it."""
-
-        def answer() -> bool:
-            stands = indexed()
-            if not stands:
-                log.warning("index.missing", extra={"advice": "`avscan init --fix` adds it"})
-            return stands
-
-        return answer
 
     # -- finding ------------------------------------------------------------------------------
 
@@ -233,8 +221,11 @@ class Sweep:
     # -- scanning -----------------------------------------------------------------------------
 
     def _scan_backlog(self) -> None:
-        """Scan all that waits: each step's download runs while the step before it is scanned."""
-        while self._backlog:
+        """Scan all that waits: each step's download runs while the step before it is scanned.
+
+        Where nothing waits it still looks for what is new, when it is time for that.
+        """
+        while True:
             steps = self._steps()
             step = next(steps, None)
             while step is not None:
@@ -248,6 +239,8 @@ class Sweep:
                 finally:
                     step.fetch.target.unlink(missing_ok=True)
                 step = following
+            if not self._backlog:
+                return
 
     def _steps(self) -> Iterator[_Step]:
         """Claim one build after another, and begin the download of one file after another.
@@ -380,6 +373,8 @@ class Sweep:
     def _postpone(self, build: str, error: BackendError) -> None:
         """Leave a build to a later pass, unless what it met is no matter of one build."""
         if isinstance(error, Rejected):
+            from avscan.schema import require  # noqa: PLC0415 - most passes have no need of it
+
             require(self._client)
         self.summary.failed += 1
         log.warning("build.postponed", extra={"build": build, "reason": str(error)})

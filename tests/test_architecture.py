@@ -183,11 +183,12 @@ def test_the_command_line_alone_loads_no_http() -> None:
     assert not found & {"requests", "urllib3", "tenacity", "avscan.sweep", "avscan.clamscan"}
 
 
-def test_a_pass_with_nothing_to_do_loads_no_engine(backend: Backend) -> None:
+def test_a_pass_with_nothing_to_do_loads_neither_engine_nor_schema(backend: Backend) -> None:
     program = (
         "import os; from avscan.settings import Settings; from avscan.wiring import run_pass\n"
         "assert run_pass(Settings.parse(os.environ), full=True).scanned == 0"
     )
     found = loaded(program, env=backend.environment())
     assert "avscan.sweep" in found
-    assert not found & {f"avscan.{name}" for name in ("unpack", "clamscan", "feed", "zips")}
+    unused = ("unpack", "clamscan", "feed", "zips", "schema")
+    assert not found & {f"avscan.{name}" for name in unused}

@@ -568,6 +568,29 @@ def test_a_sign_in_on_a_real_server_says_when_it_ends(every_backend: Backend) ->
     assert client._expires > client.server_time() + timedelta(hours=1)
 
 
+def test_few_rows_are_asked_for_once_and_without_an_order(server: Scripted) -> None:
+    server.say(items({"id": "b"}, {"id": "a"}))
+    found = list(server.client().few("things", where='a = "b"', fields=("id",), expand="c"))
+    assert [row["id"] for row in found] == ["b", "a"]
+    assert server.requests[0].query == {
+        "perPage": "1000",
+        "skipTotal": "1",
+        "filter": f'(a = "b") && {GUARD}',
+        "fields": "id",
+        "expand": "c",
+    }
+
+
+def test_more_than_few_rows_are_listed_by_key(
+    server: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pocketbase, "PAGE", 2)
+    server.say(items({"id": "c"}, {"id": "a"}), items({"id": "a"}, {"id": "b"}), items({"id": "c"}))
+    found = list(server.client().few("things", where='a = "b"'))
+    assert [row["id"] for row in found] == ["a", "b", "c"]
+    assert [request.query.get("sort") for request in server.requests] == [None, "id", "id"]
+
+
 def test_all_rows_of_a_large_collection_are_listed_once(every_backend: Backend) -> None:
     backend = every_backend
     backend.sql(

@@ -14,6 +14,7 @@ import pytest
 from support.backend import Backend
 from support.proxy import Answer, Proxy, Request, request_to
 
+from avscan import discovery
 from avscan import sweep as sweeps
 from avscan.download import Download
 from avscan.errors import BackendError, EngineError, SchemaError, WorkspaceError
@@ -92,6 +93,7 @@ class Pass:
         self.rescan_after = timedelta(0)
         self.on_settled: Callable[[Build, Verdict], None] = lambda *_: None
         self.fetcher: type[Fetcher] = Fetcher
+        self.indexed: Callable[[], bool] = lambda: False
 
     def run(self) -> Summary:
         sweep = Sweep(
@@ -106,7 +108,7 @@ class Pass:
             on_settled=self.on_settled,
             clock=self.clock,
         )
-        return sweep.run(full=lambda: True, indexed=lambda: False)
+        return sweep.run(full=lambda: True, indexed=self.indexed)
 
 
 @contextmanager
@@ -128,6 +130,25 @@ def log_of(backend: Backend, build: str) -> str:
     check = backend.check_of(build)
     assert check is not None
     return str(check["log"])
+
+
+# -- what comes meanwhile -------------------------------------------------------------------------
+
+
+def test_a_long_comparison_that_finds_nothing_still_looks_for_what_is_new(
+    one: Pass, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(discovery, "PAGE", 1)
+    one.backend.create_check(one.backend.upload({"a.txt": b"old"}), status="clean")
+
+    def a_minute_later() -> bool:
+        one.backend.create_check(one.backend.upload({"a.txt": b"new"}))
+        one.clock.now += sweeps.REDISCOVER
+        return False
+
+    one.indexed = a_minute_later
+    assert one.run().clean == 1
+    assert one.engine.seen == [b"new"]
 
 
 # -- scans that break the pass --------------------------------------------------------------------

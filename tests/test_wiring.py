@@ -1,4 +1,4 @@
-"""When a scheduled pass over many builds compares all of them."""
+"""When a scheduled pass over many builds compares all of them, and what would spare the server."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
+from support.backend import Backend
 
-from avscan.wiring import is_full_turn
+from avscan.wiring import is_full_turn, is_indexed
 
 START = datetime(2025, 5, 1, 3, 7, 12, tzinfo=UTC)
 
@@ -34,3 +35,18 @@ def test_no_minute_of_the_hour_keeps_a_schedule_from_comparing_all_builds(
 ) -> None:
     begin = START + timedelta(minutes=offset)
     assert any(is_full_turn(begin + timedelta(minutes=minutes) * number) for number in range(5))
+
+
+def test_indexes_that_init_would_add_are_named_once_in_a_warning(
+    backend: Backend, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = backend.client()
+    assert not is_indexed(client)
+    (warning,) = caplog.records
+    assert (warning.levelname, warning.msg) == ("WARNING", "index.missing")
+    assert vars(warning)["columns"] == ["build", "status"]
+
+    backend.init()
+    caplog.clear()
+    assert is_indexed(client)
+    assert not caplog.records
