@@ -24,8 +24,9 @@ from avscan.records import BUILDS, CHECKS, Build, Check, Status, expanded_build,
 LATELY = timedelta(minutes=15)
 # A build without files is an upload under way for as long as this.
 UPLOAD_TIME = timedelta(hours=1)
-# Builds compared at once: bounds the memory of a comparison, whatever the backend's size.
-PART = 20_000
+# Builds compared at once: bounds the memory of a comparison, whatever the backend's size, and how
+# many checks are opened before the first of them is scanned.
+PART = 5_000
 _IDS_A_FILTER = 100
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _BUILD_FIELDS = ("id", "files", "created", "updated")
