@@ -174,6 +174,8 @@ class Sweep:
         plan = plan.only(self._wanted)
         for check in plan.orphans:
             self.summary.removed += bool(self._try(check.build, self._ledger.remove, check))
+        if plan.jobs or plan.stuck or plan.changed or plan.new:
+            self._load_meanwhile()
         self._backlog.add(plan.jobs)
         for check, _ in plan.stuck:
             job = self._try(check.build, self._ledger.take_back, check)
@@ -291,6 +293,14 @@ class Sweep:
         """Ask each time: a long pass renews its clamscan, and with it the signatures."""
         self.summary.signatures = str(self._scanner.version())
         return self.summary.signatures
+
+    def _load_meanwhile(self) -> None:
+        """Begin loading the signatures while checks are written: they are, whether it works or not.
+
+        What fails here fails again, and ends the pass, at the first scan.
+        """
+        with suppress(EngineError):
+            self._warm_up()
 
     def _outcome(self, step: _Step) -> Fetched | BackendError:
         try:

@@ -121,6 +121,21 @@ def test_every_id_is_in_exactly_one_part(number: int, record: str) -> None:
     assert len(holding) == 1
 
 
+@given(number=st.integers(1, 50), checked=st.sets(ids), other=ids)
+def test_a_build_that_has_a_check_is_known_in_its_part(
+    number: int, checked: set[str], other: str
+) -> None:
+    starts = [low for low, _ in parts(number)]
+    known = discovery._Checked(starts)
+    known.add(checked)
+    known.add(["", *checked])  # a check without a build, and others of the same builds
+    found = [build for start in starts for build in known.part(start)]
+    assert sorted(found) == sorted(checked)
+    for build in {*checked, other}:
+        own = max(start for start in starts if start <= build)
+        assert (build in known.part(own)) is (build in checked)
+
+
 @given(builds=st.sets(ids, max_size=20), checked=st.sets(ids, max_size=20), empty=st.sets(ids))
 def test_every_build_with_files_is_new_or_has_a_check(
     builds: set[str], checked: set[str], empty: set[str]

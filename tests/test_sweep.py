@@ -151,6 +151,29 @@ def test_a_long_comparison_that_finds_nothing_still_looks_for_what_is_new(
     assert one.engine.seen == [b"new"]
 
 
+def test_the_signatures_load_while_checks_are_written(
+    one: Pass, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one.backend.upload({"a.txt": b"a game"})
+    written: list[int] = []
+    monkeypatch.setattr(one.engine, "warm_up", lambda: written.append(len(one.backend.checks())))
+    assert one.run().clean == 1
+    assert written[0] == 0
+
+
+def test_checks_are_written_though_the_engine_does_not_even_start(
+    one: Pass, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> str:
+        raise EngineError("clamscan is missing")
+
+    monkeypatch.setattr(one.engine, "version", fail)
+    builds = [one.backend.upload({"a.txt": b"a game"}) for _ in range(2)]
+    with pytest.raises(EngineError, match="missing"):
+        one.run()
+    assert [one.backend.status_of(build) for build in builds] == ["pending", "pending"]
+
+
 # -- scans that break the pass --------------------------------------------------------------------
 
 
