@@ -19,8 +19,8 @@ from bench.measure import Cost, run
 from bench.scale import Scale
 from bench.signatures import signature_set
 
-# What the command `avscan` does; but all of many builds are compared with --full only, and not by
-# the clock and by chance.
+# The command `avscan`, in which the clock does not decide whether all of many builds are compared:
+# --full does.
 _ENTRY = (
     "import avscan.wiring, avscan.cli;"
     "avscan.wiring.is_full_turn = lambda _: False;"
