@@ -67,18 +67,29 @@ def main(
     scale = replace(
         scale, runs=runs or scale.runs, builds=builds or scale.builds, rows=rows or scale.rows
     )
+    parts = only or list(PARTS)
+    _require_programs(parts)
     machine = describe_machine()
     click.echo("\n".join(f"{name}: {value}" for name, value in machine.items()))
+    CACHE.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=CACHE))
     tables: dict[str, Table] = {}
     try:
         lab = Lab(scale, cache=CACHE, scratch=scratch)
-        for name in only or PARTS:
+        for name in parts:
             tables[name] = PARTS[name](lab)
             click.echo(f"\n{tables[name].markdown()}")
             _write(target, machine, tables)
     finally:
         shutil.rmtree(scratch)
+
+
+def _require_programs(parts: Sequence[str]) -> None:
+    """Find out now, and not after half an hour, that something is not installed."""
+    programs = ["clamscan", *(["clamd", "clamdscan"] if "pass" in parts else [])]
+    if missing := [program for program in programs if shutil.which(program) is None]:
+        packages = "apt-get install clamav clamav-daemon"
+        raise click.ClickException(f"missing: {', '.join(missing)} ({packages})")
 
 
 def _write(target: Path, machine: dict[str, str], tables: dict[str, Table]) -> None:

@@ -41,19 +41,18 @@ class Lab:
 
     def __init__(self, scale: Scale, *, cache: Path, scratch: Path) -> None:
         self.scale = scale
-        self.scratch = scratch
-        self._cache = cache
+        self.scratch = scratch.resolve()
+        self._cache = cache.resolve()
         self._templates: dict[str, Template] = {}
 
     @cached_property
     def signatures(self) -> Path:
         """The folder of signatures."""
-        self._cache.mkdir(parents=True, exist_ok=True)
-        return signature_set(self._cache.resolve(), self.scale.signatures)
+        return signature_set(self._cache, self.scale.signatures)
 
     def builds(self, count: int) -> list[list[Path]]:
         """Return the files of as many builds."""
-        return make_builds(self._cache.resolve(), count=count, size=self.scale.build_size)
+        return make_builds(self._cache, count=count, size=self.scale.build_size)
 
     def folder(self) -> Path:
         """Make an empty folder."""
