@@ -37,7 +37,7 @@ PARTS: dict[str, Callable[[Lab], Table]] = {
     "--only", type=click.Choice(list(PARTS)), multiple=True, help="Only this part; may be repeated."
 )
 @click.option("--tiny", is_flag=True, help="Toy sizes: shows that it works, and nothing else.")
-@click.option("--runs", type=click.IntRange(1), help="Repeat each comparison this often.")
+@click.option("--runs", type=click.IntRange(1), help="Repeat passes this often.")
 @click.option(
     "--builds", type=click.IntRange(1), multiple=True, help="Passes over this many builds."
 )

@@ -9,10 +9,10 @@ MIB = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """The sizes of everything; `runs` is how often a comparison is repeated, by turns.
+    """The sizes of everything; `runs` and `idle_runs` are how often passes are repeated, by turns.
 
-    `signatures` and `idle_runs` are numbers, `builds` and `rows` the numbers that are tried one
-    after another, `build_size` and `artifact_size` are in bytes.
+    `signatures` is a number; `builds`, `rows` and `backlogs` are numbers of builds that are tried
+    one after another; `build_size` and `artifact_size` are in bytes.
     """
 
     runs: int
