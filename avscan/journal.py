@@ -2,8 +2,10 @@
 
 A log is a list of sections, newest first. The first line of the newest begins with the check's
 status and says why. A verdict's second line has a digest of the file names that it is about, a
-claim's first line has the claim: these two are what later passes read back. Behind them stand the
-verdicts that the check had before. Lengths are in code points, as PocketBase counts them.
+claim's first line has the claim: these two are what later passes read back. A verdict's third line
+says since when its files had waited, for the report. Behind them stand the verdicts that the check
+had before, cut to their first lines where they don't fit. Lengths are in code points, as PocketBase
+counts them.
 """
 
 from __future__ import annotations
@@ -14,14 +16,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from avscan.records import Status
+from avscan.records import Status, format_time, parse_time
 from avscan.verdict import FileReport, Policies, Verdict, file_status
 
 EXCERPT = 400  # covers a verdict's first two lines, or a claim's first
+ENTRY = 800  # covers a verdict's first lines also behind a claim's or a pending check's
 RULE = "-" * 40
+OTHERS = "given by somebody else"
+# Of a log's length, what the verdicts before the newest one may claim of its room.
+_HISTORY = 0.25
+_HEAD = 6  # lines of a verdict before those of its files
 _VERDICT = re.compile(
     r"(?:clean|infected|error): .{0,250}?\sfiles: \d+, digest ([0-9a-f]{32})", re.DOTALL
 )
+_OLDER = re.compile(rf"\s{RULE}\s{_VERDICT.pattern}", re.DOTALL)
 # A reason may quote a member's name; what looks like the line behind it would be read in its place.
 _FORGED = re.compile(r"digest (?=[0-9a-f]{32})")
 _CLAIM = re.compile(r"scanning: claim (\S+)|(?:clean|infected|error): .*?\nclaim: (\S+)", re.DOTALL)
@@ -29,18 +37,40 @@ _INTERRUPTED = re.compile(
     r"(?:pending|scanning): .{0,250}?\binterrupted (\d{1,6}) times?(?: over files ([0-9a-f]{32}))?"
 )
 _WAITS = re.compile(r"pending: (.*?)(?:, interrupted \d+ times.*)?$", re.MULTILINE)
+_ENTRY = re.compile(
+    r"(?P<status>clean|infected|error): (?P<reason>.{0,250}?)\sfiles: \d+, digest [0-9a-f]{32}"
+    r"(?:\suploaded: (?P<uploaded>[0-9-]{10} [0-9:.]{8,15}Z)(?P<again>, scanned before)?"
+    r"(?:\sengine: (?P<engine>.*?)\shost: )?)?",
+    re.DOTALL,
+)
 _GRAVITY = {Status.INFECTED: 0, Status.ERROR: 1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scan:
-    """The circumstances of a scan, for the audit."""
+    """The circumstances of a scan, for the audit.
 
+    `uploaded` is when the files last came, as far as PocketBase tells: it keeps one moment for all
+    changes of a build.
+    """
+
+    uploaded: datetime
     engine: str
     host: str
     claim: str
     started: datetime
     ended: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """What a verdict's section says, read back; `again` if its files had a verdict before it."""
+
+    status: Status
+    reason: str
+    uploaded: datetime | None
+    again: bool
+    engine: str
 
 
 def digest(files: Iterable[str]) -> str:
@@ -58,6 +88,40 @@ def digest_of(log: str) -> str | None:
     """
     found = _VERDICT.match(log)
     return found[1] if found else None
+
+
+def entry_of(log: str) -> Entry | None:
+    """Read the verdict that a log begins with; None if it begins with none of ours.
+
+    Works on the first `ENTRY` characters, also with their white space folded.
+    """
+    found = _ENTRY.match(log)
+    return found and Entry(
+        status=Status(found["status"]),
+        reason=found["reason"],
+        uploaded=parse_time(found["uploaded"] or ""),
+        again=found["again"] is not None,
+        engine=found["engine"] or "",
+    )
+
+
+def scanned_before(log: str, files: Iterable[str]) -> bool:
+    """Tell whether an older verdict in a log is about these files.
+
+    Works on the first `ENTRY` characters, also with their white space folded, since the newest of
+    the older verdicts is the one that counts.
+    """
+    wanted = digest(files)
+    return any(found[1] == wanted for found in _OLDER.finditer(log))
+
+
+def infected_before(log: str, files: Iterable[str]) -> bool:
+    """Tell whether the newest of the older verdicts in a log found these very files infected."""
+    older = sections(log)[1:2]
+    return any(
+        section.startswith(f"{Status.INFECTED}: ") and digest_of(section) == digest(files)
+        for section in older
+    )
 
 
 def claim_of(log: str) -> str | None:
@@ -89,9 +153,15 @@ def sections(log: str) -> list[str]:
 
 
 def history(log: str, status: Status | None) -> list[str]:
-    """List the verdicts in a log that a new section is to be put before."""
+    """List the verdicts in a log that a new section is to be put before.
+
+    A verdict that the log does not tell of is somebody else's, and is noted as such.
+    """
     newest, *older = sections(log)
-    return [newest, *older] if status is not None and status.settled and newest.strip() else older
+    if status is None or not status.settled:
+        return older
+    told = [newest, *older] if newest.strip() else older
+    return told if newest.startswith(f"{status}: ") else [f"{status}: {OTHERS}", *told]
 
 
 def pending(
@@ -138,15 +208,19 @@ def settled(
     limit: int,
 ) -> str:
     """Write the log of a verdict: what matters most first, as much as fits in `limit`."""
+    names = [report.name for report in reports]
+    again = any(digest_of(section) == digest(names) for section in before)
     head = [
         f"{verdict.status}: {_FORGED.sub('digest', verdict.reason)}",
-        f"files: {len(reports)}, digest {digest(report.name for report in reports)}",
+        f"files: {len(reports)}, digest {digest(names)}",
+        f"uploaded: {format_time(scan.uploaded)}" + ", scanned before" * again,
         f"engine: {scan.engine}",
         f"host: {scan.host}, {_moment(scan.started)} to {_moment(scan.ended)}",
         f"claim: {scan.claim}",
     ]
     ranked = sorted(reports, key=lambda report: _GRAVITY.get(file_status(report, policies), 2))
-    room = limit - len("\n".join(head)) - 1
+    older = sum(len(_separated(_head(section))) for section in before)
+    room = limit - len("\n".join(head)) - 1 - min(older, int(limit * _HISTORY))
     body = _fit_files([list(_file_lines(report, policies)) for report in ranked], room)
     return _fit(head + body, before, limit)
 
@@ -196,14 +270,23 @@ def _fit_files(blocks: Sequence[Sequence[str]], room: int) -> list[str]:
 
 
 def _fit(lines: Sequence[str], before: Sequence[str], limit: int) -> str:
-    """Join a new section with as many of the older ones as fit."""
+    """Join a new section with as many of the older ones as fit, whole or at least their heads."""
     text = "\n".join(lines)[:limit]
     for section in before:
-        longer = f"{text}\n{RULE}\n{section}"
-        if len(longer) > limit:
+        room = limit - len(text)
+        fitting = [each for each in (section, _head(section)) if len(_separated(each)) <= room]
+        if not fitting:
             break
-        text = longer
+        text += _separated(fitting[0])
     return text
+
+
+def _separated(section: str) -> str:
+    return f"\n{RULE}\n{section}"
+
+
+def _head(section: str) -> str:
+    return "\n".join(section.split("\n", _HEAD)[:_HEAD])
 
 
 def _moment(moment: datetime) -> str:

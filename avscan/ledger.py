@@ -290,7 +290,12 @@ class Ledger:
             self._give_back(view, claim, "the build's files changed while they were scanned")
             return Settlement.CHANGED
         scan = journal.Scan(
-            engine=engine, host=self._host, claim=claim.mark, started=claim.started, ended=now
+            uploaded=claim.build.updated,
+            engine=engine,
+            host=self._host,
+            claim=claim.mark,
+            started=claim.started,
+            ended=now,
         )
         waiting = [check for check in view.checks if check.status is Status.PENDING]
         written = 0

@@ -18,6 +18,7 @@ from avscan.verdict import FileReport, Policies, Verdict, judge
 
 NOON = datetime(2025, 5, 1, 12, tzinfo=UTC)
 SCAN = journal.Scan(
+    uploaded=NOON - timedelta(seconds=30),
     engine="ClamAV 1.4.6/27600/Thu May  1 08:00:00 2025",
     host="scanner-1",
     claim="0123456789ab",
@@ -25,6 +26,7 @@ SCAN = journal.Scan(
     ended=NOON + timedelta(seconds=42),
 )
 POLICIES = Policies()
+BY_HAND = f"clean: {journal.OTHERS}"
 FORGED = f"x files: 1, digest {'0' * 32}"
 
 # What the engine's wing hands over is one printable line.
@@ -56,9 +58,9 @@ sections = st.lists(
 marks = st.from_regex(r"[0-9a-f]{12}", fullmatch=True)
 
 
-def excerpt(log: str) -> str:
+def excerpt(log: str, length: int = journal.EXCERPT) -> str:
     """Do what PocketBase's `excerpt` modifier does with a text that has no tags."""
-    return re.sub(r"\s+", " ", log).strip()[: journal.EXCERPT]
+    return re.sub(r"\s+", " ", log).strip()[:length]
 
 
 def report(
@@ -98,6 +100,7 @@ def test_a_verdicts_log_reads_from_the_reason_to_each_file() -> None:
         [
             "infected: Eicar in c.zip (1 of 3 files)",
             f"files: 3, digest {digest}",
+            "uploaded: 2025-05-01 11:59:30.000Z",
             "engine: ClamAV 1.4.6/27600/Thu May  1 08:00:00 2025",
             "host: scanner-1, 2025-05-01 12:00:00Z to 2025-05-01 12:00:42Z",
             "claim: 0123456789ab",
@@ -145,9 +148,9 @@ def test_what_does_not_fit_is_counted_and_the_gravest_stays() -> None:
     files += [
         FileReport(name="worm", examination=Examination(sightings=(Sighting(signature="W"),)))
     ]
-    text = settled(files, limit=1000)
+    text = settled(files, limit=1030)
     kept = [line for line in text.splitlines() if "  sha256 " in line or "worm" in line]
-    assert text.splitlines()[5].startswith("infected  worm")
+    assert text.splitlines()[6].startswith("infected  worm")
     assert "error     bad.txt" in text
     assert text.splitlines()[-1] == f"... and {52 - (len(kept) - 1)} more files"
 
@@ -262,9 +265,10 @@ def test_a_log_that_counts_no_interruption_has_none(log: str) -> None:
     ("log", "status", "kept"),
     [
         ("", Status.PENDING, []),
-        ("", Status.CLEAN, []),
-        (" \n", Status.CLEAN, []),
-        ("by hand", Status.CLEAN, ["by hand"]),
+        ("", Status.CLEAN, [BY_HAND]),
+        (" \n", Status.CLEAN, [BY_HAND]),
+        ("by hand", Status.CLEAN, [BY_HAND, "by hand"]),
+        ("infected: a", Status.CLEAN, [BY_HAND, "infected: a"]),
         ("pending: new build", Status.PENDING, []),
         (f"scanning: claim a\n{journal.RULE}\nclean: b", Status.SCANNING, ["clean: b"]),
         (f"error: a\n{journal.RULE}\nclean: b", Status.ERROR, ["error: a", "clean: b"]),
@@ -292,6 +296,74 @@ def test_a_check_that_is_judged_again_and_again_keeps_its_verdicts_newest_first(
 def test_the_oldest_sections_give_way_whole() -> None:
     text = journal.pending("x", before=["a" * 10, "b" * 200, "c"], limit=100)
     assert journal.sections(text) == ["pending: x", "a" * 10]
+
+
+def test_a_verdict_too_long_to_be_kept_whole_keeps_its_head() -> None:
+    long = settled([report(f"{number}.txt") for number in range(60)], limit=5000)
+    text = journal.pending("an operator asked", before=[long], limit=5000)
+    waiting, kept = journal.sections(text)
+    assert waiting == "pending: an operator asked"
+    assert kept == "\n".join(long.splitlines()[:6])
+    again = settled([report(f"{number}.txt") for number in range(60)], before=(kept,), limit=5000)
+    assert journal.sections(again)[1] == kept
+
+
+# -- what the report reads back -------------------------------------------------------------------
+
+
+@given(files=builds, again=st.booleans())
+def test_a_verdict_is_read_back_from_what_pocketbase_leaves_of_it(
+    files: list[FileReport], again: bool
+) -> None:
+    digest = journal.digest(file.name for file in files)
+    before = (f"clean: x\nfiles: 1, digest {digest}",) if again else ()
+    log = settled(files, before=before)
+    for text in (log, excerpt(log, journal.ENTRY)):
+        entry = journal.entry_of(text)
+        assert entry is not None
+        assert (entry.uploaded, entry.again) == (SCAN.uploaded, again)
+        assert entry.status is judge(files, POLICIES).status
+        assert entry.engine.split() == SCAN.engine.split()
+
+
+@pytest.mark.parametrize("log", ["", "by hand", "clean: by hand", "pending: new build"])
+def test_a_log_without_a_verdict_of_ours_has_none_to_read(log: str) -> None:
+    assert journal.entry_of(log) is None
+
+
+@given(files=builds)
+def test_a_waiting_check_tells_whether_its_files_were_judged_before(
+    files: list[FileReport],
+) -> None:
+    names = [file.name for file in files]
+    before = [settled(files)]
+    for log in (
+        journal.pending("x" * 99, interruptions=3, before=before, limit=5000),
+        journal.claimed("m" * 12, "h" * 64, NOON, interruptions=3, before=before, limit=5000),
+    ):
+        for text in (log, excerpt(log, journal.ENTRY)):
+            assert journal.scanned_before(text, names)
+            assert not journal.scanned_before(text, [*names, "another"])
+
+
+@pytest.mark.parametrize(
+    ("before", "known"),
+    [
+        ([], False),
+        (["infected: a\nfiles: 1, digest DIGEST"], True),
+        (["clean: a\nfiles: 1, digest DIGEST"], False),
+        (["infected: a\nfiles: 1, digest 00000000000000000000000000000000"], False),
+        ([BY_HAND, "infected: a\nfiles: 1, digest DIGEST"], False),
+    ],
+)
+def test_an_infection_is_known_where_the_last_verdict_on_these_files_found_it(
+    before: list[str], known: bool
+) -> None:
+    digest = journal.digest(["a.txt"])
+    log = journal.pending(
+        "x", before=[each.replace("DIGEST", digest) for each in before], limit=999
+    )
+    assert journal.infected_before(log, ["a.txt"]) is known
 
 
 # -- bounds ---------------------------------------------------------------------------------------

@@ -123,10 +123,11 @@ def test_an_infected_check_says_what_where_and_by_which_engine(backend: Backend)
     lines = check["log"].splitlines()
     assert lines[0] == f"infected: {EICAR_NAME} in {infected} (1 of 2 files)"
     assert lines[1] == f"files: 2, digest {journal.digest([clean, infected])}"
-    assert lines[2].startswith("engine: ClamAV ")
-    assert lines[5].startswith(f"infected  {infected}  ")
-    assert EICAR_NAME in lines[6]
-    assert lines[7].startswith(f"clean     {clean}  6 bytes  sha256 ")
+    assert lines[2].startswith("uploaded: 20")
+    assert lines[3].startswith("engine: ClamAV ")
+    assert lines[6].startswith(f"infected  {infected}  ")
+    assert EICAR_NAME in lines[7]
+    assert lines[8].startswith(f"clean     {clean}  6 bytes  sha256 ")
 
 
 def test_a_build_without_files_is_scanned_once_its_files_have_come(backend: Backend) -> None:
