@@ -50,6 +50,15 @@ POCKETBASE_SUPERUSER_PASSWORD or POCKETBASE_TOKEN, or name a file that holds
 one with the options above.
 """
 
+STATUS_EPILOG = """
+\b
+Exit codes:
+  0    all promises are kept
+  1    one is broken; the first lines say which
+  2-7  it can't be said: see `avscan run --help`
+"""
+BROKEN = 1
+
 
 def with_settings(function: Callable[P, R]) -> Callable[P, R]:
     """Add an option for each setting; the command finds them in the context's parameters."""
@@ -165,6 +174,15 @@ def run(context: click.Context, *, full: bool, dry_run: bool) -> None:
 
         if dry_run:
             _show_plan(plan_pass(settings))
+        elif settings.log_format is LogFormat.AUTO and sys.stderr.isatty():
+            from avscan.console import Console  # noqa: PLC0415
+            from avscan.terminal import style_for  # noqa: PLC0415
+
+            with Console(sys.stderr, style=style_for(sys.stderr)) as console:
+                # What the console does not show itself stands between its lines.
+                level = "error" if settings.log_level == "error" else "warn"
+                configure(level, LogFormat.TEXT, write=console.line)
+                run_pass(settings, full=True, listen=console)
         else:
             run_pass(settings, full=full or sys.stderr.isatty())
 
@@ -255,7 +273,7 @@ def rescan(
     with boundary():
         if not (builds or status or older_than):
             raise SettingsError("name builds, or choose them by --status or --older-than")
-        age = _age(older_than)
+        age = _span("--older-than", older_than) if older_than else timedelta(0)
         settings = _settings(context)
         from avscan.records import Status  # noqa: PLC0415
         from avscan.wiring import rescan as put_back  # noqa: PLC0415
@@ -270,14 +288,73 @@ def rescan(
             raise SettingsError(f"no such verdict to put back: {', '.join(left)}")
 
 
-def _age(text: str | None) -> timedelta:
-    if text is None:
-        return timedelta(0)
+def _span(option: str, text: str) -> timedelta:
+    """Read a length of time as a person gives it."""
     units = {"d": "days", "h": "hours", "m": "minutes"}
     match = re.fullmatch(r"(\d{1,6})([dhm])", text.strip())
     if match is None:
-        raise SettingsError(f"--older-than must be like 30d, 12h or 90m, not {text!r}")
+        raise SettingsError(f"{option} must be like 30d, 12h or 90m, not {text!r}")
     return timedelta(**{units[match[2]]: int(match[1])})
+
+
+@main.command(epilog=STATUS_EPILOG)
+@with_settings
+@click.option(
+    "--since", default="24h", show_default=True, help="The window: 30d, 24h or 90m, up to now."
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "prometheus"]),
+    default="table",
+    show_default=True,
+    help="How to say it.",
+)
+@click.pass_context
+def status(context: click.Context, *, since: str, form: str) -> None:
+    """Say whether the promises are kept: the service levels, read from PocketBase.
+
+    Each build is to be judged within 5 minutes of its upload, none to be pending for more than 10
+    minutes, and at most 1 % of the verdicts to be errors.
+    """
+    with boundary():
+        window = _span("--since", since)
+        settings = _settings(context)
+        from avscan import metrics, views  # noqa: PLC0415
+        from avscan.exposition import exposition  # noqa: PLC0415
+        from avscan.terminal import columns, style_for  # noqa: PLC0415
+        from avscan.wiring import status as ask  # noqa: PLC0415
+
+        report = ask(settings, window=window)
+        match form:
+            case "json":
+                click.echo(views.as_json(report))
+            case "prometheus":
+                click.echo(exposition(metrics.of_report(report)), nl=False)
+            case _:
+                style = style_for(sys.stdout)
+                for line in views.screen(report, room=columns(), style=style):
+                    click.echo(line, color=True)
+        sys.exit(0 if report.kept else BROKEN)
+
+
+@main.command(epilog=EPILOG)
+@with_settings
+@click.argument("build")
+@click.pass_context
+def history(context: click.Context, *, build: str) -> None:
+    """Print all that is known of a build's verdicts, the newest first."""
+    with boundary():
+        settings = _settings(context)
+        from avscan import views  # noqa: PLC0415
+        from avscan.terminal import style_for  # noqa: PLC0415
+        from avscan.wiring import checks_in_full  # noqa: PLC0415
+
+        checks = checks_in_full(settings, build)
+        if not checks:
+            click.echo(f"build {build} has no check yet")
+        for line in views.history(build, checks, style=style_for(sys.stdout)):
+            click.echo(line, color=True)
 
 
 @main.command()

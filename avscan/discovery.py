@@ -212,6 +212,16 @@ def is_due(build: Build, now: datetime) -> bool:
     return bool(build.files) or build.updated < now - UPLOAD_TIME
 
 
+def waits_since(check: Check, build: Build) -> datetime:
+    """Tell when the files of a build came whose check is pending or under scan.
+
+    PocketBase keeps one moment for all changes of a build. Where an edit moved it behind the
+    opening of the check by a pass, which opens none before the files have come, that one counts.
+    """
+    opened = check.status is Status.PENDING and check.log.startswith(f"{Status.PENDING}: ")
+    return min(build.updated, check.updated) if opened else build.updated
+
+
 def job_of(build: Build, interruptions: int = 0) -> Job:
     """Make the job of scanning a build."""
     return Job(build=build.id, uploaded=build.updated, interruptions=interruptions)

@@ -73,12 +73,14 @@ def download(
     workspace: Workspace,
     cancelled: threading.Event,
     leave: int = 0,
+    progress: Callable[[int, int], None] = lambda _received, _size: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Download:
     """Bring a record's file to `target`; nothing but an `Artifact` leaves anything there.
 
     Broken connections are resumed for as long as they bring a byte within a few tries. `leave` is
-    how many bytes have to stay free beside the file.
+    how many bytes have to stay free beside the file. `progress` is told how many bytes have come, of
+    how many.
 
     Raises:
         BackendError: PocketBase does not deliver, or too slowly.
@@ -94,6 +96,7 @@ def download(
                 workspace=workspace,
                 cancelled=cancelled,
                 leave=leave,
+                progress=progress,
                 clock=clock,
             )
             outcome = transfer.run()
@@ -127,6 +130,7 @@ class _Transfer:
         workspace: Workspace,
         cancelled: threading.Event,
         leave: int,
+        progress: Callable[[int, int], None],
         clock: Callable[[], float],
     ) -> None:
         self._client = client
@@ -135,6 +139,7 @@ class _Transfer:
         self._workspace = workspace
         self._cancelled = cancelled
         self._leave = leave
+        self._progress = progress
         self._clock = clock
         self._deadline = clock() + LEAST_TIME
         self._restart()
@@ -219,6 +224,7 @@ class _Transfer:
                 self._file.write(chunk)
                 self._digest.update(chunk)
                 self._received += len(chunk)
+                self._progress(self._received, size)
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             raise Transient(f"the download broke: {describe(error)}") from error
         self._file.flush()

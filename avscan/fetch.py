@@ -10,6 +10,7 @@ from typing import TypeAlias, assert_never
 
 from avscan.download import Artifact, Download, Missing, NoRoom, TooLarge, download
 from avscan.errors import AvscanError, BackendError, WorkspaceError
+from avscan.events import Downloading, Listener, ignore
 from avscan.pocketbase import PocketBase
 from avscan.records import BUILDS, Build
 from avscan.workspace import Workspace
@@ -42,9 +43,12 @@ class Fetch:
 class Fetcher:
     """Brings builds' files into a pass's folder."""
 
-    def __init__(self, client: PocketBase, workspace: Workspace) -> None:
+    def __init__(
+        self, client: PocketBase, workspace: Workspace, *, listen: Listener = ignore
+    ) -> None:
         self._client = client
         self._workspace = workspace
+        self._listen = listen
         self._cancelled = threading.Event()
         self._targets = 0
         self._storage_works = False
@@ -135,13 +139,19 @@ class Fetcher:
         return True
 
     def _download(self, fetch: Fetch, *, leave: int) -> Download:
+        build, name = fetch.build.id, fetch.name
+
+        def progress(received: int, size: int) -> None:
+            self._listen(Downloading(build=build, file=name, received=received, size=size))
+
         return download(
             self._client,
             BUILDS,
-            fetch.build.id,
-            fetch.name,
+            build,
+            name,
             target=fetch.target,
             workspace=self._workspace,
             cancelled=self._cancelled,
             leave=leave,
+            progress=progress,
         )

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from avscan import journal
-from avscan.discovery import Job, is_due, is_outdated, job_of
+from avscan.discovery import Job, is_due, is_outdated, job_of, waits_since
 from avscan.errors import BackendError, SchemaError, SignInError
 from avscan.pocketbase import PocketBase, Rejected, check_id
 from avscan.pocketbase import Row as Values
@@ -290,7 +290,7 @@ class Ledger:
             self._give_back(view, claim, "the build's files changed while they were scanned")
             return Settlement.CHANGED
         scan = journal.Scan(
-            uploaded=claim.build.updated,
+            uploaded=min(waits_since(check, claim.build) for check in claim.checks),
             engine=engine,
             host=self._host,
             claim=claim.mark,

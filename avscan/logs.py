@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TextIO
 
@@ -21,17 +22,34 @@ _LEVELS = {
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
-def configure(level: str, form: LogFormat, *, stream: TextIO | None = None) -> None:
-    """Send the logs of avscan to `stream` (standard error), and nobody else's."""
+def configure(
+    level: str,
+    form: LogFormat,
+    *,
+    stream: TextIO | None = None,
+    write: Callable[[str], None] | None = None,
+) -> None:
+    """Send the logs of avscan to `stream` (standard error) or `write`, and nobody else's."""
     target = stream if stream is not None else sys.stderr
     if form is LogFormat.AUTO:
         form = LogFormat.TEXT if target.isatty() else LogFormat.JSON
-    handler = logging.StreamHandler(target)
+    handler = _Lines(write) if write else logging.StreamHandler(target)
     handler.setFormatter(_json_formatter() if form is LogFormat.JSON else _TextFormatter())
     logger = logging.getLogger("avscan")
     logger.handlers[:] = [handler]
     logger.setLevel(_LEVELS[level])
     logger.propagate = False
+
+
+class _Lines(logging.Handler):
+    """Hands each line on."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        super().__init__()
+        self._write = write
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._write(self.format(record))
 
 
 def _moment(record: logging.LogRecord) -> str:

@@ -6,8 +6,10 @@ all follow it.
 
 from __future__ import annotations
 
+import base64
 import enum
 import math
+import os
 import re
 import zlib
 from collections.abc import Mapping
@@ -52,6 +54,7 @@ class LogFormat(enum.StrEnum):
 # What can stand in a header; an error about anything else would repeat it.
 _TOKEN = re.compile(r"[!-~]*")
 
+INFECTED, PASS_FAILED = WEBHOOK_EVENTS = ("infected", "pass_failed")
 LOG_LEVELS = ("debug", "info", "warn", "error")
 
 VARIABLES = (
@@ -106,6 +109,23 @@ VARIABLES = (
         help="Days after which a verdict is renewed, a few a pass. 0 turns it off.",
     ),
     Variable(
+        name="METRICS_FILE",
+        help="A file for the pass's figures, for node_exporter's textfile collector (*.prom).",
+    ),
+    Variable(
+        name="WEBHOOK_URL",
+        help="An address that is told of infected builds, as JSON.",
+        secret=True,
+    ),
+    Variable(name="WEBHOOK_URL_FILE", help="A file that holds the webhook's address."),
+    Variable(name="WEBHOOK_SECRET", help="Signs what the webhook is told.", secret=True),
+    Variable(name="WEBHOOK_SECRET_FILE", help="A file that holds the webhook's secret."),
+    Variable(
+        name="WEBHOOK_EVENTS",
+        default="infected",
+        help="What the webhook is told of: infected, pass_failed, or both with a comma.",
+    ),
+    Variable(
         name="SHARD",
         help="I/N: only the I-th (from 0) of N equal parts of all builds. Under a Kubernetes"
         " Indexed Job, AVSCAN_SHARDS sets N and JOB_COMPLETION_INDEX is I.",
@@ -146,6 +166,10 @@ class Settings:
     opaque_content: Policy
     oversize_content: Policy
     rescan_after: float
+    metrics_file: Path | None
+    webhook_url: str = field(repr=False)
+    webhook_secret: bytes = field(repr=False)
+    webhook_events: frozenset[str]
     shard: Shard
 
     @classmethod
@@ -176,6 +200,10 @@ class Settings:
             opaque_content=Policy(reader.choice("OPAQUE_CONTENT", tuple(Policy))),
             oversize_content=Policy(reader.choice("OVERSIZE_CONTENT", tuple(Policy))),
             rescan_after=reader.number("RESCAN_AFTER", least=0, most=3650),
+            metrics_file=reader.writable("METRICS_FILE"),
+            webhook_url=reader.webhook("WEBHOOK_URL"),
+            webhook_secret=reader.key("WEBHOOK_SECRET"),
+            webhook_events=reader.some_of("WEBHOOK_EVENTS", WEBHOOK_EVENTS),
             shard=reader.shard("SHARD"),
         )
         reader.check_credentials(settings)
@@ -238,6 +266,50 @@ class _Reader:
         except OSError as error:
             self._problems.append(f"{name}: {text} can't be used ({error.strerror})")
         return path
+
+    def writable(self, name: str) -> Path | None:
+        """Read the path of a file that will be written beside and put in its place."""
+        text = self.text(name)
+        if not text:
+            return None
+        path = Path(text).absolute()
+        if path.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
+            self._problems.append(f"{name}: {text} can't be written")
+        return path
+
+    def webhook(self, name: str) -> str:
+        """Read an address that is a secret itself: whoever knows it may post to it."""
+        text = self.secret(name).strip()
+        try:
+            parts = urlsplit(text)
+            valid = parts.scheme in {"http", "https"} and bool(parts.hostname)
+            valid = valid and not parts.fragment and "@" not in parts.netloc
+            valid = valid and text.isascii() and text.isprintable() and " " not in text
+            _ = parts.port
+        except ValueError:
+            valid = False
+        if text and not valid:
+            self._problems.append(f"{name} must be like https://host/path")
+        return text
+
+    def key(self, name: str) -> bytes:
+        """Read a key: any text, or `whsec_` and the key in base64 (standardwebhooks.com)."""
+        text = self.secret(name).strip()
+        if not text.startswith("whsec_"):
+            return text.encode(errors="surrogateescape")
+        try:
+            return base64.b64decode(text.removeprefix("whsec_"), validate=True)
+        except ValueError:
+            self._problems.append(f"{name} is not base64 behind its whsec_")
+            return b""
+
+    def some_of(self, name: str, choices: tuple[str, ...]) -> frozenset[str]:
+        found = frozenset(each.strip() for each in self.text(name).lower().split(","))
+        if not found <= set(choices):
+            self._problems.append(
+                f"{name} must be of {', '.join(choices)}, not {self.text(name)!r}"
+            )
+        return found
 
     def number(self, name: str, *, least: float, most: float, whole: bool = False) -> float:
         text = self.text(name)

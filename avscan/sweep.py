@@ -22,7 +22,9 @@ from typing import TypeVar
 from avscan import discovery, journal
 from avscan.backlog import Backlog
 from avscan.discovery import Job, Plan
+from avscan.download import Artifact
 from avscan.errors import AvscanError, BackendError, EngineError, Interrupted, WorkspaceError
+from avscan.events import Left, Listener, Scanning, Settled, ignore
 from avscan.fetch import Fetch, Fetched, Fetcher
 from avscan.heartbeat import Heartbeat
 from avscan.inspection import Inspector, Scanner, failure
@@ -94,7 +96,7 @@ class _Step:
 
 
 class Sweep:
-    """A pass under way; `on_settled` is told of each verdict that it has written."""
+    """A pass under way; `listen` is told of what it does."""
 
     def __init__(
         self,
@@ -108,7 +110,7 @@ class Sweep:
         stuck_after: timedelta,
         rescan_after: timedelta = timedelta(0),
         wanted: Callable[[str], bool] = lambda _: True,
-        on_settled: Callable[[Build, Verdict], None] = lambda *_: None,
+        listen: Listener = ignore,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.summary = Summary()
@@ -121,7 +123,7 @@ class Sweep:
         self._stuck_after = stuck_after
         self._rescan_after = rescan_after
         self._wanted = wanted
-        self._on_settled = on_settled
+        self._listen = listen
         self._clock = clock
         self._backlog = Backlog()
         self._aside: dict[str, _Scan] = {}
@@ -324,9 +326,11 @@ class Sweep:
             self._settle(scan)
 
     def _report(self, step: _Step, outcome: Fetched) -> FileReport:
-        claim = step.scan.claim
+        claim, name = step.scan.claim, step.fetch.name
+        if isinstance(outcome, Artifact):
+            self._listen(Scanning(build=claim.build.id, file=name, size=outcome.size))
         try:
-            report = self._inspector.report(claim.build.id, step.fetch.name, outcome)
+            report = self._inspector.report(claim.build.id, name, outcome)
         except (EngineError, WorkspaceError) as error:
             step.fetch.target.unlink(missing_ok=True)
             if self._inspector.works():
@@ -367,10 +371,25 @@ class Sweep:
         fields = {"build": build, "reason": verdict.reason, "virus": verdict.virus_name or None}
         if settlement is Settlement.SETTLED:
             self.summary.count(verdict)
-            self._on_settled(scan.claim.build, verdict)
             log.info("build.finished", extra={"status": verdict.status, **fields})
+            self._tell(scan, verdict)
         else:
             log.info("build.left", extra={"build": build, "reason": settlement})
+            self._listen(Left(build=build, reason=settlement.value))
+
+    def _tell(self, scan: _Scan, verdict: Verdict) -> None:
+        claim = scan.claim
+        files = claim.build.files
+        known = any(journal.infected_before(check.log, files) for check in claim.checks)
+        self._listen(
+            Settled(
+                build=claim.build,
+                verdict=verdict,
+                reports=tuple(scan.reports),
+                at=self._client.server_time(),
+                known=known,
+            )
+        )
 
     def _abandon(self, scan: _Scan, error: BackendError) -> None:
         """Give a build back that PocketBase failed on; go on with the next if there is a point."""
@@ -388,6 +407,7 @@ class Sweep:
             require(self._client)
         self.summary.failed += 1
         log.warning("build.postponed", extra={"build": build, "reason": str(error)})
+        self._listen(Left(build=build, reason=str(error)))
         if self._client.failing:
             raise error
 

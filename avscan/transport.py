@@ -143,6 +143,7 @@ class Transport:
         stream: bool = False,
         params: dict[str, str] | None = None,
         json: object = None,
+        data: bytes | None = None,
         headers: dict[str, str] | None = None,
     ) -> requests.Response:
         """Make one request; any answer but a failing server's is returned as it is.
@@ -164,6 +165,7 @@ class Transport:
                 self.base_url + path,
                 params=params,
                 json=json,
+                data=data,
                 headers=headers,
                 auth=Authorization(token),
                 timeout=(min(CONNECT_TIMEOUT, timeout), timeout),

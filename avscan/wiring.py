@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,16 +13,20 @@ from typing import TYPE_CHECKING
 
 from avscan import discovery
 from avscan.discovery import Plan
-from avscan.errors import BackendError, EngineError, SchemaError, SettingsError
+from avscan.errors import AvscanError, BackendError, EngineError, SchemaError, SettingsError
+from avscan.events import Event, Listener, ignore
 from avscan.fetch import Fetcher
 from avscan.findings import Examination
 from avscan.ledger import Ledger
 from avscan.pocketbase import Password, PocketBase, Rejected, Token, check_id
-from avscan.records import Check, Status
+from avscan.reading import read
+from avscan.records import BUILDS, CHECKS, Check, Status
+from avscan.report import Report, report
 from avscan.settings import Settings
 from avscan.sweep import Summary, Sweep
 from avscan.transport import Patience, Transport
 from avscan.verdict import Policies
+from avscan.watch import Watch
 from avscan.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -83,6 +87,15 @@ class LazyScanner:
             )
         return self._made
 
+    def signatures(self) -> str:
+        """Tell the version, however old the signatures are.
+
+        Raises:
+            EngineError: clamscan does not work.
+
+        """
+        return str(self._clamscan.version())
+
     def version(self) -> str:
         """Tell the version, unless the official signatures are too old.
 
@@ -133,28 +146,42 @@ class LazyScanner:
             self._made.close()
 
 
-def run_pass(settings: Settings, *, full: bool = False) -> Summary:
+def run_pass(settings: Settings, *, full: bool = False, listen: Listener = ignore) -> Summary:
     """Do one pass; `full` compares everything, which a scheduled pass does now and then.
+
+    `listen` is told what happens, beside the webhook and the metrics of the settings.
 
     Raises:
         Busy: another pass is at work in the same work folder.
         AvscanError: what is wrong with the installation; no build is the worse for it.
 
     """
-    with Workspace(settings.work_dir) as workspace, connect(settings) as client:
+
+    def tell(event: Event) -> None:
+        watch.listen(event)
+        listen(event)
+
+    with (
+        Watch(settings, user_agent=USER_AGENT) as watch,
+        Workspace(settings.work_dir) as workspace,
+        connect(settings) as client,
+    ):
         scanner = LazyScanner(settings, client, workspace.folder)
         stuck_after = timedelta(seconds=settings.stuck_after)
         sweep = Sweep(
             client=client,
             ledger=Ledger(client, host=node(), stuck_after=stuck_after),
-            fetcher=Fetcher(client, workspace),
+            fetcher=Fetcher(client, workspace, listen=tell),
             scanner=scanner,
             workspace=workspace,
             policies=Policies(opaque=settings.opaque_content, oversize=settings.oversize_content),
             stuck_after=stuck_after,
             rescan_after=timedelta(days=settings.rescan_after),
             wanted=settings.shard.holds,
+            listen=tell,
         )
+        watch.summary = sweep.summary
+        watch.requests = lambda: client.requests_made
         log.info("pass.started", extra={"url": settings.url})
         event = "pass.unfinished"
         try:
@@ -165,6 +192,9 @@ def run_pass(settings: Settings, *, full: bool = False) -> Summary:
                 )
             event = "pass.finished"
         finally:
+            if settings.metrics_file and sweep.summary.signatures is None:
+                with suppress(AvscanError):  # it is for the figures alone
+                    sweep.summary.signatures = scanner.signatures()
             scanner.close()
             log.info(event, extra={**asdict(sweep.summary), "requests": client.requests_made})
         return sweep.summary
@@ -262,6 +292,37 @@ def _chosen(
             return
         seen.update(check.id for check in page)
         yield page
+
+
+def status(settings: Settings, *, window: timedelta) -> Report:
+    """Report how it stands, over a window that ends now.
+
+    Raises:
+        AvscanError: PocketBase can't say.
+
+    """
+    with connect(settings) as client, explained(client):
+        stuck_after = timedelta(seconds=settings.stuck_after)
+        return report(read(client, window=window, stuck_after=stuck_after))
+
+
+def checks_in_full(settings: Settings, build: str) -> list[Check]:
+    """Read the checks of a build with all of their logs, the newest first.
+
+    Raises:
+        SettingsError: there is no such build.
+        AvscanError: PocketBase can't say.
+
+    """
+    try:
+        check_id(build)
+    except BackendError as error:
+        raise SettingsError(str(error)) from error
+    with connect(settings) as client, explained(client):
+        rows = client.page(CHECKS, where=f'build = "{build}"', sort="-created,id")
+        if not rows and not client.page(BUILDS, where=f'id = "{build}"', fields=("id",), limit=1):
+            raise SettingsError(f"there is no build {build}")
+        return [Check.parse(row) for row in rows]
 
 
 @contextmanager

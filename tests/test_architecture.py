@@ -20,14 +20,17 @@ PACKAGE = Path(avscan.__file__).parent
 GROUND = {"errors", "records", "settings", "findings"}
 POCKETBASE_WING = {
     *("transport", "pocketbase", "schema", "discovery", "backlog"),
-    *("ledger", "heartbeat", "download", "fetch"),
+    *("ledger", "heartbeat", "download", "fetch", "reading", "report", "events", "notify"),
 }
 CLAMAV_WING = {
     *("clamscan", "transcript", "feed", "confine", "canary"),
     *("unpack", "containers", "zips", "behind", "streams", "scratch", "bounds", "lines", "marks"),
 }
 # Above the wings: what joins them, and what starts that.
-ROOF = {"sweep", "inspection", "wiring", "cli", "__main__", "demo"}
+ROOF = {
+    *("sweep", "inspection", "wiring", "cli", "__main__", "demo"),
+    *("metrics", "watch", "console", "views"),
+}
 
 
 def modules() -> dict[str, ast.Module]:

@@ -18,13 +18,14 @@ from avscan import discovery
 from avscan import sweep as sweeps
 from avscan.download import Download
 from avscan.errors import BackendError, EngineError, SchemaError, WorkspaceError
+from avscan.events import Event, Listener, Settled, ignore
 from avscan.fetch import SCAN_ROOM, Fetch, Fetched, Fetcher, StorageError
 from avscan.findings import Examination
 from avscan.ledger import Ledger
 from avscan.pocketbase import PocketBase
-from avscan.records import CHECKS, Build
+from avscan.records import CHECKS
 from avscan.sweep import INTERRUPTIONS, Summary, Sweep
-from avscan.verdict import Policies, Verdict
+from avscan.verdict import Policies
 from avscan.workspace import Workspace
 
 STUCK_AFTER = timedelta(seconds=90)
@@ -91,7 +92,7 @@ class Pass:
         self.clock = Clock()
         self.client = client
         self.rescan_after = timedelta(0)
-        self.on_settled: Callable[[Build, Verdict], None] = lambda *_: None
+        self.listen: Listener = ignore
         self.fetcher: type[Fetcher] = Fetcher
         self.indexed: Callable[[], bool] = lambda: False
 
@@ -105,7 +106,7 @@ class Pass:
             policies=Policies(),
             stuck_after=STUCK_AFTER,
             rescan_after=self.rescan_after,
-            on_settled=self.on_settled,
+            listen=self.listen,
             clock=self.clock,
         )
         return sweep.run(full=lambda: True, indexed=self.indexed)
@@ -436,7 +437,8 @@ def test_verdicts_are_renewed_one_by_one(one: Pass) -> None:
 
 def test_an_observer_is_told_of_each_verdict(one: Pass) -> None:
     build = one.backend.upload({"a.txt": b"a game"})
-    told: list[tuple[str, str]] = []
-    one.on_settled = lambda build, verdict: told.append((build.id, verdict.status))
+    told: list[Event] = []
+    one.listen = told.append
     one.run()
-    assert told == [(build, "clean")]
+    (settled,) = [event for event in told if isinstance(event, Settled)]
+    assert (settled.build.id, settled.verdict.status) == (build, "clean")
