@@ -41,6 +41,7 @@ class Console:
         self._lock = threading.Lock()
         self._ticker = Heartbeat(self.tick, interval=TICK)
         self._started = clock()
+        self._closed = False
         self._download: Downloading | None = None
         self._scan: tuple[Scanning, float] | None = None
         self._builds: Counter[Status] = Counter()
@@ -61,6 +62,7 @@ class Console:
         """Stop, and close with a table of what was done."""
         self._ticker.__exit__(kind, error, trace)
         with self._lock:
+            self._closed = True
             self._write(_ERASE)
             # Of a pass that failed before it had done anything, its error says enough.
             if error is None or self._builds:
@@ -93,7 +95,8 @@ class Console:
     def tick(self) -> None:
         """Show how far it is."""
         with self._lock:
-            self._write(_ERASE + self._progress(self._room() - 1))
+            if not self._closed:
+                self._write(_ERASE + self._progress(self._room() - 1))
 
     def _say(self, word: str, build: str, text: str, *colours: str) -> None:
         rest = cut(text, self._room() - _STATUS - _BUILD - 4)
@@ -140,7 +143,12 @@ class Console:
             if (number := self._builds[status])
         ]
         lines = table(rows, self._room())
-        return ["", self._style(lines[0], BOLD), *lines[1:], f"{total} build{'s' * (total > 1)} in {took}"]
+        return [
+            "",
+            self._style(lines[0], BOLD),
+            *lines[1:],
+            f"{total} build{'s' * (total > 1)} in {took}",
+        ]
 
     def _write(self, text: str) -> None:
         with suppress(OSError, ValueError):

@@ -4,24 +4,25 @@ What no pass has touched yet has to be found too, or a scanner that is down woul
 builds without a check, and verdicts on files that were replaced. Both can only be among the builds
 that changed since a pass was last seen to work, so only these are held against their checks.
 
-It takes one request for each thousand checks that wait or were judged in the window, and about six
+It takes one request for each thousand checks that wait or were judged in the window, and about eight
 more, whatever the backend's size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from avscan import journal
 from avscan.discovery import LATELY, checks_of
-from avscan.pocketbase import PocketBase
+from avscan.pocketbase import PAGE, PocketBase
 from avscan.records import BUILDS, CHECKS, Build, Check, Status, expanded_build, format_time
 
 SETTLED = tuple(status for status in Status if status.settled)
 # Our view of the server's time is late by up to a second; what lies beyond this was set by hand.
 _AHEAD = timedelta(minutes=1)
+_EVER = datetime.fromtimestamp(0, UTC)
 _BUILD_FIELDS = ("id", "files", "created", "updated")
 _CHECK_FIELDS = (
     *("id", "build", "status", "virus_name", "scan_time", "created", "updated"),
@@ -63,7 +64,8 @@ def read(client: PocketBase, *, window: timedelta, stuck_after: timedelta) -> Re
     verdicts = tuple(_verdicts(client, now - window, now))
     counts = {status: client.count(CHECKS, where=_one_of([status])) for status in SETTLED}
     seen = latest.scan_time if latest else None
-    changed = tuple(_changed(client, min(now - window, seen - LATELY) if seen else None))
+    since = min(now - window, seen - LATELY) if seen else _EVER
+    changed = tuple(_changed(client, since))
     known = {check.build for check in verdicts} | {check.build for check, _ in unsettled}
     unknown = [build.id for build in changed if build.id not in known]
     return Reading(
@@ -75,7 +77,7 @@ def read(client: PocketBase, *, window: timedelta, stuck_after: timedelta) -> Re
         verdicts=verdicts,
         latest=latest,
         changed=changed,
-        others=tuple(checks_of(client, unknown)) if any(counts.values()) else (),
+        others=tuple(_others(client, unknown, since)) if any(counts.values()) else (),
     )
 
 
@@ -102,10 +104,21 @@ def _verdicts(client: PocketBase, since: datetime, until: datetime) -> Iterable[
     return map(Check.parse, client.rows(CHECKS, where=where, fields=_CHECK_FIELDS))
 
 
-def _changed(client: PocketBase, since: datetime | None) -> Iterable[Build]:
-    """List the builds that changed after a moment; None is the beginning."""
-    where = f'updated > "{format_time(since)}"' if since else ""
+def _changed(client: PocketBase, since: datetime) -> Iterable[Build]:
+    where = f'updated > "{format_time(since)}"'
     return map(Build.parse, client.rows(BUILDS, where=where, fields=_BUILD_FIELDS))
+
+
+def _others(client: PocketBase, builds: Sequence[str], since: datetime) -> Iterable[Check]:
+    """List the checks of these builds, all of which changed after a moment.
+
+    To ask for them by name is cheap while they are few, as they are but for a day on which somebody
+    touched all builds.
+    """
+    if len(builds) <= PAGE:
+        return checks_of(client, builds)
+    where = f'build.updated > "{format_time(since)}"'
+    return map(Check.parse, client.rows(CHECKS, where=where, fields=_CHECK_FIELDS))
 
 
 def _one_of(statuses: Iterable[Status]) -> str:

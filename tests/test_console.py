@@ -1,0 +1,156 @@
+"""A pass as a person at a terminal sees it, drawn on a screen of 80 columns."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime
+
+import pyte
+import pytest
+
+from avscan.console import Console
+from avscan.events import Downloading, Event, Left, Scanning, Settled
+from avscan.findings import Examination
+from avscan.records import Build, Status
+from avscan.terminal import Style
+from avscan.verdict import FileReport, Verdict
+
+NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
+LONG = "a_name_that_goes_on_and_on_" * 9
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Seen:
+    """A console, and the screen that it draws on."""
+
+    def __init__(self) -> None:
+        self.stream = io.StringIO(newline="")
+        self.clock = Clock()
+        self.console = Console(
+            self.stream, style=Style(colour=True), room=lambda: 80, clock=self.clock
+        )
+
+    def after(self, *events: Event) -> list[str]:
+        for event in events:
+            self.console(event)
+        self.console.tick()
+        return self.lines()
+
+    def lines(self) -> list[str]:
+        screen = pyte.Screen(80, 30)
+        stream = pyte.Stream(screen)
+        stream.feed(self.stream.getvalue().replace("\n", "\r\n"))
+        return [line.rstrip() for line in screen.display if line.strip()]
+
+
+@pytest.fixture
+def seen() -> Seen:
+    return Seen()
+
+
+def scanning(file: str = "game.zip", size: int = 1_200_000_000) -> Scanning:
+    return Scanning(build="b" * 15, file=file, size=size)
+
+
+def downloading(received: int, file: str = "game.zip", size: int = 120_000_000) -> Downloading:
+    return Downloading(build="b" * 15, file=file, received=received, size=size)
+
+
+def settled(status: Status, reason: str) -> Settled:
+    report = FileReport(name="f", examination=Examination(), size=1500)
+    build = Build(id="b" * 15, files=("f",), created=NOON, updated=NOON)
+    verdict = Verdict(status=status, reason=reason)
+    return Settled(build=build, verdict=verdict, reports=(report,), at=NOON, known=False)
+
+
+def test_before_anything_is_found_it_shows_that_it_looks(seen: Seen) -> None:
+    seen.clock.now = 3
+    assert seen.after() == ["looking for builds, 3.0 s"]
+
+
+def test_a_download_shows_how_much_of_it_has_come(seen: Seen) -> None:
+    assert seen.after(downloading(45_300_000)) == [
+        "downloading game.zip, 45.3 MB of 120.0 MB, 37 %"
+    ]
+
+
+def test_a_scan_shows_how_long_it_takes_and_what_comes_meanwhile(seen: Seen) -> None:
+    seen.console(scanning())
+    seen.clock.now = 130
+    assert seen.after() == ["scanning game.zip (1.2 GB), 2 min 10 s"]
+    assert seen.after(downloading(30_000_000)) == [
+        "scanning game.zip (1.2 GB), 2 min 10 s; next file 25 %"
+    ]
+
+
+def test_a_name_gives_way_to_the_figures(seen: Seen) -> None:
+    for event in (downloading(45_300_000, file=LONG), scanning(file=LONG)):
+        (line,) = seen.after(event)
+        assert len(line) <= 79
+        assert "…" in line
+    assert line.endswith("… (1.2 GB), 0 s; next file 37 %")
+
+
+def test_a_build_is_a_line_that_takes_the_progress_away(seen: Seen) -> None:
+    assert seen.after(
+        scanning(),
+        settled(Status.CLEAN, "nothing found in 1 file, 6 bytes"),
+        Left(build="c" * 15, reason="changed"),
+    ) == [
+        "clean     bbbbbbbbbbbbbbb  nothing found in 1 file, 6 bytes",
+        "waits     ccccccccccccccc  changed",
+        "looking for builds, 0 s",
+    ]
+
+
+def test_a_long_or_hostile_reason_takes_one_line_and_is_not_obeyed(seen: Seen) -> None:
+    seen.after(settled(Status.ERROR, f"\x1b[2J\x07{LONG}"))
+    first, *_ = seen.lines()
+    assert first.startswith("error     bbbbbbbbbbbbbbb  \\x1b[2J\\x07a_name")
+    assert len(first) <= 80
+
+
+def test_a_line_of_the_logs_stands_above_the_progress(seen: Seen) -> None:
+    seen.console(scanning())
+    seen.console.tick()
+    seen.console.line("warn  heartbeat.failed")
+    assert seen.after() == ["warn  heartbeat.failed", "scanning game.zip (1.2 GB), 0 s"]
+
+
+def test_it_closes_with_a_table(seen: Seen) -> None:
+    with seen.console:
+        seen.after(settled(Status.CLEAN, "x"), settled(Status.CLEAN, "x"))
+        seen.after(settled(Status.INFECTED, "x"))
+        seen.clock.now = 42
+    assert seen.lines()[3:] == [
+        "          BUILDS  FILES  SIZE",
+        "clean     2       2      3.0 kB",
+        "infected  1       1      1.5 kB",
+        "3 builds in 42 s",
+    ]
+
+
+def test_a_pass_without_work_closes_with_a_line(seen: Seen) -> None:
+    with seen.console:
+        pass
+    assert seen.lines() == ["no build waited for a scan (0 s)"]
+
+
+def test_a_pass_that_fails_at_once_leaves_the_word_to_its_error(seen: Seen) -> None:
+    with pytest.raises(ZeroDivisionError), seen.console:
+        raise ZeroDivisionError
+    assert seen.lines() == []
+
+
+def test_a_terminal_that_is_gone_is_no_matter_of_the_pass(seen: Seen) -> None:
+    seen.stream.close()
+    with seen.console:
+        seen.console(settled(Status.CLEAN, "x"))
+        seen.console.tick()

@@ -1,0 +1,228 @@
+"""A day of an operator, on a real PocketBase with the real clamscan: after each event, what the
+status, the metrics, the webhook and the exit code say.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from prometheus_client.parser import text_string_to_metric_families
+from support.backend import Backend
+from support.run import avscan
+from support.scripted import Answer, Scripted, scripted
+
+from avscan.cli import main
+from avscan.data import eicar
+from avscan.records import format_time
+
+EICAR_NAME = "Eicar-Test-Signature.UNOFFICIAL"
+Samples = dict[tuple[str, str], float]
+
+
+def samples(text: str) -> Samples:
+    """Read metrics with Prometheus's own parser; the second part of a key is the label's value."""
+    return {
+        (sample.name.removeprefix("avscan_"), next(iter(sample.labels.values()), "")): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def ago(**span: float) -> str:
+    return format_time(datetime.now(UTC) - timedelta(**span))
+
+
+class Day:
+    """Zapuskalka, its scanner, and who looks after both."""
+
+    def __init__(self, backend: Backend, hook: Scripted, folder: Path) -> None:
+        self.backend = backend
+        self._hook = hook
+        self._metrics = folder / "avscan.prom"
+        self._env = backend.environment(
+            POCKETBASE_TOKEN=backend.token,
+            METRICS_FILE=str(self._metrics),
+            WEBHOOK_URL=f"{hook.url}/services/hidden",
+            WEBHOOK_EVENTS="infected,pass_failed",
+        )
+
+    def run(self, **settings: str) -> Samples:
+        """Do a pass; give the figures that it leaves, its exit code among them."""
+        done = avscan("run", "--full", env=self._env | settings)
+        assert "hidden" not in done.err
+        figures = samples(self._metrics.read_text())
+        assert figures["pass_exit_code", ""] == done.code, done.err
+        assert figures["pass_success", ""] == (done.code == 0)
+        return figures
+
+    def told(self) -> list[dict[str, Any]]:
+        """What the webhook was told since this was asked last."""
+        requests, self._hook.requests = self._hook.requests, []
+        return [json.loads(request.body) for request in requests]
+
+    def status(self) -> tuple[dict[str, Any], set[str]]:
+        """Give the status, and the promises that it says are broken; all forms agree."""
+        done = self._ask("json")
+        told = json.loads(done.stdout)
+        broken = {each["name"] for each in told["criteria"] if not each["kept"]}
+        assert done.exit_code == bool(broken)
+        assert told["kept"] is not bool(broken)
+        metrics = self._ask("prometheus")
+        assert metrics.exit_code == done.exit_code
+        kept = {
+            label: value
+            for (name, label), value in samples(metrics.stdout).items()
+            if name == "criterion_kept"
+        }
+        assert {name for name, value in kept.items() if not value} == broken
+        screen = self._ask("table")
+        assert screen.exit_code == done.exit_code
+        assert screen.stdout.count("BROKEN") == len(broken)
+        assert max(map(len, screen.stdout.splitlines())) <= 80
+        return told, broken
+
+    def history(self, build: str) -> str:
+        done = avscan("history", build, env=self._env)
+        assert done.code == 0, done.err
+        return done.out
+
+    def rescan(self, build: str) -> None:
+        assert avscan("rescan", build, env=self._env).code == 0
+
+    def _ask(self, form: str) -> Result:
+        """Ask within this process, which spares half a second each time."""
+        unset = dict.fromkeys(os.environ.keys() - self._env.keys())
+        done = CliRunner().invoke(main, ["status", "--format", form], env=unset | self._env)
+        assert done.exit_code in {0, 1}, done.output
+        return done
+
+
+@pytest.fixture
+def hook() -> Iterator[Scripted]:
+    with scripted() as script:
+        script.say(*[Answer(status=200)] * 100)
+        yield script
+
+
+def test_a_walk_through_a_day(
+    backend: Backend, hook: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("avscan.cli.refuse_inspection", lambda: None)
+    monkeypatch.setattr("avscan.cli.signal.signal", lambda *_: None)
+    day = Day(backend, hook, tmp_path)
+
+    # In the morning there is nothing.
+    figures = day.run()
+    assert figures["pass_verdicts", "clean"] == 0
+    assert figures["pass_timestamp_seconds", ""] > 0
+    assert ("signatures_info", "ClamAV 1.4.6, signatures of unknown age") in figures
+    told, broken = day.status()
+    assert not broken
+    assert told["last_verdict"] is None
+
+    # Two builds are uploaded; they wait, then they are clean.
+    game = backend.upload({"game.zip": b"a game"})
+    backend.upload({"a.txt": b"a game", "b.txt": b"a game"})
+    told, broken = day.status()
+    assert not broken
+    assert [each["state"] for each in told["waiting"]] == ["unchecked", "unchecked"]
+    figures = day.run()
+    assert figures["pass_verdicts", "clean"] == 2
+    assert figures["pass_checks", "opened"] == 2
+    assert (figures["pass_files", ""], figures["pass_scanned_bytes", ""]) == (3, 18)
+    told, broken = day.status()
+    assert not broken
+    assert (told["checks"]["clean"], told["delay"]["count"], told["waiting"]) == (2, 2, [])
+    assert day.told() == []
+
+    # A third one is infected.
+    crack = backend.upload({"crack.exe": eicar(), "readme.txt": b"a game"})
+    figures = day.run()
+    assert figures["pass_verdicts", "infected"] == 1
+    told, broken = day.status()
+    assert not broken
+    file = next(name for name in backend.file_names(crack) if name.startswith("crack"))
+    (found,) = told["detections"]
+    assert (found["build"], found["file"], found["virus"]) == (crack, file, EICAR_NAME)
+    (message,) = day.told()
+    assert message.pop("time").startswith("20")
+    assert message == {
+        "event": "infected",
+        "build": crack,
+        "app": backend.app,
+        "branch": backend.branch,
+        "file": file,
+        "virus": EICAR_NAME,
+        "sha256": "275a021bbfb6489e54d471899f7db9d1663fc695ec2fe2a2c4538aabf651fd0f",
+        "text": f"Build {crack} is infected: {EICAR_NAME} in {file} (1 of 2 files)",
+    }
+
+    # It is scanned again, and is infected still: that is no news.
+    day.rescan(crack)
+    told, broken = day.status()
+    assert not broken
+    assert [(each["build"], each["again"]) for each in told["waiting"]] == [(crack, True)]
+    assert day.run()["pass_verdicts", "infected"] == 1
+    assert day.told() == []
+    assert day.status()[0]["delay"]["count"] == 2
+
+    # The storage loses a file, and gets it back.
+    lost = backend.upload({"lost.txt": b"a game"})
+    stored = backend.stored(lost, *backend.file_names(lost))
+    stored.rename(tmp_path / "aside")
+    assert day.run()["pass_verdicts", "error"] == 1
+    told, broken = day.status()
+    assert broken == {"error_ratio"}
+    assert told["errors"][0]["reason"] == f"{stored.name}: missing from the storage"
+    (tmp_path / "aside").rename(stored)
+    day.rescan(lost)
+    assert day.run()["pass_verdicts", "clean"] == 1
+    assert day.status()[1] == set()
+
+    # A pass is killed in the midst of a scan.
+    stuck = backend.upload({"stuck.txt": b"a game"})
+    check = backend.create_check(stuck, status="scanning", log="scanning: claim 123 by gone")
+    backend.backdate("av_build_checks", check, updated=ago(minutes=3))
+    told, broken = day.status()
+    assert not broken
+    assert [each["build"] for each in told["stuck"]] == [stuck]
+    figures = day.run()
+    assert (figures["pass_checks", "reclaimed"], figures["pass_verdicts", "clean"]) == (1, 1)
+    assert day.status()[0]["stuck"] == []
+
+    # A clean build becomes another one.
+    backend.replace_files(game, {"game.zip": eicar()})
+    told, broken = day.status()
+    assert [(each["build"], each["state"]) for each in told["waiting"]] == [(game, "changed")]
+    day.run()
+    assert [message["build"] for message in day.told()] == [game]
+    verdicts = [line for line in day.history(game).splitlines() if line[:1].strip()]
+    assert [line.partition(":")[0] for line in verdicts] == [
+        f"build {game}, check {game}",
+        "infected",
+        "clean",
+    ]
+
+    # At night clamscan loses its signatures, and nobody scans.
+    night = backend.upload({"night.txt": b"a game"})
+    backend.backdate("app_builds", night, updated=ago(minutes=11))
+    figures = day.run(SIGNATURE_DIR="/usr/share/doc")
+    assert (figures["pass_exit_code", ""], figures["pass_success", ""]) == (6, 0)
+    (message,) = day.told()
+    assert (message["event"], message["exit_code"]) == ("pass_failed", 6)
+    told, broken = day.status()
+    assert broken == {"in_time_ratio", "oldest_pending_seconds"}
+    assert [each["build"] for each in told["late"]] == [night]
+
+    # They come back; the verdict was late all the same.
+    assert day.run()["pass_verdicts", "clean"] == 1
+    told, broken = day.status()
+    assert broken == {"in_time_ratio"}
+    assert [(each["build"], each["verdict"]) for each in told["late"]] == [(night, "clean")]

@@ -1,0 +1,27 @@
+"""Metrics in Prometheus's text format, read back by its own client library."""
+
+from __future__ import annotations
+
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+
+from avscan.exposition import exposition, gauge, gauges
+
+
+@given(label=st.text(st.characters(exclude_categories=("Cs",))), value=st.floats(allow_nan=False))
+def test_every_label_and_value_is_read_back(label: str, value: float) -> None:
+    text = exposition([gauges("checks", "Checks\nby \\ status.", "status", {label: value})])
+    (family,) = text_string_to_metric_families(text)
+    assert (family.name, family.type) == ("avscan_checks", "gauge")
+    assert family.documentation == "Checks\nby \\ status."
+    (sample,) = family.samples
+    assert sample.labels == {"status": label}
+    assert math.isclose(sample.value, value)
+
+
+def test_a_metric_without_a_value_is_left_out() -> None:
+    text = exposition([gauge("a", "A.", None), gauge("b", "B.", 1)])
+    assert text == "# HELP avscan_b B.\n# TYPE avscan_b gauge\navscan_b 1\n"

@@ -1,0 +1,108 @@
+"""What may be shown on a terminal, and how much room it takes."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from avscan.terminal import RED, Style, cut, padded, printable, size, span, style_for, table, width
+
+names = st.text(max_size=60)
+
+
+class Screen(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@given(text=names)
+def test_nothing_reaches_a_terminal_that_it_would_obey(text: str) -> None:
+    assert printable(text).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("game.exe", "game.exe"),
+        ("\x1b[2Jgone", "\\x1b[2Jgone"),
+        ("a\nb\rc\x07", "a\\nb\\rc\\x07"),
+        ("exe.\u202etxt", "exe.\\u202etxt"),
+        ("игра", "игра"),
+    ],
+)
+def test_what_a_terminal_would_obey_is_escaped(text: str, shown: str) -> None:
+    assert printable(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "room", "shown"),
+    [
+        ("game.exe", 8, "game.exe"),
+        ("game.exe", 7, "game.e…"),
+        ("ゲーム.exe", 10, "ゲーム.exe"),
+        ("ゲーム.exe", 6, "ゲー…"),
+        ("e\u0301e\u0301e\u0301", 3, "e\u0301e\u0301e\u0301"),
+    ],
+)
+def test_a_long_text_ends_with_an_ellipsis(text: str, room: int, shown: str) -> None:
+    assert cut(text, room) == shown
+
+
+@given(text=names, room=st.integers(1, 50))
+def test_a_text_fits_its_room(text: str, room: int) -> None:
+    assert width(cut(text, room)) <= room
+    assert width(padded(text, room)) == room
+
+
+@given(
+    rows=st.lists(st.tuples(names, names, names), min_size=1, max_size=5), room=st.integers(20, 99)
+)
+def test_a_table_fits_its_room(rows: list[tuple[str, str, str]], room: int) -> None:
+    assert all(width(line) <= room for line in table(rows, room))
+
+
+def test_the_widest_column_of_a_table_gives_way() -> None:
+    assert table([("a", "b" * 30), ("long", "c")], 20) == ["a     bbbbbbbbbbbbb…", "long  c"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (0.42, "0.4 s"),
+        (59.9, "59 s"),
+        (60, "1 min"),
+        (130, "2 min 10 s"),
+        (3600, "1 h"),
+        (11_100, "3 h 5 min"),
+        (86_400 * 2 + 4 * 3600, "2 d 4 h"),
+    ],
+)
+def test_a_length_of_time_is_told_in_two_units(seconds: float, text: str) -> None:
+    assert span(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(0, "0 bytes"), (999, "999 bytes"), (1500, "1.5 kB"), (1 << 30, "1.1 GB"), (5e12, "5.0 TB")],
+)
+def test_a_size_is_told_in_one_unit(number: float, text: str) -> None:
+    assert size(number) == text
+
+
+@pytest.mark.parametrize(
+    ("environment", "coloured"),
+    [({}, True), ({"NO_COLOR": "1"}, False), ({"NO_COLOR": ""}, True), ({"TERM": "dumb"}, False)],
+)
+def test_a_terminal_has_colours_unless_they_are_not_wanted(
+    environment: dict[str, str], *, coloured: bool
+) -> None:
+    assert ("\033" in style_for(Screen(), environment)("x", RED)) is coloured
+
+
+def test_what_is_no_terminal_has_no_colours() -> None:
+    assert style_for(io.StringIO(), {})("x", RED) == "x"
+    assert Style(colour=True)("x") == "x"

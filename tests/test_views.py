@@ -1,0 +1,192 @@
+"""What is shown of a report and of a build's history: as a screen, as JSON, as metrics."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from avscan import journal, metrics, views
+from avscan.exposition import exposition
+from avscan.records import Check, Status
+from avscan.report import Criterion, Delays, Event, Late, Report, State, Waiting
+from avscan.terminal import Style, width
+
+NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
+PLAIN, COLOUR = Style(colour=False), Style(colour=True)
+LONG = "a_name_that_goes_on_and_on_" * 9
+HOSTILE = "\x1b]0;owned\x07\x1b[2J\n"
+
+QUIET = Report(
+    time=NOON,
+    window=timedelta(days=1),
+    criteria=(
+        Criterion(name="in_time_ratio", kept=True, figure=1.0, bound=1.0, detail="53 of 53 builds"),
+        Criterion(
+            name="oldest_pending_seconds",
+            kept=True,
+            figure=12.0,
+            bound=600.0,
+            detail="0 of 1 pending",
+        ),
+        Criterion(name="error_ratio", kept=True, figure=0.0, bound=0.01, detail="0 of 60 verdicts"),
+    ),
+    checks={Status.PENDING: 1, Status.SCANNING: 0, Status.CLEAN: 5210},
+    waiting=(Waiting(build="b" * 15, state=State.PENDING, seconds=12.0),),
+    stuck=(),
+    delays=Delays(count=53, median=41.0, p95=130.0, worst=291.0),
+    late=(),
+    verdicts={Status.CLEAN: 60, Status.INFECTED: 0, Status.ERROR: 0},
+    detections=(),
+    errors=(),
+    engine="ClamAV 1.4.6, signatures 27800 of 2026-04-30",
+    last_verdict=NOON - timedelta(minutes=3),
+)
+LOUD = replace(
+    QUIET,
+    criteria=(replace(QUIET.criteria[0], kept=False, figure=0.9999), *QUIET.criteria[1:]),
+    waiting=tuple(
+        Waiting(build=f"{number:015}", state=State.UNCHECKED, seconds=9000.0 - number)
+        for number in range(23)
+    ),
+    stuck=(Waiting(build="s" * 15, state=State.SCANNING, seconds=400.0),),
+    late=(Late(build="l" * 15, seconds=9000.0), Late(build="m" * 15, seconds=400.0)),
+    detections=(
+        Event(build="i" * 15, time=NOON, reason="r", file=LONG + HOSTILE, virus=HOSTILE + LONG),
+    ),
+    errors=(Event(build="e" * 15, time=NOON, reason=LONG + HOSTILE),),
+)
+
+
+def lines(report: Report, *, room: int = 80, style: Style = PLAIN) -> list[str]:
+    return list(views.screen(report, room=room, style=style))
+
+
+def test_the_screen_of_a_quiet_day_is_short() -> None:
+    assert lines(QUIET) == [
+        "2026-05-01 12:00:00 UTC, the last 24 h",
+        "",
+        "kept  judged within 5 min of the upload  100.0 %  53 of 53 builds",
+        "kept  none pending for over 10 min       12 s     0 of 1 pending",
+        "kept  at most 1 % errors                 0.0 %    0 of 60 verdicts",
+        "",
+        "Checks        1 pending, 0 scanning, 5210 clean",
+        "Verdicts      60 clean, 0 infected, 0 error",
+        "Delay         median 41 s, 95th percentile 2 min 10 s, worst 4 min 51 s",
+        "Oldest        pending 12 s",
+        "Signatures    ClamAV 1.4.6, signatures 27800 of 2026-04-30",
+        "Last verdict  3 min ago",
+        "",
+        "Waiting (1)",
+        "  BUILD            STATE    FOR",
+        "  bbbbbbbbbbbbbbb  pending  12 s",
+    ]
+
+
+@pytest.mark.parametrize("room", [40, 80, 200])
+@pytest.mark.parametrize("report", [QUIET, LOUD])
+def test_no_line_is_wider_than_the_screen(report: Report, room: int) -> None:
+    assert max(map(width, lines(report, room=room))) <= room
+
+
+def test_a_broken_promise_stands_out_and_its_figure_is_not_rounded_away() -> None:
+    (line,) = [line for line in lines(LOUD) if line.startswith("BROKEN")]
+    assert "99.99 %" in line
+    (coloured,) = [line for line in lines(LOUD, style=COLOUR) if "BROKEN" in line]
+    assert coloured.startswith("\033[31;1mBROKEN\033[0m")
+
+
+def test_a_long_list_says_how_much_more_there_is() -> None:
+    assert "  and 13 more: see --format json" in lines(LOUD)
+
+
+def test_no_name_reaches_the_terminal_raw() -> None:
+    assert all(line.isprintable() for line in lines(LOUD, room=500))
+    shown = views.history("b" * 15, [check(f"clean: x{HOSTILE}\nclean  {HOSTILE}")], style=PLAIN)
+    assert all(line.isprintable() for line in shown)
+
+
+def test_json_has_all_of_it_under_names_that_stay() -> None:
+    told = json.loads(views.as_json(LOUD))
+    assert list(told) == [
+        *("time", "kept", "criteria", "checks", "oldest_pending_seconds"),
+        *("oldest_scanning_seconds", "waiting", "stuck", "window_seconds", "verdicts", "delay"),
+        *("late", "detections", "errors", "engine", "last_verdict"),
+    ]
+    assert told["time"] == "2026-05-01T12:00:00.000Z"
+    assert told["kept"] is False
+    assert told["criteria"][0] == {
+        "name": "in_time_ratio",
+        "kept": False,
+        "figure": 0.9999,
+        "bound": 1.0,
+        "detail": "53 of 53 builds",
+    }
+    assert len(told["waiting"]) == 23
+    assert told["delay"] == {
+        "count": 53,
+        "median_seconds": 41.0,
+        "p95_seconds": 130.0,
+        "max_seconds": 291.0,
+    }
+    assert told["late"][0] == {"build": "l" * 15, "seconds": 9000.0, "verdict": None}
+    assert told["detections"][0]["virus"] == HOSTILE + LONG
+
+
+def test_every_criterion_is_a_metric_of_its_name() -> None:
+    families = {
+        family.name: family
+        for family in text_string_to_metric_families(exposition(metrics.of_report(LOUD)))
+    }
+    kept = {
+        sample.labels["criterion"]: sample.value
+        for sample in families["avscan_criterion_kept"].samples
+    }
+    assert kept == {criterion.name: criterion.kept for criterion in LOUD.criteria}
+    for criterion in LOUD.criteria:
+        (sample,) = families[f"avscan_{criterion.name}"].samples
+        assert sample.value == criterion.figure
+    (detection,) = families["avscan_detections"].samples
+    assert detection.labels == {"virus": HOSTILE + LONG}
+    (age,) = families["avscan_signatures_age_seconds"].samples
+    assert age.value == 36 * 3600
+
+
+# -- history --------------------------------------------------------------------------------------
+
+
+def check(log: str, status: Status | None = Status.CLEAN) -> Check:
+    return Check(
+        id="c" * 15,
+        build="b" * 15,
+        status=status,
+        virus_name="",
+        scan_time=NOON,
+        log=log,
+        created=NOON,
+        updated=NOON,
+    )
+
+
+def test_a_history_has_every_verdict_newest_first() -> None:
+    log = f"clean: nothing found\nfiles: 1\n{journal.RULE}\ninfected: Eicar\nfiles: 2"
+    assert list(views.history("b" * 15, [check(log)], style=PLAIN)) == [
+        f"build {'b' * 15}, check {'c' * 15}: clean",
+        "",
+        "clean: nothing found",
+        "  files: 1",
+        "",
+        "infected: Eicar",
+        "  files: 2",
+    ]
+
+
+def test_a_status_and_a_log_of_somebody_elses_are_shown_as_they_are() -> None:
+    assert list(views.history("b", [check("", status=None)], style=COLOUR)) == [
+        f"build b, check {'c' * 15}: a status of somebody else's",
+        "",
+        "(no log)",
+    ]
