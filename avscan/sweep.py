@@ -30,7 +30,7 @@ from avscan.heartbeat import Heartbeat
 from avscan.inspection import Inspector, Scanner, failure
 from avscan.ledger import Claim, Ledger, Settlement
 from avscan.pocketbase import PocketBase, Rejected
-from avscan.records import Build, Check, Status
+from avscan.records import Check, Status
 from avscan.transport import FAREWELL, PARTING
 from avscan.verdict import FileReport, Policies, Verdict, judge
 from avscan.workspace import Workspace

@@ -91,11 +91,12 @@ def test_a_scan_shows_how_long_it_takes_and_what_comes_meanwhile(seen: Seen) -> 
 
 
 def test_a_name_gives_way_to_the_figures(seen: Seen) -> None:
-    for event in (downloading(45_300_000, file=LONG), scanning(file=LONG)):
-        (line,) = seen.after(event)
-        assert len(line) <= 79
-        assert "…" in line
+    (line,) = seen.after(downloading(45_300_000, file=LONG))
+    assert line.endswith("…, 45.3 MB of 120.0 MB, 37 %")
+    assert len(line) <= 79
+    (line,) = seen.after(scanning(file=LONG))
     assert line.endswith("… (1.2 GB), 0 s; next file 37 %")
+    assert len(line) <= 79
 
 
 def test_a_build_is_a_line_that_takes_the_progress_away(seen: Seen) -> None:

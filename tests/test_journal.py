@@ -313,7 +313,7 @@ def test_a_verdict_too_long_to_be_kept_whole_keeps_its_head() -> None:
 
 @given(files=builds, again=st.booleans())
 def test_a_verdict_is_read_back_from_what_pocketbase_leaves_of_it(
-    files: list[FileReport], again: bool
+    *, files: list[FileReport], again: bool
 ) -> None:
     digest = journal.digest(file.name for file in files)
     before = (f"clean: x\nfiles: 1, digest {digest}",) if again else ()
@@ -357,7 +357,7 @@ def test_a_waiting_check_tells_whether_its_files_were_judged_before(
     ],
 )
 def test_an_infection_is_known_where_the_last_verdict_on_these_files_found_it(
-    before: list[str], known: bool
+    *, before: list[str], known: bool
 ) -> None:
     digest = journal.digest(["a.txt"])
     log = journal.pending(

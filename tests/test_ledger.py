@@ -270,7 +270,7 @@ def test_the_longest_log_is_learned_from_the_server(every_backend: Backend) -> N
     verdict = judge(reports, POLICIES)
     settled = ledger.settle(claim, verdict, reports, POLICIES, engine="ClamAV 1")
     assert settled is Settlement.SETTLED
-    assert 4900 < len(check_of(backend, build).log) <= 5000
+    assert 4800 < len(check_of(backend, build).log) <= 5000
 
 
 def test_a_virus_name_that_is_too_long_for_the_collection_is_cut(every_backend: Backend) -> None:

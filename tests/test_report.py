@@ -72,19 +72,15 @@ def verdict(
     )
 
 
-def reading(**values: object) -> Reading:
-    empty = Reading(
-        now=NOON, window=timedelta(days=1), stuck_after=timedelta(seconds=90), counts={}
-    )
-    return replace(empty, **values)  # type: ignore[arg-type] - each test gives what it is about
+EMPTY = Reading(now=NOON, window=timedelta(days=1), stuck_after=timedelta(seconds=90), counts={})
 
 
 def waiting(*pairs: tuple[Check, Build]) -> Report:
-    return report(reading(unsettled=pairs))
+    return report(replace(EMPTY, unsettled=pairs))
 
 
 def judged(*verdicts: Check) -> Report:
-    return report(reading(verdicts=verdicts))
+    return report(replace(EMPTY, verdicts=verdicts))
 
 
 def broken(found: Report) -> set[str]:
@@ -95,7 +91,7 @@ def broken(found: Report) -> set[str]:
 
 
 def test_where_nothing_happened_every_promise_is_kept() -> None:
-    found = report(reading())
+    found = report(EMPTY)
     assert found.kept
     assert [criterion.figure for criterion in found.criteria] == [1.0, 0.0, 0.0]
     assert found.delays == Delays(count=0)
@@ -168,20 +164,20 @@ def test_an_upload_under_way_waits_for_nobody() -> None:
 
 
 def test_a_build_that_no_pass_has_seen_waits() -> None:
-    found = report(reading(changed=(build(updated=ago(minutes=20)),)))
+    found = report(replace(EMPTY, changed=(build(updated=ago(minutes=20)),)))
     assert [(each.state, each.seconds) for each in found.waiting] == [(State.UNCHECKED, 1200)]
     assert broken(found) == {"in_time_ratio", "oldest_pending_seconds"}
 
 
 def test_a_build_whose_verdict_is_about_other_files_waits() -> None:
     first = verdict(build(files=("old",)), uploaded=ago(days=2), given=ago(days=2))
-    found = report(reading(changed=(build(updated=ago(minutes=6)),), others=(first,)))
+    found = report(replace(EMPTY, changed=(build(updated=ago(minutes=6)),), others=(first,)))
     assert [(each.state, each.seconds) for each in found.waiting] == [(State.CHANGED, 360)]
 
 
 def test_a_build_that_was_merely_edited_does_not_wait() -> None:
     first = verdict(build(), uploaded=ago(days=2), given=ago(days=2))
-    found = report(reading(changed=(build(updated=ago(minutes=6)),), others=(first,)))
+    found = report(replace(EMPTY, changed=(build(updated=ago(minutes=6)),), others=(first,)))
     assert not found.waiting
 
 
@@ -227,7 +223,7 @@ def test_a_renewal_makes_no_late_figure_of_an_old_build() -> None:
 
 def test_an_edit_after_the_verdict_changes_no_figure() -> None:
     given = verdict(build(), uploaded=ago(hours=2), given=ago(hours=2) + timedelta(seconds=40))
-    found = report(reading(verdicts=(given,), changed=(build(updated=ago(minutes=1)),)))
+    found = report(replace(EMPTY, verdicts=(given,), changed=(build(updated=ago(minutes=1)),)))
     assert found.delays.worst == 40
 
 
@@ -271,7 +267,7 @@ def test_a_detection_names_build_file_and_virus() -> None:
 
 def test_the_signatures_in_use_are_those_of_the_latest_verdict() -> None:
     latest = verdict(build(), uploaded=ago(days=3), given=ago(days=3))
-    found = report(reading(latest=latest))
+    found = report(replace(EMPTY, latest=latest))
     assert found.engine == "ClamAV 1.4.6, signatures 27800 of 2026-04-30"
     assert found.last_verdict == ago(days=3)
 
@@ -279,7 +275,7 @@ def test_the_signatures_in_use_are_those_of_the_latest_verdict() -> None:
 def test_checks_are_counted_by_status() -> None:
     of = build(updated=ago(minutes=1))
     counts = {Status.CLEAN: 100_000, Status.INFECTED: 3, Status.ERROR: 0}
-    found = report(reading(unsettled=((check(of), of),), counts=counts))
+    found = report(replace(EMPTY, unsettled=((check(of), of),), counts=counts))
     assert {str(status): number for status, number in found.checks.items()} == {
         "pending": 1,
         "scanning": 0,

@@ -45,6 +45,10 @@ def test_the_least_environment_takes_every_default() -> None:
         opaque_content=Policy.NOTE,
         oversize_content=Policy.ERROR,
         rescan_after=0.0,
+        metrics_file=None,
+        webhook_url="",
+        webhook_secret=b"",
+        webhook_events=frozenset({"infected"}),
         shard=Shard(index=0, count=1),
     )
 
@@ -257,9 +261,73 @@ def test_every_variable_has_an_option_of_its_name_and_a_help(variable: object) -
     assert str(getattr(variable, "help", "")).endswith(".")
 
 
-def test_the_secret_variables_are_the_password_and_the_token() -> None:
+def test_what_is_secret_has_no_option() -> None:
     secret = {variable.name for variable in VARIABLES if variable.secret}
-    assert secret == {"POCKETBASE_SUPERUSER_PASSWORD", "POCKETBASE_TOKEN"}
+    assert secret == {
+        *("POCKETBASE_SUPERUSER_PASSWORD", "POCKETBASE_TOKEN"),
+        *("WEBHOOK_URL", "WEBHOOK_SECRET"),
+    }
+
+
+# -- the webhook and the metrics ------------------------------------------------------------------
+
+HOOK = "https://hooks.example.com/services/T000/hidden?token=hidden"
+
+
+def test_the_webhooks_address_and_key_never_show(tmp_path: Path) -> None:
+    (tmp_path / "url").write_text(f"{HOOK}\n")
+    settings = Settings.parse(
+        LEAST | {"WEBHOOK_URL_FILE": str(tmp_path / "url"), "WEBHOOK_SECRET": "hidden-key"}
+    )
+    assert (settings.webhook_url, settings.webhook_secret) == (HOOK, b"hidden-key")
+    assert "hidden" not in repr(settings)
+
+
+def test_a_key_may_come_in_base64() -> None:
+    settings = Settings.parse(LEAST | {"WEBHOOK_SECRET": "whsec_aGlkZGVu"})
+    assert settings.webhook_secret == b"hidden"
+    assert problem(WEBHOOK_SECRET="whsec_?") == "WEBHOOK_SECRET is not base64 behind its whsec_"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "hooks.example.com/hidden",
+        "ftp://hooks.example.com/hidden",
+        "https:///hidden",
+        "https://hooks.example.com:port/hidden",
+        "https://hidden@hooks.example.com/",
+        "https://hooks.example.com/hid den",
+        "https://hooks.example.com/hidden#part",
+    ],
+)
+def test_a_malformed_address_of_the_webhook_is_refused_and_not_repeated(address: str) -> None:
+    assert problem(WEBHOOK_URL=address) == "WEBHOOK_URL must be like https://host/path"
+
+
+@pytest.mark.parametrize(
+    ("text", "events"),
+    [
+        ("infected", {"infected"}),
+        ("pass_failed", {"pass_failed"}),
+        ("Infected, pass_failed", {"infected", "pass_failed"}),
+    ],
+)
+def test_the_webhooks_events_are_chosen_by_name(text: str, events: set[str]) -> None:
+    assert Settings.parse(LEAST | {"WEBHOOK_EVENTS": text}).webhook_events == events
+
+
+def test_an_unknown_event_is_refused_with_those_that_there_are() -> None:
+    said = problem(WEBHOOK_EVENTS="infected,clean")
+    assert said == "WEBHOOK_EVENTS must be of infected, pass_failed, not 'infected,clean'"
+
+
+def test_the_metrics_file_is_made_beside_others_and_needs_its_folder(tmp_path: Path) -> None:
+    path = tmp_path / "avscan.prom"
+    assert Settings.parse(LEAST | {"METRICS_FILE": str(path)}).metrics_file == path
+    missing = str(tmp_path / "missing" / "avscan.prom")
+    assert problem(METRICS_FILE=missing) == f"METRICS_FILE: {missing} can't be written"
+    assert "can't be written" in problem(METRICS_FILE=str(tmp_path))
 
 
 @given(text=st.text(max_size=30))
