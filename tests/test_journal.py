@@ -341,7 +341,9 @@ def test_a_waiting_check_tells_whether_its_files_were_judged_before(
     before = [settled(files)]
     for log in (
         journal.pending("x" * 99, interruptions=3, before=before, limit=5000),
-        journal.claimed("m" * 12, "h" * 64, NOON, interruptions=3, before=before, limit=5000),
+        journal.claimed(
+            "m" * 12, "h" * 64, NOON, interruptions=3, files=names, before=before, limit=5000
+        ),
     ):
         for text in (log, excerpt(log, journal.ENTRY)):
             assert journal.scanned_before(text, names)

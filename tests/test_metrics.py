@@ -1,0 +1,94 @@
+"""The metrics that a pass leaves in a file, however it ends."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from avscan import metrics
+from avscan.errors import EngineError, Interrupted
+from avscan.exposition import Gauge, gauge
+from avscan.settings import Settings
+from avscan.sweep import Summary
+from avscan.watch import Watch, exit_code
+from avscan.workspace import Busy
+
+SETTINGS = Settings.parse(
+    {
+        "POCKETBASE_URL": "http://localhost",
+        "POCKETBASE_TOKEN": "token",
+    }
+)
+
+
+def figures(path: Path) -> dict[str, float]:
+    return {
+        sample.name.removeprefix("avscan_"): sample.value
+        for family in text_string_to_metric_families(path.read_text())
+        for sample in family.samples
+    }
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "avscan.prom"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (EngineError("no signatures"), 6),
+        (Interrupted(15), 143),
+        (ZeroDivisionError(), 1),
+    ],
+)
+def test_a_pass_that_fails_leaves_its_figures_and_its_exit_code(
+    path: Path, error: BaseException, code: int
+) -> None:
+    watch = Watch(replace(SETTINGS, metrics_file=path), user_agent="avscan")
+    watch.summary = Summary(files=3, signatures="ClamAV 1.4.6, signatures 27800 of 2026-04-30")
+    with pytest.raises(type(error)), watch:
+        raise error
+    found = figures(path)
+    assert (found["pass_exit_code"], found["pass_success"]) == (code, 0)
+    assert found["pass_files"] == 3
+    assert found["signatures_age_seconds"] > 0
+
+
+def test_a_pass_that_finds_another_at_work_leaves_the_figures_to_it(path: Path) -> None:
+    with (
+        pytest.raises(Busy),
+        Watch(replace(SETTINGS, metrics_file=path), user_agent="avscan"),
+    ):
+        raise Busy("another pass")
+    assert not path.exists()
+    assert exit_code(Busy("another pass")) == 0
+
+
+def test_a_reader_sees_the_file_whole_or_not_at_all(path: Path) -> None:
+    metrics.write(path, iter([gauge("pass_files", "Files.", 1)]))
+
+    def broken() -> Iterator[Gauge]:
+        yield gauge("pass_files", "Files.", 2)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        metrics.write(path, broken())
+    assert figures(path) == {"pass_files": 1}
+    assert list(path.parent.iterdir()) == [path]
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_figures_that_cannot_be_written_are_a_warning(
+    path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("avscan"), "propagate", True)
+    gone = path / "gone" / "avscan.prom"
+    with Watch(replace(SETTINGS, metrics_file=gone), user_agent="avscan"):
+        pass
+    assert [record.message for record in caplog.records] == ["metrics.unwritten"]
