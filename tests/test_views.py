@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from support.backend import REPOSITORY
 
 from avscan import journal, metrics, views
 from avscan.exposition import exposition
 from avscan.records import Check, Status
 from avscan.report import Criterion, Delays, Event, Late, Report, State, Waiting
+from avscan.sweep import Summary
 from avscan.terminal import Style, width
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -153,6 +156,16 @@ def test_every_criterion_is_a_metric_of_its_name() -> None:
     assert detection.labels == {"virus": HOSTILE + LONG}
     (age,) = families["avscan_signatures_age_seconds"].samples
     assert age.value == 36 * 3600
+
+
+def test_the_readme_has_a_row_for_each_metric() -> None:
+    now = datetime.now(UTC)
+    summary = Summary(signatures=QUIET.engine)
+    of_pass = metrics.of_pass(summary, exit_code=0, ended=now, seconds=1.0, requests=9)
+    told = {f"avscan_{metric.name}" for metric in (*metrics.of_report(QUIET), *of_pass)}
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    rows = [line for line in readme.splitlines() if line.startswith("| `avscan_")]
+    assert {name for row in rows for name in re.findall(r"`(avscan_\w+)", row)} == told
 
 
 # -- history --------------------------------------------------------------------------------------
