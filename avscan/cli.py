@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import re
@@ -24,6 +25,7 @@ from avscan.settings import VARIABLES, LogFormat, Settings
 if TYPE_CHECKING:
     from avscan.discovery import Plan
     from avscan.schema import Difference
+    from avscan.terminal import Style
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +48,8 @@ Exit codes:
   143  stopped by SIGTERM
 
 Secrets have no option, since others can see a command line: set
-POCKETBASE_SUPERUSER_PASSWORD or POCKETBASE_TOKEN, or name a file that holds
-one with the options above.
+POCKETBASE_SUPERUSER_PASSWORD or POCKETBASE_TOKEN, WEBHOOK_URL and
+WEBHOOK_SECRET, or name files that hold them with the options above.
 """
 
 STATUS_EPILOG = """
@@ -167,6 +169,10 @@ def run(context: click.Context, *, full: bool, dry_run: bool) -> None:
     A pass compares all builds with all checks; where there are 1,000 builds or more, it looks at
     what changed lately, and compares all of them in one pass of five, as the server's clock has it,
     at a terminal, or with --full.
+
+    At a terminal it shows a line a build, what it is doing, and a closing table; elsewhere it logs.
+    It tells a WEBHOOK_URL of each build that becomes infected, and leaves its figures in a
+    METRICS_FILE.
     """
     with boundary():
         settings = _settings(context)
@@ -315,14 +321,15 @@ def status(context: click.Context, *, since: str, form: str) -> None:
     """Say whether the promises are kept: the service levels, read from PocketBase.
 
     Each build is to be judged within 5 minutes of its upload, none to be pending for more than 10
-    minutes, and at most 1 % of the verdicts to be errors.
+    minutes, and at most 1 % of the verdicts to be errors. Below stands what waits, is stuck or late,
+    and which builds were infected or could not be scanned.
     """
     with boundary():
         window = _span("--since", since)
         settings = _settings(context)
         from avscan import metrics, views  # noqa: PLC0415
         from avscan.exposition import exposition  # noqa: PLC0415
-        from avscan.terminal import columns, style_for  # noqa: PLC0415
+        from avscan.terminal import columns  # noqa: PLC0415
         from avscan.wiring import status as ask  # noqa: PLC0415
 
         report = ask(settings, window=window)
@@ -332,9 +339,8 @@ def status(context: click.Context, *, since: str, form: str) -> None:
             case "prometheus":
                 click.echo(exposition(metrics.of_report(report)), nl=False)
             case _:
-                style = style_for(sys.stdout)
-                for line in views.screen(report, room=columns(), style=style):
-                    click.echo(line, color=True)
+                for line in views.screen(report, room=columns(), style=_style()):
+                    click.echo(line)
         sys.exit(0 if report.kept else BROKEN)
 
 
@@ -347,14 +353,22 @@ def history(context: click.Context, *, build: str) -> None:
     with boundary():
         settings = _settings(context)
         from avscan import views  # noqa: PLC0415
-        from avscan.terminal import style_for  # noqa: PLC0415
         from avscan.wiring import checks_in_full  # noqa: PLC0415
 
         checks = checks_in_full(settings, build)
         if not checks:
             click.echo(f"build {build} has no check yet")
-        for line in views.history(build, checks, style=style_for(sys.stdout)):
-            click.echo(line, color=True)
+        for line in views.history(build, checks, style=_style()):
+            click.echo(line)
+
+
+def _style() -> Style:
+    """Give the style of standard output, and let no terminal's alphabet end a command."""
+    from avscan.terminal import style_for  # noqa: PLC0415
+
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+    return style_for(sys.stdout)
 
 
 @main.command()

@@ -18,6 +18,7 @@ from avscan.exposition import Gauge, exposition, gauge, gauges
 from avscan.records import Status
 from avscan.report import Report, State
 from avscan.sweep import Summary
+from avscan.terminal import printable
 
 # How `str` of an engine's version tells the day of its signatures.
 _SIGNATURES = re.compile(r"signatures \d+ of (\d{4}-\d{2}-\d{2})\b")
@@ -27,7 +28,7 @@ _READABLE = 0o644
 def of_report(report: Report) -> Iterator[Gauge]:
     """Give a report's figures."""
     states = Counter(each.state for each in report.waiting)
-    viruses = Counter(each.virus for each in report.detections)
+    viruses = Counter(printable(each.virus) for each in report.detections)
     figures = {criterion.name: criterion.figure for criterion in report.criteria}
     yield gauges(
         "criterion_kept",

@@ -4,7 +4,7 @@ What no pass has touched yet has to be found too, or a scanner that is down woul
 builds without a check, and verdicts on files that were replaced. Both can only be among the builds
 that changed since a pass was last seen to work, so only these are held against their checks.
 
-It takes one request for each thousand checks that wait or were judged in the window, and about eight
+It takes one request for each thousand checks that wait or were judged in the window, and about six
 more, whatever the backend's size.
 """
 

@@ -131,9 +131,10 @@ def figure(criterion: Criterion) -> str:
     """Write a criterion's figure; a share that breaks it never looks as if it did not."""
     if criterion.name.endswith("_seconds"):
         return span(criterion.figure)
-    percent = criterion.figure * 100
-    text = f"{percent:.1f}"
-    return f"{text if criterion.kept or text not in {'100.0', '1.0'} else repr(percent)} %"
+    text, bound = f"{criterion.figure:.1%}", f"{criterion.bound:.1%}"
+    close = text == bound and criterion.figure != criterion.bound
+    nearly = ("under " if criterion.figure < criterion.bound else "over ") if close else ""
+    return nearly + text.replace("%", " %")
 
 
 def _facts(report: Report) -> Iterator[tuple[str, str]]:

@@ -158,8 +158,11 @@ def run_pass(settings: Settings, *, full: bool = False, listen: Listener = ignor
     """
 
     def tell(event: Event) -> None:
-        watch.listen(event)
-        listen(event)
+        for each in (watch.listen, listen):
+            try:
+                each(event)
+            except Exception:  # whoever looks on must not stop what they look at
+                log.exception("listener.failed")
 
     with (
         Watch(settings, user_agent=USER_AGENT) as watch,
