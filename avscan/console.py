@@ -10,7 +10,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self, TextIO, assert_never
 
-from avscan.events import Downloading, Event, Left, Scanning, Settled
+from avscan.events import Downloading, Event, Left, Scanned, Scanning, Settled
 from avscan.heartbeat import Heartbeat
 from avscan.records import Status
 from avscan.terminal import BOLD, COLOURS, Style, columns, cut, padded, size, span, table
@@ -76,13 +76,15 @@ class Console:
                     self._download = event if event.received < event.size else None
                 case Scanning():
                     self._scan = event, self._clock()
-                case Settled():
+                case Scanned():
                     self._scan = None
+                case Settled():
                     self._count(event)
                     status = event.verdict.status
                     self._say(status, event.build.id, event.verdict.reason, *COLOURS[status])
                 case Left(build=build, reason=reason):
-                    self._scan = None
+                    if self._download and self._download.build == build:
+                        self._download = None
                     self._say("waits", build, reason)
                 case _:
                     assert_never(event)

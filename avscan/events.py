@@ -34,6 +34,14 @@ class Scanning:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Scanned:
+    """A build's file is no longer under scan."""
+
+    build: str
+    file: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
     """A verdict was written `at` this moment of the server's clock.
 
@@ -55,7 +63,7 @@ class Left:
     reason: str
 
 
-Event: TypeAlias = Downloading | Scanning | Settled | Left
+Event: TypeAlias = Downloading | Scanning | Scanned | Settled | Left
 Listener: TypeAlias = Callable[[Event], None]
 
 

@@ -24,7 +24,7 @@ from avscan.backlog import Backlog
 from avscan.discovery import Job, Plan
 from avscan.download import Artifact
 from avscan.errors import AvscanError, BackendError, EngineError, Interrupted, WorkspaceError
-from avscan.events import Left, Listener, Scanning, Settled, ignore
+from avscan.events import Left, Listener, Scanned, Scanning, Settled, ignore
 from avscan.fetch import Fetch, Fetched, Fetcher
 from avscan.heartbeat import Heartbeat
 from avscan.inspection import Inspector, Scanner, failure
@@ -337,6 +337,7 @@ class Sweep:
                 self._count(claim, error)
             raise
         if report.size is not None:
+            self._listen(Scanned(build=claim.build.id, file=name))
             self.summary.files += 1
             self.summary.bytes += report.size
         return report

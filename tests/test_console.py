@@ -9,7 +9,7 @@ import pyte
 import pytest
 
 from avscan.console import Console
-from avscan.events import Downloading, Event, Left, Scanning, Settled
+from avscan.events import Downloading, Event, Left, Scanned, Scanning, Settled
 from avscan.findings import Examination
 from avscan.records import Build, Status
 from avscan.terminal import Style
@@ -90,6 +90,18 @@ def test_a_scan_shows_how_long_it_takes_and_what_comes_meanwhile(seen: Seen) -> 
     ]
 
 
+def test_between_two_files_of_a_build_the_download_shows(seen: Seen) -> None:
+    scanned = Scanned(build="b" * 15, file="game.zip")
+    assert seen.after(downloading(30_000_000), scanning(), scanned) == [
+        "downloading game.zip, 30.0 MB of 120.0 MB, 25 %"
+    ]
+
+
+def test_a_download_that_was_given_up_no_longer_shows(seen: Seen) -> None:
+    *_, last = seen.after(downloading(30_000_000), Left(build="b" * 15, reason="PocketBase failed"))
+    assert last == "looking for builds, 0 s"
+
+
 def test_a_name_gives_way_to_the_figures(seen: Seen) -> None:
     (line,) = seen.after(downloading(45_300_000, file=LONG))
     assert line.endswith("…, 45.3 MB of 120.0 MB, 37 %")
@@ -102,6 +114,7 @@ def test_a_name_gives_way_to_the_figures(seen: Seen) -> None:
 def test_a_build_is_a_line_that_takes_the_progress_away(seen: Seen) -> None:
     assert seen.after(
         scanning(),
+        Scanned(build="b" * 15, file="game.zip"),
         settled(Status.CLEAN, "nothing found in 1 file, 6 bytes"),
         Left(build="c" * 15, reason="changed"),
     ) == [

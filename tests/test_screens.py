@@ -12,6 +12,9 @@ from support.scripted import Answer, Scripted, scripted
 from support.terminal import on_terminal
 
 from avscan.data import eicar
+from avscan.events import Event
+from avscan.settings import Settings
+from avscan.wiring import run_pass
 
 LONG = "a_game_with_a_name_that_goes_on_and_on_until_nobody_wants_to_read_it_any_more.zip"
 
@@ -80,6 +83,14 @@ def test_where_it_is_no_terminal_a_pass_is_logged_and_nothing_is_drawn(
     assert done.event("webhook.failed")["reason"] == "answered 500"
     assert done.event("pass.finished")["infected"] == 1
     assert len(hook.requests) == 3
+
+
+def test_a_listener_that_fails_does_not_stop_a_pass(backend: Backend, builds: list[str]) -> None:
+    def listen(event: Event) -> None:
+        raise ZeroDivisionError(event)
+
+    done = run_pass(Settings.parse(backend.environment()), full=True, listen=listen)
+    assert done.scanned == len(builds)
 
 
 def test_a_build_that_nobody_knows_is_a_usage_error(backend: Backend) -> None:

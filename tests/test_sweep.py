@@ -18,7 +18,15 @@ from avscan import discovery
 from avscan import sweep as sweeps
 from avscan.download import Download
 from avscan.errors import BackendError, EngineError, SchemaError, WorkspaceError
-from avscan.events import Event, Listener, Settled, ignore
+from avscan.events import (
+    Downloading,
+    Event,
+    Listener,
+    Scanned,
+    Scanning,
+    Settled,
+    ignore,
+)
 from avscan.fetch import SCAN_ROOM, Fetch, Fetched, Fetcher, StorageError
 from avscan.findings import Examination
 from avscan.ledger import Ledger
@@ -100,7 +108,7 @@ class Pass:
         sweep = Sweep(
             client=self.client,
             ledger=Ledger(self.client, host="here", stuck_after=STUCK_AFTER),
-            fetcher=self.fetcher(self.client, self.disk),
+            fetcher=self.fetcher(self.client, self.disk, listen=self.listen),
             scanner=self.engine,
             workspace=self.disk,
             policies=Policies(),
@@ -432,13 +440,14 @@ def test_verdicts_are_renewed_one_by_one(one: Pass) -> None:
     assert unclean == [1, 1, 1]
 
 
-# -- observers ------------------------------------------------------------------------------------
+# -- listeners ------------------------------------------------------------------------------------
 
 
-def test_an_observer_is_told_of_each_verdict(one: Pass) -> None:
+def test_a_listener_is_told_of_each_step_and_of_the_verdict(one: Pass) -> None:
     build = one.backend.upload({"a.txt": b"a game"})
     told: list[Event] = []
     one.listen = told.append
     one.run()
     (settled,) = [event for event in told if isinstance(event, Settled)]
     assert (settled.build.id, settled.verdict.status) == (build, "clean")
+    assert [type(event) for event in told] == [Downloading, Scanning, Scanned, Settled]
