@@ -8,15 +8,16 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from platform import node
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from avscan import metrics
 from avscan.errors import AvscanError, Interrupted
 from avscan.events import Event
-from avscan.notify import Webhook, pass_failed
 from avscan.settings import INFECTED, PASS_FAILED, Settings
 from avscan.sweep import Summary
 from avscan.workspace import Busy
+
+if TYPE_CHECKING:
+    from avscan.notify import Webhook
 
 log = logging.getLogger(__name__)
 
@@ -38,12 +39,7 @@ class Watch:
         self.requests: Callable[[], int] = int
         self._file = settings.metrics_file
         self._events = settings.webhook_events
-        self._webhook = settings.webhook_url and Webhook(
-            settings.webhook_url,
-            secret=settings.webhook_secret,
-            attempts=settings.max_retries,
-            user_agent=user_agent,
-        )
+        self._webhook = _webhook(settings, user_agent) if settings.webhook_url else None
         self._clock = clock
         self._started = clock()
 
@@ -69,6 +65,8 @@ class Watch:
         ended = datetime.now(UTC)
         code = exit_code(error)
         if self._file:
+            from avscan import metrics  # noqa: PLC0415 - most passes have no need of it
+
             figures = metrics.of_pass(
                 self.summary,
                 exit_code=code,
@@ -83,10 +81,23 @@ class Watch:
         if self._webhook:
             stopped = isinstance(error, Interrupted)
             if code and not stopped and PASS_FAILED in self._events:
+                from avscan.notify import pass_failed  # noqa: PLC0415
+
                 reason = str(error) if isinstance(error, AvscanError) else "a bug; see the log"
                 message = pass_failed(exit_code=code, reason=reason, host=node(), at=ended)
                 self._webhook.tell(message)
             self._webhook.close(within=HASTY if stopped else PATIENT)
+
+
+def _webhook(settings: Settings, user_agent: str) -> Webhook:
+    from avscan.notify import Webhook  # noqa: PLC0415 - most passes have no need of it
+
+    return Webhook(
+        settings.webhook_url,
+        secret=settings.webhook_secret,
+        attempts=settings.max_retries,
+        user_agent=user_agent,
+    )
 
 
 def exit_code(error: BaseException | None) -> int:

@@ -19,9 +19,7 @@ from avscan.fetch import Fetcher
 from avscan.findings import Examination
 from avscan.ledger import Ledger
 from avscan.pocketbase import Password, PocketBase, Rejected, Token, check_id
-from avscan.reading import read
 from avscan.records import BUILDS, CHECKS, Check, Status
-from avscan.report import Report, report
 from avscan.settings import Settings
 from avscan.sweep import Summary, Sweep
 from avscan.transport import Patience, Transport
@@ -31,6 +29,7 @@ from avscan.workspace import Workspace
 
 if TYPE_CHECKING:
     from avscan.clamscan import Clamscan
+    from avscan.report import Report
 
 log = logging.getLogger(__name__)
 
@@ -304,6 +303,10 @@ def status(settings: Settings, *, window: timedelta) -> Report:
         AvscanError: PocketBase can't say.
 
     """
+    # Imported late: a pass has no need of them.
+    from avscan.reading import read  # noqa: PLC0415
+    from avscan.report import report  # noqa: PLC0415
+
     with connect(settings) as client, explained(client):
         stuck_after = timedelta(seconds=settings.stuck_after)
         return report(read(client, window=window, stuck_after=stuck_after))

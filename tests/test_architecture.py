@@ -193,5 +193,5 @@ def test_a_pass_with_nothing_to_do_loads_neither_engine_nor_schema(backend: Back
     )
     found = loaded(program, env=backend.environment())
     assert "avscan.sweep" in found
-    unused = ("unpack", "clamscan", "feed", "zips", "schema")
+    unused = ("unpack", "clamscan", "feed", "zips", "schema", "report", "notify", "metrics")
     assert not found & {f"avscan.{name}" for name in unused}

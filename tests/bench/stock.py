@@ -131,6 +131,7 @@ def _verdict(names: tuple[str, ...]) -> str:
     ]
     policies = Policies()
     scan = journal.Scan(
+        uploaded=LONG_AGO,
         engine="ClamAV 1.4.6, signatures 27800 of 2026-01-01",
         host="scanner-1",
         claim="6fe0a5ff2f7c",
