@@ -26,7 +26,6 @@ from avscan.transcript import EngineVersion, complaints, parse, parse_version, p
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime, timedelta
     from types import TracebackType
 
 log = logging.getLogger(__name__)
@@ -340,11 +339,6 @@ class Clamscan:
     def _source(self) -> list[str]:
         """Give the option that says where the signatures are."""
         return [f"--database={self._database.absolute()}"]
-
-
-def signature_age(version: EngineVersion, now: datetime) -> timedelta | None:
-    """Give the age of the daily signature set; None if there is none. `now` knows its time zone."""
-    return None if version.date is None else now - version.date
 
 
 def _twice(first: str, second: str) -> str:

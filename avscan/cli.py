@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import os
 import re
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, ParamSpec, TypeVar, assert_never
 
@@ -20,7 +22,14 @@ from avscan import __version__
 from avscan.confine import refuse_inspection
 from avscan.errors import AvscanError, Interrupted, SchemaError, SettingsError
 from avscan.logs import configure
-from avscan.settings import VARIABLES, LogFormat, Settings
+from avscan.settings import (
+    REFRESH_VARIABLES,
+    VARIABLES,
+    LogFormat,
+    RefreshSettings,
+    Settings,
+    Variable,
+)
 
 if TYPE_CHECKING:
     from avscan.discovery import Plan
@@ -64,7 +73,11 @@ BROKEN = 1
 
 def with_settings(function: Callable[P, R]) -> Callable[P, R]:
     """Add an option for each setting; the command finds them in the context's parameters."""
-    for variable in reversed(VARIABLES):
+    return _with_options(function, VARIABLES)
+
+
+def _with_options(function: Callable[P, R], variables: Sequence[Variable]) -> Callable[P, R]:
+    for variable in reversed(variables):
         if variable.secret:
             continue
         option = click.option(
@@ -94,21 +107,22 @@ def _settings(context: click.Context) -> Settings:
 
 
 @contextmanager
-def boundary() -> Iterator[None]:
-    """Turn what ends a command into one clear line and its exit code."""
+def boundary(what: str = "pass") -> Iterator[None]:
+    """Turn what ends a command into one clear line and its exit code; events begin with `what`."""
     refuse_inspection()
     _fill_standard_streams()
     try:
         with _interruptible():
             yield
     except Interrupted as interrupted:
-        log.warning("pass.stopped", extra={"reason": str(interrupted)})
+        log.warning("%s.stopped", what, extra={"reason": str(interrupted)})
         sys.exit(interrupted.exit_code)
     except AvscanError as error:
         if logging.getLogger("avscan").handlers:
             log.log(
                 logging.ERROR if error.exit_code else logging.INFO,
-                "pass.ended",
+                "%s.ended",
+                what,
                 extra={"reason": str(error), "exit_code": error.exit_code},
             )
         else:
@@ -369,6 +383,58 @@ def _style() -> Style:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
     return style_for(sys.stdout)
+
+
+@main.command(epilog=EPILOG)
+@with_settings
+@click.option("--deep", is_flag=True, help="Load the signatures and find the canary, too.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def health(context: click.Context, *, deep: bool, as_json: bool) -> None:
+    """Say whether passes can do their work: a line for each part of the installation.
+
+    Looks at PocketBase and the sign-in, the collections, clamscan, the signatures' age and the
+    disk. The exit code is that of the first part that fails; what is only warned about is 0.
+    """
+    with boundary("health"):
+        settings = _settings(context)
+        from avscan.health import examine  # noqa: PLC0415
+
+        parts = []
+        for part in examine(settings, deep=deep):
+            parts.append(part)
+            if not as_json:
+                click.echo(f"{part.state:4}  {part.name:11}  {part.text}")
+        code = next((part.exit_code for part in parts if part.exit_code), 0)
+        if as_json:
+            rows = [{"name": p.name, "state": p.state, "text": p.text} for p in parts]
+            click.echo(json.dumps({"healthy": not code, "parts": rows}))
+        sys.exit(code)
+
+
+@main.command(epilog=EPILOG)
+@partial(_with_options, variables=REFRESH_VARIABLES)
+@click.option("--now", is_flag=True, help="Fetch them at once, whether or not they are due.")
+@click.pass_context
+def refresh(context: click.Context, *, now: bool) -> None:
+    """Fetch new signatures by freshclam, if they are due; needs no PocketBase.
+
+    Can be run each minute: it does nothing until 4 to 8 hours have gone by since the last time, or
+    1 to 1.5 after a failure. New signatures are loaded on trial before they replace the old ones.
+    DATABASE_CUSTOM_URL adds signature files of your own, by their addresses.
+    """
+    with boundary("refresh"):
+        settings = RefreshSettings.parse({**os.environ, **context.ensure_object(dict)})
+        configure(settings.log_level, settings.log_format)
+        from avscan import refresh as signatures  # noqa: PLC0415
+
+        match signatures.refresh(settings, force=now):
+            case signatures.Refreshed(due=due):
+                log.info("refresh.finished", extra={"next": due.isoformat()})
+            case signatures.NotDue(due=due):
+                log.debug("refresh.not_due", extra={"next": due.isoformat()})
+            case signatures.Underway():
+                log.info("refresh.underway")
 
 
 @main.command()

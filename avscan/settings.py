@@ -132,6 +132,22 @@ VARIABLES = (
     ),
 )
 
+# What a refresh of the signatures needs to know, which is nothing of PocketBase.
+REFRESH_VARIABLES = (
+    *(each for each in VARIABLES if each.name in {"SIGNATURE_DIR", "LOG_LEVEL", "LOG_FORMAT"}),
+    Variable(
+        name="DATABASE_MIRROR",
+        help="A private mirror of the official signatures, like https://host/path; none fetches"
+        " nothing but DATABASE_CUSTOM_URL. By default ClamAV's own servers.",
+    ),
+    # Without an option, since addresses of bought signatures are secrets.
+    Variable(
+        name="DATABASE_CUSTOM_URL",
+        help="Addresses of further signature files, separated by spaces.",
+        secret=True,
+    ),
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shard:
@@ -211,12 +227,50 @@ class Settings:
         return settings
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefreshSettings:
+    """The settings of a refresh of the signatures; no `mirror` stands for ClamAV's own servers.
+
+    `official` says whether the official set is fetched at all.
+    """
+
+    signatures: Path
+    official: bool
+    mirror: str
+    custom: tuple[str, ...] = field(repr=False)
+    log_level: str
+    log_format: LogFormat
+
+    @classmethod
+    def parse(cls, environment: Mapping[str, str]) -> Self:
+        """Read the settings from environment variables; an empty one counts as not set.
+
+        Raises:
+            SettingsError: all that is missing or malformed, in one line.
+
+        """
+        reader = _Reader(environment)
+        official = reader.text("DATABASE_MIRROR") != "none"
+        settings = cls(
+            signatures=reader.folder("SIGNATURE_DIR"),
+            official=official,
+            mirror=reader.address("DATABASE_MIRROR") if official else "",
+            custom=reader.addresses("DATABASE_CUSTOM_URL"),
+            log_level=reader.choice("LOG_LEVEL", LOG_LEVELS),
+            log_format=LogFormat(reader.choice("LOG_FORMAT", tuple(LogFormat))),
+        )
+        reader.check_sources(settings)
+        reader.finish()
+        return settings
+
+
 class _Reader:
     """Reads one variable after another and collects what is wrong with them."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
-        self._defaults = {variable.name: variable.default for variable in VARIABLES}
+        variables = (*VARIABLES, *REFRESH_VARIABLES)
+        self._defaults = {variable.name: variable.default for variable in variables}
         self._problems: list[str] = []
 
     def text(self, name: str) -> str:
@@ -311,6 +365,24 @@ class _Reader:
             )
         return found
 
+    def folder(self, name: str) -> Path:
+        text = self.text(name)
+        if not text:
+            self._problems.append(f"{name} is not set")
+        return Path(text).absolute()
+
+    def address(self, name: str) -> str:
+        found = self.addresses(name)
+        if len(found) > 1:
+            self._problems.append(f"{name} must be one address")
+        return "".join(found[:1])
+
+    def addresses(self, name: str) -> tuple[str, ...]:
+        found = tuple(self.text(name).split())
+        if not all(re.match(r"https?://[^/]", address) for address in found):
+            self._problems.append(f"{name} must be like https://host/path")  # it may be a secret
+        return found
+
     def number(self, name: str, *, least: float, most: float, whole: bool = False) -> float:
         text = self.text(name)
         try:
@@ -352,6 +424,10 @@ class _Reader:
             self._problems.append("POCKETBASE_SUPERUSER_EMAIL is not set")
         if not settings.password and not self.text("POCKETBASE_SUPERUSER_PASSWORD_FILE"):
             self._problems.append("POCKETBASE_SUPERUSER_PASSWORD is not set")
+
+    def check_sources(self, settings: RefreshSettings) -> None:
+        if not (settings.official or settings.custom):
+            self._problems.append("DATABASE_CUSTOM_URL is not set, and DATABASE_MIRROR is none")
 
     def finish(self) -> None:
         if self._problems:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from avscan import discovery
 from avscan.discovery import Plan
-from avscan.errors import AvscanError, BackendError, EngineError, SchemaError, SettingsError
+from avscan.errors import AvscanError, BackendError, SchemaError, SettingsError
 from avscan.events import Event, Listener, ignore
 from avscan.fetch import Fetcher
 from avscan.findings import Examination
@@ -61,6 +61,20 @@ def connect(settings: Settings) -> Iterator[PocketBase]:
         transport.close()
 
 
+def engine(settings: Settings, folder: Path) -> Clamscan:
+    """Make clamscan as the settings want it, at work in a folder; nothing is started yet."""
+    # Imported late: a pass that has nothing to do is mostly its imports.
+    from avscan.clamscan import Clamscan  # noqa: PLC0415
+
+    return Clamscan(
+        program=settings.clamscan,
+        workspace=folder,
+        database=settings.signatures,
+        timeout=settings.scan_timeout,
+        canary=settings.canary,
+    )
+
+
 class LazyScanner:
     """The engine of one pass, made when there is something to scan, which mostly there is not."""
 
@@ -74,16 +88,7 @@ class LazyScanner:
     @property
     def _clamscan(self) -> Clamscan:
         if self._made is None:
-            # Imported late: a pass that has nothing to do is mostly its imports.
-            from avscan.clamscan import Clamscan  # noqa: PLC0415
-
-            self._made = Clamscan(
-                program=self._settings.clamscan,
-                workspace=self._folder,
-                database=self._settings.signatures,
-                timeout=self._settings.scan_timeout,
-                canary=self._settings.canary,
-            )
+            self._made = engine(self._settings, self._folder)
         return self._made
 
     def signatures(self) -> str:
@@ -96,26 +101,21 @@ class LazyScanner:
         return str(self._clamscan.version())
 
     def version(self) -> str:
-        """Tell the version, unless the official signatures are too old.
+        """Tell the version, unless there are no signatures yet or the official ones are too old.
 
         Raises:
-            EngineError: they are, or clamscan does not work.
+            EngineError: that is so, or clamscan does not work.
 
         """
-        version = self._clamscan.version()
-        from avscan.clamscan import signature_age  # noqa: PLC0415 - as above
+        from avscan import signatures  # noqa: PLC0415 - imported late, as the engine is
 
-        most = timedelta(days=self._settings.max_signature_age)
-        age = signature_age(version, self._client.server_time())
-        if age is None:
-            if most and not self._warned:
-                log.warning("signatures.of_unknown_age", extra={"engine": str(version)})
+        signatures.require(self._settings.signatures)
+        version = self._clamscan.version()
+        now, most = self._client.server_time(), timedelta(days=self._settings.max_signature_age)
+        signatures.require_fresh(version, now=now, most=most)
+        if most and signatures.age(version, now) is None and not self._warned:
+            log.warning("signatures.of_unknown_age", extra={"engine": str(version)})
             self._warned = True
-        elif most and age > most:
-            raise EngineError(
-                f"{version}: older than MAX_SIGNATURE_AGE ({self._settings.max_signature_age:g}"
-                " days): run freshclam, or see why it fails"
-            )
         return str(version)
 
     def warm_up(self) -> None:

@@ -24,11 +24,12 @@ POCKETBASE_WING = {
 }
 CLAMAV_WING = {
     *("clamscan", "transcript", "feed", "confine", "canary"),
+    *("signatures", "refresh"),
     *("unpack", "containers", "zips", "behind", "streams", "scratch", "bounds", "lines", "marks"),
 }
 # Above the wings: what joins them, and what starts that.
 ROOF = {
-    *("sweep", "inspection", "wiring", "cli", "__main__", "demo"),
+    *("sweep", "inspection", "wiring", "cli", "__main__", "demo", "health"),
     *("metrics", "watch", "console", "views"),
 }
 

@@ -22,7 +22,8 @@ from support.signatures import (
 )
 
 from avscan import canary, clamscan, feed
-from avscan.clamscan import MAX_FILE_SIZE, Clamscan, Limits, signature_age
+from avscan import signatures as sets
+from avscan.clamscan import MAX_FILE_SIZE, Clamscan, Limits
 from avscan.containers import OPAQUE
 from avscan.errors import EngineError
 from avscan.findings import Findings
@@ -311,13 +312,13 @@ def test_the_version(workspace: Path, signatures: Path, tmp_path: Path) -> None:
     now = datetime(2026, 11, 24, tzinfo=UTC)
     version = real(workspace, signatures).version()
     assert version == EngineVersion(engine=version.engine)
-    assert signature_age(version, now) is None
+    assert sets.age(version, now) is None
     built = datetime(2026, 11, 23, 9, 22, tzinfo=UTC)
     daily = write_daily(tmp_path / "daily", number=27800, built=int(built.timestamp()))
     engine = real(workspace, daily)
     version = engine.version()
     assert version == EngineVersion(engine=version.engine, signatures=27800, date=built)
-    assert signature_age(version, now) == timedelta(hours=14, minutes=38)
+    assert sets.age(version, now) == timedelta(hours=14, minutes=38)
     assert engine.version() is version
 
 

@@ -1,0 +1,249 @@
+"""Refreshing signatures: the real freshclam, against a server on this machine."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.run import Run, avscan, start
+from support.scripted import Answer, Scripted, scripted
+from support.signatures import EICAR
+
+from avscan.errors import EngineError, SettingsError
+from avscan.refresh import (
+    HOUR,
+    REST,
+    RETRY,
+    RETRY_EMPTY,
+    STAMP,
+    NotDue,
+    Outcome,
+    Refreshed,
+    Underway,
+    configuration,
+    refresh,
+)
+from avscan.settings import RefreshSettings
+
+GOOD = f"Eicar-Test-Signature:0:*:{EICAR.hex()}\n".encode()
+NEWER = GOOD + b"Another:0:*:4d616c77617265\n"
+BAD = b"this is no signature\n"
+
+
+@pytest.fixture
+def server() -> Iterator[Scripted]:
+    with scripted() as server:
+        yield server
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "signatures"
+
+
+def environment(server: Scripted, folder: Path, **changes: str) -> dict[str, str]:
+    return {
+        "PATH": os.environ["PATH"],
+        "SIGNATURE_DIR": str(folder),
+        "DATABASE_MIRROR": "none",
+        "DATABASE_CUSTOM_URL": f"{server.url}/own.ndb",
+    } | changes
+
+
+def run(server: Scripted, folder: Path, *options: str, **changes: str) -> Run:
+    return avscan("refresh", *options, env=environment(server, folder, **changes))
+
+
+def at(moment: float, server: Scripted, folder: Path, *, force: bool = False) -> Outcome:
+    """Refresh at a moment of our choosing; what is at random is at its least."""
+    settings = RefreshSettings.parse(environment(server, folder))
+    return refresh(settings, force=force, clock=lambda: moment, chance=lambda least, _: least)
+
+
+def wait_in(folder: Path) -> float:
+    return (folder / STAMP).stat().st_mtime - time.time()
+
+
+def test_the_first_refresh_fills_the_folder(server: Scripted, folder: Path) -> None:
+    server.say(Answer(body=GOOD))
+    done = run(server, folder)
+    assert (done.code, done.out) == (0, "")
+    assert (folder / "own.ndb").read_bytes() == GOOD
+    assert done.event("refresh.finished")["next"]
+    assert REST[0] - 60 < wait_in(folder) < REST[1]
+
+
+def test_what_is_not_due_asks_nobody(server: Scripted, folder: Path) -> None:
+    server.say(Answer(body=GOOD))
+    run(server, folder)
+    again = run(server, folder)
+    assert (again.code, again.err) == (0, "")
+    assert len(server.requests) == 1
+
+
+def test_an_operator_need_not_wait(server: Scripted, folder: Path) -> None:
+    server.say(Answer(body=GOOD), Answer(body=NEWER))
+    run(server, folder)
+    assert run(server, folder, "--now").code == 0
+    assert (folder / "own.ndb").read_bytes() == NEWER
+
+
+def test_bad_signatures_do_not_replace_good_ones(server: Scripted, folder: Path) -> None:
+    server.say(Answer(body=GOOD), Answer(body=BAD))
+    run(server, folder)
+    failed = run(server, folder, "--now")
+    assert failed.code == 6
+    assert "Test failed" in failed.event("refresh.ended")["reason"]
+    assert (folder / "own.ndb").read_bytes() == GOOD
+    assert sorted(path.name for path in folder.glob("tmp.*")) == []
+    assert RETRY[0] - 60 < wait_in(folder) < RETRY[1]
+
+
+def test_a_server_that_is_tired_of_us_is_left_alone(server: Scripted, folder: Path) -> None:
+    server.say(Answer(body=GOOD), Answer(status=429, headers={"Retry-After": "7200"}))
+    run(server, folder)
+    told = run(server, folder, "--now")
+    assert told.code == 6
+    assert "stay away until 20" in told.event("refresh.ended")["reason"]
+    assert wait_in(folder) > REST[0] - 60
+    assert (folder / "own.ndb").read_bytes() == GOOD
+
+
+@pytest.mark.slow  # freshclam tries thrice, 5 s apart
+def test_a_private_mirror_is_asked_for_the_official_set(server: Scripted, folder: Path) -> None:
+    server.say(*[Answer(status=404)] * 6)
+    done = run(server, folder, DATABASE_MIRROR=server.url, DATABASE_CUSTOM_URL="")
+    assert done.code == 6
+    assert {path for _, path in server.asked} == {"/daily.cld", "/daily.cvd"}
+
+
+def test_no_address_is_told_but_by_its_host(server: Scripted, folder: Path) -> None:
+    server.say(Answer(body=BAD))
+    address = f"{server.url}/a-bought-secret/own.ndb"
+    done = run(server, folder, DATABASE_CUSTOM_URL=address)
+    assert done.code == 6
+    assert "a-bought-secret" not in done.err
+    malformed = run(server, folder, DATABASE_CUSTOM_URL="ftp:a-bought-secret")
+    assert malformed.code == 2
+    assert "a-bought-secret" not in malformed.err
+
+
+def test_what_is_sent_to_freshclam_is_no_secret(
+    folder: Path, server: Scripted, tmp_path: Path
+) -> None:
+    fake = tmp_path / "bin" / "freshclam"
+    fake.parent.mkdir()
+    fake.write_text("#!/bin/sh\nenv\n")
+    fake.chmod(0o755)
+    path = f"{fake.parent}:{os.environ['PATH']}"
+    done = run(
+        server, folder, PATH=path, POCKETBASE_TOKEN="hunter2", https_proxy="http://proxy.example"
+    )
+    told = " ".join(event["text"] for event in done.named("freshclam"))
+    assert "hunter2" not in told
+    assert "https_proxy=http://proxy.example" in told
+
+
+def test_after_a_failure_the_next_try_waits(server: Scripted, folder: Path) -> None:
+    server.say(Answer(body=BAD), Answer(body=GOOD))
+    now = time.time()
+    with pytest.raises(EngineError):
+        at(now, server, folder)
+    assert isinstance(at(now + RETRY_EMPTY[0] - 1, server, folder), NotDue)
+    assert len(server.requests) == 1
+    assert isinstance(at(now + RETRY_EMPTY[0] + 1, server, folder), Refreshed)
+
+
+@pytest.mark.parametrize("lost", [True, False], ids=["signatures are gone", "clock was ahead"])
+def test_a_stamp_that_can_not_be_is_not_waited_for(
+    server: Scripted,
+    folder: Path,
+    lost: bool,  # noqa: FBT001
+) -> None:
+    server.say(Answer(body=GOOD), Answer(body=NEWER))
+    now = time.time()
+    at(now, server, folder)
+    if lost:
+        (folder / "own.ndb").unlink()
+    else:
+        os.utime(folder / STAMP, (now + 9 * HOUR, now + 9 * HOUR))
+    assert isinstance(at(now + 1, server, folder), Refreshed)
+
+
+def test_one_refresh_at_a_time(server: Scripted, folder: Path) -> None:
+    folder.mkdir()
+    with (folder / STAMP).open("w") as stamp:
+        fcntl.flock(stamp, fcntl.LOCK_EX)
+        assert isinstance(at(time.time(), server, folder, force=True), Underway)
+    assert not server.requests
+
+
+def test_what_a_killed_freshclam_left_is_removed(server: Scripted, folder: Path) -> None:
+    left = folder / "tmp.0123456789"
+    left.mkdir(parents=True)
+    (left / "daily.cvd").write_bytes(bytes(1000))
+    server.say(Answer(body=GOOD))
+    at(time.time(), server, folder)
+    assert not left.exists()
+
+
+def test_a_refresh_that_is_told_to_stop_takes_freshclam_with_it(
+    server: Scripted, folder: Path
+) -> None:
+    server.say(Answer(body=GOOD, delay=30))
+    process = start("refresh", env=environment(server, folder))
+    while not server.requests:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=5)
+    assert process.returncode == 143
+    assert "refresh.stopped" in said
+    running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
+    assert f"freshclam --config-file={os.environ.get('TMPDIR', '/tmp')}" not in running.stdout
+    assert wait_in(folder) > 0
+
+
+def test_the_official_set_comes_from_clamavs_own_servers(folder: Path) -> None:
+    settings = RefreshSettings.parse({"SIGNATURE_DIR": str(folder)})
+    lines = configuration(settings).splitlines()
+    assert "DatabaseMirror database.clamav.net" in lines
+    assert "TestDatabases yes" in lines
+    assert not [line for line in lines if line.startswith(("Private", "Exclude"))]
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"SIGNATURE_DIR": ""}, "SIGNATURE_DIR is not set"),
+        ({"DATABASE_CUSTOM_URL": ""}, "DATABASE_CUSTOM_URL is not set"),
+        ({"DATABASE_MIRROR": "mirror.example.com"}, "DATABASE_MIRROR must be like https://"),
+        ({"DATABASE_MIRROR": "http://a/ http://b/"}, "DATABASE_MIRROR must be one address"),
+        ({"LOG_LEVEL": "loud"}, "LOG_LEVEL must be"),
+    ],
+)
+def test_settings_that_can_not_be(folder: Path, changes: dict[str, str], problem: str) -> None:
+    env = {
+        "SIGNATURE_DIR": str(folder),
+        "DATABASE_MIRROR": "none",
+        "DATABASE_CUSTOM_URL": "http://a/b",
+    }
+    with pytest.raises(SettingsError, match=problem):
+        RefreshSettings.parse(env | changes)
+
+
+def test_freshclam_is_missing(server: Scripted, folder: Path, tmp_path: Path) -> None:
+    done = run(server, folder, PATH=str(tmp_path))
+    assert done.code == 6
+    assert "freshclam is missing" in done.event("refresh.ended")["reason"]
+
+
+def test_a_folder_that_can_not_be_written(server: Scripted) -> None:
+    done = run(server, Path("/proc/signatures"))
+    assert done.code == 6
+    assert "can't be used" in done.event("refresh.ended")["reason"]

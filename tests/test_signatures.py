@@ -1,0 +1,74 @@
+"""What counts as signatures that can be scanned with."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from avscan import signatures
+from avscan.errors import EngineError
+from avscan.transcript import EngineVersion
+
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("eicar.ndb",),
+        ("main.cvd", "daily.cvd", "bytecode.cvd"),
+        ("main.cvd", "daily.cld"),
+        ("main.cvd", "daily.cvd", "freshclam.dat", "refresh.dat"),
+    ],
+)
+def test_a_set_that_can_be_scanned_with(tmp_path: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        (tmp_path / name).touch()
+    signatures.require(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        ((), "has none yet"),
+        (("freshclam.dat", "refresh.dat"), "has none yet"),
+        (("daily.cvd",), "has no main set yet"),
+        (("daily.cvd", "bytecode.cvd", "own.ndb"), "has no main set yet"),
+        (("main.cvd",), "has no daily set yet"),
+    ],
+)
+def test_what_has_to_be_waited_for(tmp_path: Path, names: tuple[str, ...], reason: str) -> None:
+    for name in names:
+        (tmp_path / name).touch()
+    (tmp_path / "tmp.5f641254e1").mkdir()
+    with pytest.raises(EngineError, match=f"waiting for signatures: .*{reason}"):
+        signatures.require(tmp_path)
+
+
+def test_one_file_and_the_own_folder_of_clamscan_are_taken_as_they_are(tmp_path: Path) -> None:
+    own = tmp_path / "own.ndb"
+    own.touch()
+    signatures.require(own)
+    signatures.require(None)
+
+
+def test_a_folder_that_is_gone(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="can't be read: No such file"):
+        signatures.require(tmp_path / "gone")
+
+
+@pytest.mark.parametrize(
+    ("days", "most", "fresh"),
+    [(None, 7, True), (6.9, 7, True), (7.1, 7, False), (1000, 0, True)],
+)
+def test_how_old_the_daily_set_may_be(days: float | None, most: int, fresh: bool) -> None:  # noqa: FBT001
+    date = None if days is None else NOW - timedelta(days=days)
+    version = EngineVersion(engine="1.4.6", signatures=27800, date=date)
+    most_age = timedelta(days=most)
+    if fresh:
+        signatures.require_fresh(version, now=NOW, most=most_age)
+        return
+    with pytest.raises(EngineError, match="MAX_SIGNATURE_AGE"):
+        signatures.require_fresh(version, now=NOW, most=most_age)
