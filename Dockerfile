@@ -1,0 +1,46 @@
+# docker build -t avscan .
+
+# Debian's stable release has no supercronic. It is one binary that needs nothing but libc.
+FROM debian:sid-slim AS supercronic
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends supercronic \
+    && rm -rf /var/lib/apt/lists/*
+
+FROM debian:trixie-slim AS build
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends python3-venv \
+    && rm -rf /var/lib/apt/lists/*
+RUN python3 -m venv /tools && python3 -m venv --without-pip /opt/avscan
+WORKDIR /src
+# What avscan needs changes less often than avscan, and has a layer of its own.
+COPY pyproject.toml ./
+RUN python3 -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; print(*project["dependencies"], *project["optional-dependencies"]["demo"], sep="\n")' > requirements.txt \
+    && /tools/bin/pip --python /opt/avscan/bin/python install --no-cache-dir -r requirements.txt
+COPY README.md LICENSE ./
+COPY avscan avscan
+RUN /tools/bin/pip --python /opt/avscan/bin/python install --no-cache-dir --no-deps .
+
+FROM debian:trixie-slim
+LABEL org.opencontainers.image.title="avscan" \
+      org.opencontainers.image.description="Scans every build that is uploaded to Zapuskalka with ClamAV" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.base.name="docker.io/library/debian:trixie-slim"
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends ca-certificates clamav clamav-freshclam python3 \
+    && rm -rf /var/lib/apt/lists/* /var/lib/clamav/* \
+    && install -d -o 65532 -g 65532 /work /signatures
+COPY --from=supercronic /usr/bin/supercronic /usr/local/bin/supercronic
+COPY --from=build /opt/avscan /opt/avscan
+COPY crontab /etc/avscan/crontab
+ENV PATH=/opt/avscan/bin:/usr/local/bin:/usr/bin:/bin \
+    HOME=/work \
+    TMPDIR=/work \
+    WORK_DIR=/work \
+    SIGNATURE_DIR=/signatures
+# A number that is nobody's: no name, no home, no shell.
+USER 65532:65532
+VOLUME ["/work", "/signatures"]
+# The first signatures take some minutes to come.
+HEALTHCHECK --start-period=15m --interval=2m --timeout=1m CMD ["avscan", "health"]
+# Told to stop, supercronic waits for its jobs and does not tell them: so all are told.
+CMD ["sh", "-c", "trap 'kill -TERM -1' TERM INT; supercronic -json -quiet -passthrough-logs -no-reap /etc/avscan/crontab & wait $! || wait $!"]
