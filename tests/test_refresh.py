@@ -194,10 +194,10 @@ def test_what_a_killed_freshclam_left_is_removed(server: Scripted, folder: Path)
 
 
 def test_a_refresh_that_is_told_to_stop_takes_freshclam_with_it(
-    server: Scripted, folder: Path
+    server: Scripted, folder: Path, tmp_path: Path
 ) -> None:
     server.say(Answer(body=GOOD, delay=30))
-    process = start("refresh", env=environment(server, folder))
+    process = start("refresh", env=environment(server, folder, TMPDIR=str(tmp_path)))
     while not server.requests:
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
@@ -205,7 +205,7 @@ def test_a_refresh_that_is_told_to_stop_takes_freshclam_with_it(
     assert process.returncode == 143
     assert "refresh.stopped" in said
     running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
-    assert f"freshclam --config-file={os.environ.get('TMPDIR', '/tmp')}" not in running.stdout
+    assert f"--config-file={tmp_path}" not in running.stdout
     assert wait_in(folder) > 0
 
 
