@@ -154,6 +154,11 @@ def test_no_stale_signatures_are_in_it() -> None:
     assert said.split() == ["/signatures:", "/var/lib/clamav:"]
 
 
+def test_docker_asks_for_its_health() -> None:
+    done = podman("image", "inspect", "--format", "{{json .HealthCheck.Test}}", IMAGE)
+    assert json.loads(done.stdout) == ["CMD", "avscan", "health"]
+
+
 def test_one_pass(backend: Backend, tmp_path: Path) -> None:
     build = backend.upload({"a.txt": EICAR})
     signatures = write_signatures(tmp_path / "signatures")
