@@ -16,7 +16,6 @@ import random
 import re
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -102,9 +101,8 @@ def refresh(
             except BlockingIOError:
                 return Underway()
             due, now, empty = os.fstat(stamp.fileno()).st_mtime, clock(), not files(folder)
-            # A stamp from further ahead is another clock's, or that of signatures that are gone.
-            latest = now + (RETRY_EMPTY if empty else REST)[1]
-            if now < due <= latest and not force:
+            # A stamp from further ahead is another clock's.
+            if now < due <= now + REST[1] and not force:
                 return NotDue(due=_moment(due))
             # Noted before it is tried, so that one that is killed does not come back at once.
             _set(stamp, now + chance(*(RETRY_EMPTY if empty else RETRY)))
@@ -149,42 +147,45 @@ def _fetch(settings: RefreshSettings, *, lock: int) -> str:
     program = shutil.which("freshclam")
     if program is None:
         raise EngineError("freshclam is missing or not executable: install it with ClamAV")
-    with tempfile.NamedTemporaryFile("w", prefix="freshclam-", suffix=".conf") as file:
-        file.write(configuration(settings))
-        file.flush()
-        command = [program, f"--config-file={file.name}", "--stdout"]
-        if not settings.official:
-            command.append("--no-dns")
-        wait = failure = ""
-        with _running(command, lock) as process:
-            for line in process.stdout or ():
-                text = _masked(printable(line.decode(errors="replace")), settings)
-                log.log(_level(text), "freshclam", extra={"text": text})
-                if text.startswith(_ERROR) and text != "ERROR: Update failed.":
-                    failure = text.removeprefix(_ERROR)
-                # Having been told to stay away, it ends as if all were well.
-                wait = wait or text.partition("cool-down until after: ")[2]
-        if process.returncode:
-            raise EngineError(
-                f"freshclam {ending(process.returncode)}: {failure or 'no word of why'};"
-                " the signatures stay as they are"
-            )
-        return wait
+    command = [program, "--config-file=/dev/stdin", "--stdout"]
+    if not settings.official:
+        command.append("--no-dns")
+    wait = failure = ""
+    with _running(command, configuration(settings), lock) as process:
+        for line in process.stdout or ():
+            text = printable(_masked(line, settings))
+            log.log(_level(text), "freshclam", extra={"text": text})
+            if text.startswith(_ERROR) and text != "ERROR: Update failed.":
+                failure = text.removeprefix(_ERROR)
+            # Having been told to stay away, it ends as if all were well.
+            wait = wait or text.partition("cool-down until after: ")[2]
+    if process.returncode:
+        raise EngineError(
+            f"freshclam {ending(process.returncode)}: {failure or 'no word of why'};"
+            " the signatures stay as they are"
+        )
+    return wait
 
 
 @contextmanager
-def _running(command: list[str], lock: int) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a command that holds the lock as long as it lives; it ends with whoever waits for it."""
+def _running(command: list[str], text: str, lock: int) -> Iterator[subprocess.Popen[str]]:
+    """Run a command that is given a text and holds the lock; it ends with whoever waits for it."""
     process = subprocess.Popen(
         command,
         env={name: value for name, value in os.environ.items() if _INHERITED.fullmatch(name)},
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
         pass_fds=[lock],
     )
     with process:
         try:
+            if process.stdin is not None:
+                with suppress(BrokenPipeError):  # it says itself why it ended
+                    process.stdin.write(text)
+                    process.stdin.close()
             yield process
         except BaseException:
             process.terminate()

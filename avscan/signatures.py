@@ -17,7 +17,7 @@ NOTES = ".dat"
 """The ending of what freshclam and `refresh.py` note for themselves beside the signatures."""
 
 _OFFICIAL = frozenset({".cvd", ".cld"})
-_ADVICE = "`avscan refresh` fetches them"
+_ADVICE = "`avscan refresh --now` fetches them"
 
 
 def files(folder: Path) -> list[Path]:
