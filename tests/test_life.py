@@ -13,7 +13,7 @@ import itertools
 import operator
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -52,20 +52,42 @@ ENOUGH = 4  # undisturbed passes, after which everything has to be right
 
 # -- a PocketBase in memory -----------------------------------------------------------------------
 
-_TERM = re.compile(r'(\w+) (=|>=?) "([^"]*)"')
-_OPERATORS = {"=": operator.eq, ">": operator.gt, ">=": operator.ge}
+_TERM = re.compile(r'([\w.:]+) (!?=|[<>]=?) ("[^"]*"|[\w.]+)')
+_OPERATORS = {
+    "=": operator.eq,
+    "!=": operator.ne,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "<": operator.lt,
+}
+Holds = Callable[[Row], bool]
 
 
-def held_by(where: str) -> Callable[[Row], bool]:
+def held_by(where: str, builds: Mapping[str, Row]) -> Holds:
     """Read a filter, as far as discovery and ledger use them."""
     if not where:
         return lambda _row: True
-    terms: list[tuple[str, str, str]] = []
-    for text in where.split(" || "):
-        term = _TERM.fullmatch(text)
-        assert term, f"the PocketBase in memory does not know this filter: {where}"
-        terms.append((term[1], term[2], term[3]))
-    return lambda row: any(_OPERATORS[sign](row[name], value) for name, sign, value in terms)
+    either = [[_term(text, builds) for text in part.split(" && ")] for part in where.split(" || ")]
+    return lambda row: any(all(term(row) for term in terms) for terms in either)
+
+
+def _term(text: str, builds: Mapping[str, Row]) -> Holds:
+    term = _TERM.fullmatch(text)
+    assert term, f"the PocketBase in memory does not know this filter: {text}"
+    name, sign, other = term.groups()
+
+    def value(operand: str, row: Row) -> Any:
+        if operand.startswith('"'):
+            return operand.strip('"')
+        if operand.isdigit():
+            return int(operand)
+        if operand.startswith("build."):
+            return builds.get(row["build"], {}).get(operand.removeprefix("build."), "")
+        if operand.endswith(":length"):
+            return len(row[operand.removesuffix(":length")])
+        return row[operand]
+
+    return lambda row: bool(_OPERATORS[sign](value(name, row), value(other, row)))
 
 
 class World:
@@ -154,7 +176,7 @@ class Client:
     ) -> list[Row]:
         self._turn()
         assert expand in {"", "build"}
-        holds = held_by(where)
+        holds = held_by(where, self._world.tables[BUILDS])
         found = [row for row in self._world.tables[collection].values() if holds(row)]
         for key in reversed(sort.split(",") if sort else ["id"]):
             found.sort(key=lambda row, key=key: row[key])  # type: ignore[misc]
@@ -164,6 +186,11 @@ class Client:
         self, collection: str, *, where: str = "", fields: Sequence[str] = (), expand: str = ""
     ) -> Iterator[Row]:
         yield from self.page(collection, where=where, fields=fields, expand=expand)
+
+    def few(
+        self, collection: str, *, where: str, fields: Sequence[str] = (), expand: str = ""
+    ) -> Iterator[Row]:
+        yield from self.rows(collection, where=where, fields=fields, expand=expand)
 
     def count(self, collection: str, *, where: str = "") -> int:
         return len(self.page(collection, where=where))
@@ -249,12 +276,15 @@ class Pass:
         self._full = full
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
-        self._stopped.acquire()
+        self._wait()
 
     def step(self, fate: str = "") -> None:
         """Let one request happen; `fate` is "", "fails" or "killed"."""
         self._fate = fate
         self._go.release()
+        self._wait()
+
+    def _wait(self) -> None:
         self._stopped.acquire()
         if self.failure is not None:
             raise self.failure
