@@ -80,8 +80,10 @@ def _hits(file: BinaryIO) -> Iterator[int]:
         file.seek(position)
         data = file.read(CHUNK)
         yield 0
-        for hit in _MAGICS.finditer(data):
+        hit = _MAGICS.search(data)
+        while hit is not None:  # one may begin within another, so that finditer would pass it by
             yield position + hit.start() - _USTAR * (hit[0] == b"ustar")
+            hit = _MAGICS.search(data, hit.start() + 1)
         if len(data) < CHUNK:
             return
         # The last bytes once more: they may be the beginning of one.
@@ -172,6 +174,8 @@ class _Lenient:
             pass
 
     def _pull(self, size: int) -> bytes:
+        if self.damaged:  # decoders can't be asked again
+            return b""
         try:
             return self._content.some(size)
         except UNREADABLE:

@@ -145,6 +145,16 @@ def test_damage_does_no_harm(front: bytes, packed: bytes, data: st.DataObject) -
     found(bytes(damaged))
 
 
+def test_a_decoder_is_not_asked_again_after_its_damage() -> None:
+    damaged = bytearray(BZIP2)
+    damaged[102] = 0
+    assert "damaged bzip2" in found(bytes(damaged)).values()
+
+
+def test_a_magic_within_another_is_seen() -> None:
+    assert CONTENT in found(b"MZ\x1f\x8b\x08" + squeezed(CONTENT, "gz")).values()
+
+
 @given(st.binary(max_size=99), st.binary(min_size=1, max_size=20_000))
 def test_whatever_is_in_it_is_found(front: bytes, content: bytes) -> None:
     assert content in found(b"MZ" + front + squeezed(content, "gz")).values()

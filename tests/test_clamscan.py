@@ -17,7 +17,7 @@ from support.signatures import (
     EICAR_NAME,
     SAMPLE_NAME,
     SAMPLES,
-    write_daily,
+    write_official,
     write_signatures,
 )
 
@@ -266,7 +266,10 @@ def malformed(folder: Path) -> None:
         (no_signatures, "No supported database files found"),
         (no_folder, "No such file or directory"),
         (malformed, "Malformed database"),
-        (lambda folder: write_daily(folder, number=1, built=1), "Can't verify database integrity"),
+        (
+            lambda folder: write_official(folder, number=1, built=1),
+            "Can't verify database integrity",
+        ),
     ],
     ids=["empty", "missing", "malformed", "unsigned"],
 )
@@ -314,7 +317,7 @@ def test_the_version(workspace: Path, signatures: Path, tmp_path: Path) -> None:
     assert version == EngineVersion(engine=version.engine)
     assert sets.age(version, now) is None
     built = datetime(2026, 11, 23, 9, 22, tzinfo=UTC)
-    daily = write_daily(tmp_path / "daily", number=27800, built=int(built.timestamp()))
+    daily = write_official(tmp_path / "daily", number=27800, built=int(built.timestamp()))
     engine = real(workspace, daily)
     version = engine.version()
     assert version == EngineVersion(engine=version.engine, signatures=27800, date=built)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from pathlib import Path
 
 import pytest
 from support.backend import Backend
 from support.run import Run, avscan
-from support.signatures import write_daily, write_signatures
+from support.signatures import write_official, write_signatures
 
 from avscan import health
 from avscan.settings import Settings
@@ -31,8 +30,7 @@ def text(done: Run, part: str) -> str:
 
 def daily(folder: Path, *, days: float) -> str:
     """Write what `--version` needs of an official set that is so many days old."""
-    write_daily(folder, number=27800, built=int(time.time() - days * DAY))
-    shutil.copy(folder / "daily.cvd", folder / "main.cvd")
+    write_official(folder, number=27800, built=int(time.time() - days * DAY))
     return str(folder)
 
 

@@ -18,7 +18,7 @@ from support.backend import Backend
 from support.proxy import Proxy, Request, Stall
 from support.run import Run, avscan
 from support.samples import MIB, large_tar_gz
-from support.signatures import EICAR, write_daily
+from support.signatures import EICAR, write_official
 from test_survival import Pass
 from test_sweep import Engine, a_pass_over
 
@@ -140,7 +140,7 @@ def test_the_real_clamscan_is_killed_while_it_loads(backend: Backend, tmp_path: 
 
 def test_old_signatures_end_the_pass(backend: Backend, tmp_path: Path) -> None:
     build = backend.upload({"a.bin": EICAR})
-    signatures = write_daily(tmp_path / "signatures", number=27000, built=1_700_000_000)
+    signatures = write_official(tmp_path / "signatures", number=27000, built=1_700_000_000)
     done = sweep(backend, SIGNATURE_DIR=str(signatures))
     assert done.code == 6
     reason = done.event("pass.ended")["reason"]

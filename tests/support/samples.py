@@ -58,11 +58,11 @@ def squeezed(content: bytes, squeeze: Squeeze) -> bytes:
 
 
 def pack(members: Members, method: int = zipfile.ZIP_DEFLATED) -> bytes:
-    """Pack a zip."""
+    """Pack a zip, whatever the time the same."""
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", method) as archive:
+    with zipfile.ZipFile(out, "w") as archive:
         for name, content in members:
-            archive.writestr(name, content)
+            archive.writestr(zipfile.ZipInfo(name), content, method)
     return out.getvalue()
 
 

@@ -21,9 +21,10 @@ def write_signatures(folder: Path) -> Path:
     return folder
 
 
-def write_daily(folder: Path, *, number: int, built: int) -> Path:
-    """Write the header of a daily set, enough for `--version`; `built` is in Unix seconds."""
+def write_official(folder: Path, *, number: int, built: int) -> Path:
+    """Write the headers of an official set, enough for `--version`; `built` is in Unix seconds."""
     folder.mkdir(parents=True, exist_ok=True)
     head = f"ClamAV-VDB:-:{number}:1:90:{'a' * 32}:signature:builder:{built}"
-    (folder / "daily.cvd").write_bytes(head.encode().ljust(512))
+    for name in ("main.cvd", "daily.cvd"):
+        (folder / name).write_bytes(head.encode().ljust(512))
     return folder
