@@ -6,6 +6,7 @@ nothing here ever makes a file. Whatever lies behind a container's end is a memb
 
 from __future__ import annotations
 
+import codecs
 import re
 import tarfile
 from collections.abc import Callable, Iterator
@@ -40,11 +41,12 @@ _PROGRAMS = (
     b"\x7fELF",
     b"#!",
     b"\xca\xfe\xba\xbe",
+    b"\xca\xfe\xba\xbf",
     b"\xcf\xfa\xed\xfe",
     b"\xce\xfa\xed\xfe",
 )
-_PRINTABLE = frozenset(range(0x20, 0x7F)) | frozenset(b"\t\n\r")
-_SCRIPT = 32  # bytes of text that a script begins with, at least
+_CONTROLS = frozenset(range(0x20)) - frozenset(b"\t\n\r") | {0x7F}
+_SCRIPT = 32  # bytes of text that a script begins with, at least, or a shorter line
 
 
 class Kind(Enum):
@@ -147,10 +149,21 @@ def is_carrier(head: bytes) -> bool:
 
     A script needs no `#!`: a shell runs it without, and other systems have none.
     """
-    begin = head[:_SCRIPT]
-    text = len(begin) == _SCRIPT and _PRINTABLE.issuperset(begin)
-    script = text and sniff(head) is None  # an ar begins with text, and some tars do
+    script = _is_text(head) and sniff(head) is None  # an ar begins with text, and some tars do
     return script or is_program(head) or head.startswith(RPM)
+
+
+def _is_text(head: bytes) -> bool:
+    """Tell whether it begins with a line of UTF-8, or with enough of one."""
+    begin = head.removeprefix(codecs.BOM_UTF8)[:_SCRIPT]
+    line, newline, _ = begin.partition(b"\n")
+    if not (newline or len(begin) == _SCRIPT) or not _CONTROLS.isdisjoint(line):
+        return False
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(line, final=bool(newline))
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def members(kind: Kind, stream: Stream) -> Iterator[Member]:

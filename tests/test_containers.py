@@ -12,7 +12,16 @@ import pytest
 from support.samples import Squeeze, ar, deb, pack, squeezed, tar, zstd
 
 from avscan import containers, plainzip, streams, zips
-from avscan.containers import HEAD, UNREADABLE, Kind, NotWholeError, is_program, opaque, sniff
+from avscan.containers import (
+    HEAD,
+    UNREADABLE,
+    Kind,
+    NotWholeError,
+    is_carrier,
+    is_program,
+    opaque,
+    sniff,
+)
 from avscan.plainzip import is_plain
 from avscan.streams import Stream
 
@@ -253,3 +262,26 @@ PLAIN = pack([("x", b"x" * 99), ("y", b"y")])
 )
 def test_what_is_not(data: bytes) -> None:
     assert not is_plain(io.BytesIO(data))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tail -n +2 $0 | tar xz; exit\n",
+        "\n#!/bin/sh\n",
+        "\ufeff@echo off\r\n",
+        "# Ausführbar ohne weitere Kopfzeile, und überall\n",
+        "@echo off & rem cut in midst ofü, within the letter",
+    ],
+)
+def test_a_script_may_carry_an_archive(text: str) -> None:
+    assert is_carrier(text.encode() + squeezed(b"x", "gz"))
+
+
+@pytest.mark.parametrize("data", [b"", b"text", bytes(99), b"\x89PNG\r\n\x1a\n", b"\xffa\n" * 30])
+def test_what_is_no_script_carries_none(data: bytes) -> None:
+    assert not is_carrier(data)
+
+
+def test_a_program_for_several_processors_may_carry_an_archive() -> None:
+    assert is_carrier(b"\xca\xfe\xba\xbf" + bytes(99))
