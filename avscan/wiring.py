@@ -206,8 +206,9 @@ def is_full_turn(now: datetime) -> bool:
     """Tell whether a scheduled pass compares all of many builds, as the server's clock has it.
 
     A pass has no memory of those before it. So the clock chooses five minutes of each 25, six or
-    one apart: on any schedule of even steps (each minute, each tenth, each day at seven past) one
-    pass of five meets one, which multiples of five minutes would not give.
+    one apart: on a schedule of even steps (each minute, each tenth, each day at seven past) one
+    pass of five meets one, if the step is no multiple of 25 minutes. Multiples of five minutes
+    would not give that.
     """
     minutes = int(now.timestamp()) // 60
     return minutes % 25 % 6 == 0
