@@ -1,4 +1,4 @@
-"""The command line: options, wiring, output; the only place that exits."""
+"""The command line: options and output; with `boundary` the only place that exits."""
 
 from __future__ import annotations
 
@@ -7,20 +7,17 @@ import json
 import logging
 import os
 import re
-import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
-from types import FrameType
 from typing import TYPE_CHECKING, ParamSpec, TypeVar, assert_never
 
 import click
 
 from avscan import __version__
-from avscan.confine import refuse_inspection
-from avscan.errors import AvscanError, Interrupted, SchemaError, SettingsError
+from avscan.boundary import boundary
+from avscan.errors import SchemaError, SettingsError
 from avscan.logs import configure
 from avscan.settings import (
     REFRESH_VARIABLES,
@@ -104,66 +101,6 @@ def _settings(context: click.Context) -> Settings:
     settings = Settings.parse({**os.environ, **context.ensure_object(dict)})
     configure(settings.log_level, settings.log_format)
     return settings
-
-
-@contextmanager
-def boundary(what: str = "pass") -> Iterator[None]:
-    """Turn what ends a command into one clear line and its exit code; events begin with `what`."""
-    refuse_inspection()
-    _fill_standard_streams()
-    try:
-        with _interruptible():
-            yield
-    except Interrupted as interrupted:
-        log.warning("%s.stopped", what, extra={"reason": str(interrupted)})
-        sys.exit(interrupted.exit_code)
-    except AvscanError as error:
-        if logging.getLogger("avscan").handlers:
-            log.log(
-                logging.ERROR if error.exit_code else logging.INFO,
-                "%s.ended",
-                what,
-                extra={"reason": str(error), "exit_code": error.exit_code},
-            )
-        else:
-            click.echo(f"avscan: {error}", err=True)
-        sys.exit(error.exit_code)
-    except (click.ClickException, click.exceptions.Exit, click.Abort):
-        raise
-    except BrokenPipeError:  # whoever reads what we print has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(128 + signal.SIGPIPE)
-    except Exception:
-        if not logging.getLogger("avscan").handlers:
-            raise
-        log.exception("bug")
-        sys.exit(1)
-
-
-def _fill_standard_streams() -> None:
-    """Put something in place of a standard stream that is closed (`2>&-`).
-
-    Else the next file or connection that is opened would be taken for it.
-    """
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:  # noqa: PLR2004 - standard error
-        pass
-    os.close(descriptor)
-    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
-    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Raise `Interrupted` at the first SIGTERM or SIGINT; what follows must not break the end."""
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        for each in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(each, signal.SIG_IGN)
-        raise Interrupted(number)
-
-    for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, stop)
-    yield
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EPILOG)
