@@ -1,4 +1,4 @@
-"""Fixtures for every test: real PocketBase servers.
+"""Fixtures for every test: real PocketBase servers, and a log that no test leaves to the next.
 
 `backend` is Zapuskalka's own version, `every_backend` runs a test on all supported ones. Both start
 with Zapuskalka's collections as they are before `avscan init`; `backend.init()` runs that.
@@ -6,6 +6,7 @@ with Zapuskalka's collections as they are before `avscan init`; `backend.init()`
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,16 @@ import pytest
 from support.backend import VERSIONS, ZAPUSKALKAS, Backend, Template, make_template, running
 
 TemplateOf = Callable[[str], Template]
+
+
+@pytest.fixture(autouse=True)
+def _log_as_it_was() -> Iterator[None]:
+    """Undo what a command that ran within a test did to the log."""
+    logger = logging.getLogger("avscan")
+    handlers, level, propagate = logger.handlers[:], logger.level, logger.propagate
+    yield
+    logger.handlers[:], logger.propagate = handlers, propagate
+    logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import subprocess
@@ -410,10 +409,8 @@ def test_a_process_that_hangs_while_it_loads(
 def test_a_death_is_tried_once_more(
     tmp_path: Path,
     harmless: Path,
-    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(logging.getLogger("avscan"), "propagate", True)
     caplog.set_level("INFO", logger="avscan")
     with fake(tmp_path, "find", "die:SIGSEGV", "find", "find:Worm", "ok") as engine:
         assert engine.scan(harmless) == Findings(signatures=("Worm",))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -115,8 +116,8 @@ def hook() -> Iterator[Scripted]:
 def test_a_walk_through_a_day(  # noqa: PLR0915 - a day is long
     backend: Backend, hook: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("avscan.cli.refuse_inspection", lambda: None)
-    monkeypatch.setattr("avscan.cli.signal.signal", lambda *_: None)
+    monkeypatch.setattr("avscan.boundary.refuse_inspection", lambda: None)
+    monkeypatch.setattr("avscan.boundary._interruptible", nullcontext)
     day = Day(backend, hook, tmp_path)
 
     # In the morning there is nothing.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -85,9 +84,8 @@ def test_a_reader_sees_the_file_whole_or_not_at_all(path: Path) -> None:
 
 
 def test_figures_that_cannot_be_written_are_a_warning(
-    path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(logging.getLogger("avscan"), "propagate", True)
     gone = path / "gone" / "avscan.prom"
     with Watch(replace(SETTINGS, metrics_file=gone), user_agent="avscan"):
         pass

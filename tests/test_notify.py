@@ -44,8 +44,7 @@ def settled(
 
 
 @pytest.fixture
-def logged(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Logged:
-    monkeypatch.setattr(logging.getLogger("avscan"), "propagate", True)
+def logged(caplog: pytest.LogCaptureFixture) -> Logged:
     caplog.set_level(logging.DEBUG, "avscan")
     return caplog
 

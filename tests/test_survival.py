@@ -56,7 +56,7 @@ class Pass:
         self._log = log
         with log.open("wb") as stderr:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "avscan", "run", "--full"],
+                [sys.executable, "-X", "faulthandler", "-m", "avscan", "run", "--full"],
                 env=dict(env),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -74,7 +74,13 @@ class Pass:
         assert self.events(event), self._log.read_text()
 
     def end(self, *, within: float = PATIENCE) -> int:
-        return self.process.wait(within)
+        """Wait for its exit code; one that does not end in time says where it is."""
+        try:
+            return self.process.wait(within)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGABRT)
+            self.process.wait()
+            pytest.fail(f"it did not end within {within:.0f} s:\n{self._log.read_text()}")
 
     def stop(self, number: int) -> int:
         self.process.send_signal(number)
