@@ -8,17 +8,14 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 
 import click
 
 from avscan.confine import refuse_inspection
-from avscan.errors import AvscanError, Interrupted
+from avscan.errors import AvscanError, Interrupted, unmasked
+from avscan.signals import interruptible
 
 log = logging.getLogger(__name__)
-
-ALARM = 1.0
-"""Seconds from one look for signals to the next, at the most."""
 
 
 @contextmanager
@@ -27,7 +24,7 @@ def boundary(what: str = "pass") -> Iterator[None]:
     refuse_inspection()
     _fill_standard_streams()
     try:
-        with _interruptible():
+        with interruptible(), unmasked():
             yield
     except Interrupted as interrupted:
         log.warning("%s.stopped", what, extra={"reason": str(interrupted)})
@@ -65,27 +62,3 @@ def _fill_standard_streams() -> None:
     os.close(descriptor)
     sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
     sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Raise `Interrupted` at the first SIGTERM or SIGINT; what follows must not break the end.
-
-    Python runs a handler between two of its instructions. A signal that comes just before a call
-    that blocks would wait for the call's end, which may be that of a scan: so an alarm cuts each
-    call short now and then. Python resumes it, after a look at what came (PEP 475).
-    """
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        for each in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(each, signal.SIG_IGN)
-        raise Interrupted(number)
-
-    for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, stop)
-    signal.signal(signal.SIGALRM, lambda _number, _frame: None)
-    signal.setitimer(signal.ITIMER_REAL, ALARM, ALARM)
-    try:
-        yield
-    finally:  # before Python takes the handler away at its end
-        signal.setitimer(signal.ITIMER_REAL, 0)

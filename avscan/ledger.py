@@ -52,6 +52,8 @@ log = logging.getLogger(__name__)
 
 LONGEST_LOG = 200_000
 HEARTBEAT = Patience(attempts=1, deadline=10.0, timeout=10.0)
+# Seconds in which PocketBase does a write whose answer nobody waited for.
+ON_ITS_WAY = 0.3
 # What must not keep us from the other claims.
 _FAILURES = (BackendError, SchemaError, SignInError)
 _NOT_UNIQUE = "validation_not_unique"
@@ -93,6 +95,10 @@ class _View:
             if check.status is Status.SCANNING and journal.claim_of(check.log) == mark
         ]
 
+    @property
+    def waits(self) -> bool:
+        return any(check.status is Status.PENDING for check in self.checks)
+
 
 class Ledger:
     """Writes checks for one pass. Its heartbeat may be called from another thread."""
@@ -104,11 +110,13 @@ class Ledger:
         host: str,
         stuck_after: timedelta,
         clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._client = client
         self._host = host
         self._stuck_after = stuck_after
         self._clock = clock
+        self._sleep = sleep
         self._longest = {"log": LONGEST_LOG, "virus_name": LONGEST_LOG}
         self._held: dict[str, Claim] = {}
         self._quiet: set[str] = set()
@@ -141,8 +149,7 @@ class Ledger:
         It may be our own, whose creation was answered with silence and tried again.
         """
         view = self._look(build.id)
-        waits = any(check.status is Status.PENDING for check in view.checks)
-        return job_of(view.build) if view.build and waits else None
+        return job_of(view.build) if view.build and view.waits else None
 
     def reopen(self, check: Check) -> Job | None:
         """Put a verdict that is about other files back to pending; None if it is not, after all."""
@@ -218,11 +225,15 @@ class Ledger:
             started=self._client.server_time(),
         )
         self._held[claim.mark] = claim
-        for check in claim.checks:
-            if not self._mark(check, claim):
-                self._forget(claim)
-                return None
-        return claim
+        try:
+            ours = all(self._mark(check, claim) for check in claim.checks)
+        except BackendError:
+            # It may have been written all the same: without a heartbeat it is taken back.
+            self._quiet.add(claim.mark)
+            raise
+        if not ours:
+            self._forget(claim)
+        return claim if ours else None
 
     def holds(self, claim: Claim) -> bool:
         """Tell whether a claim is still ours, as far as its last heartbeat knows."""
@@ -330,6 +341,10 @@ class Ledger:
         """Give a claim back unscanned, if it is still ours; `interrupted` counts it as such."""
         self._hush(claim, patience)
         view = self._look(claim.build.id, patience)
+        if view.waits and not view.marked(claim.mark):
+            # The claim itself may be on its way still: a signal does not wait for its answer.
+            self._sleep(ON_ITS_WAY)
+            view = self._look(claim.build.id, patience)
         self._give_back(view, claim, reason, interrupted=interrupted, patience=patience)
         self._forget(claim)
 

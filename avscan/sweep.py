@@ -23,7 +23,14 @@ from avscan import discovery, journal
 from avscan.backlog import Backlog
 from avscan.discovery import Job, Plan
 from avscan.download import Artifact
-from avscan.errors import AvscanError, BackendError, EngineError, Interrupted, WorkspaceError
+from avscan.errors import (
+    AvscanError,
+    BackendError,
+    EngineError,
+    Interrupted,
+    WorkspaceError,
+    unmasked,
+)
 from avscan.events import Left, Listener, Scanned, Scanning, Settled, ignore
 from avscan.fetch import Fetch, Fetched, Fetcher
 from avscan.heartbeat import Heartbeat
@@ -141,7 +148,7 @@ class Sweep:
         """
         started = self._clock()
         try:
-            with Heartbeat(self._ledger.beat):
+            with unmasked(), Heartbeat(self._ledger.beat):
                 for plan in self._plans(full=full, indexed=indexed):
                     self._apply(plan)
                     self._scan_backlog()
@@ -346,7 +353,8 @@ class Sweep:
     def _counted(self, claim: Claim) -> Iterator[None]:
         """Count a bug that ends the pass as an interruption of the build that it was met at."""
         try:
-            yield
+            with unmasked():
+                yield
         except AvscanError:
             raise
         except Exception as error:

@@ -60,30 +60,12 @@ def test_a_bug_leaves_its_traceback_in_the_log_and_exits_1(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("avscan.boundary.refuse_inspection", lambda: None)
-    monkeypatch.setattr("avscan.boundary._interruptible", nullcontext)
+    monkeypatch.setattr("avscan.boundary.interruptible", nullcontext)
     configure("info", LogFormat.JSON)
     with pytest.raises(SystemExit) as ended, boundary():
         raise ZeroDivisionError
     assert ended.value.code == 1
     assert "ZeroDivisionError" in capsys.readouterr().err
-
-
-# A signal that another thread receives interrupts no call of the main one, just as one that comes
-# right before the call does not.
-UNHEARD = """
-import os, signal, threading
-from avscan.boundary import boundary
-with boundary():
-    itself = lambda: signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
-    threading.Timer(0.3, itself).start()
-    os.read(os.pipe()[0], 1)
-"""
-
-
-def test_a_signal_that_interrupts_no_call_is_heard_all_the_same() -> None:
-    assert (
-        subprocess.run([sys.executable, "-c", UNHEARD], timeout=30, check=False).returncode == 143
-    )
 
 
 @pytest.mark.parametrize("closed", ["1", "2"])

@@ -117,7 +117,7 @@ def test_a_walk_through_a_day(  # noqa: PLR0915 - a day is long
     backend: Backend, hook: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("avscan.boundary.refuse_inspection", lambda: None)
-    monkeypatch.setattr("avscan.boundary._interruptible", nullcontext)
+    monkeypatch.setattr("avscan.boundary.interruptible", nullcontext)
     day = Day(backend, hook, tmp_path)
 
     # In the morning there is nothing.

@@ -573,6 +573,41 @@ def test_a_release_ends_with_its_time(backend: Backend, caplog: pytest.LogCaptur
     assert caplog.messages.count("release.failed") == 2
 
 
+def test_a_claim_that_is_still_on_its_way_is_given_back_too(backend: Backend) -> None:
+    """A signal may cut a claim off whose writing PocketBase has begun already."""
+    build = waiting(backend)
+    client = backend.client()
+    client.sign_in()
+    log = ""
+
+    def arrive(_seconds: float) -> None:
+        backend.set_check(build, status="scanning", log=log)
+
+    ledger = Ledger(client, host="here", stuck_after=STUCK_AFTER, sleep=arrive)
+    claim = claimed(backend, ledger, build)
+    log = check_of(backend, build).log
+    backend.set_check(build, status="pending", log="pending: new build")
+    ledger.release(claim, "stopped")
+    assert check_of(backend, build).log == "pending: stopped"
+
+
+def test_a_claim_that_may_have_failed_has_no_heartbeat_and_is_taken_back(backend: Backend) -> None:
+    build = waiting(backend)
+    ledger = ledger_of(backend)
+
+    def lose_the_answer() -> None:
+        backend.set_check(build, status="scanning", log="scanning: claim lost by here")
+        raise BackendError("no answer")
+
+    ledger.meanwhile = lose_the_answer
+    with pytest.raises(BackendError):
+        claimed(backend, ledger, build)
+    backend.backdate(CHECKS, build, updated=LONG_AGO)
+    ledger.beat()
+    assert ledger.take_back(check_of(backend, build)) is not None
+    assert backend.status_of(build) == "pending"
+
+
 def test_what_is_somebody_elses_is_not_released(backend: Backend) -> None:
     build = waiting(backend)
     ledger = ledger_of(backend)

@@ -1,0 +1,93 @@
+"""A signal ends a command, whatever instant it comes at."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+BEGIN = """
+import os, signal, threading, time
+from avscan.boundary import boundary
+from avscan.logs import configure
+from avscan.settings import LogFormat
+
+def stop():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+configure("info", LogFormat.JSON)
+"""
+# Another thread that receives a signal interrupts no call of the main one, just as a signal does
+# not that comes right before the call.
+BEFORE_A_CALL = """
+with boundary():
+    itself = lambda: signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+    threading.Timer(0.3, itself).start()
+    os.read(os.pipe()[0], 1)
+"""
+# What is raised within these, Python drops.
+IN_A_FINALIZER = """
+class Careless:
+    def __del__(self):
+        stop()
+
+with boundary():
+    Careless()
+    time.sleep(60)
+"""
+# As `zipfile` does, which is told to close an archive in the midst of a member.
+IN_A_CLEANUP = """
+class Archive:
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        raise ValueError("it is half written")
+
+    def __del__(self):
+        raise ValueError("it is half written")
+
+with boundary(), Archive():
+    stop()
+"""
+SWALLOWED = """
+with boundary():
+    try:
+        stop()
+    except BaseException:
+        while True:
+            time.sleep(60)
+"""
+
+
+def run(program: str) -> tuple[int, list[str], float]:
+    """Run a program to its end; give its exit code, the events that it logged, its seconds."""
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", BEGIN + program],
+        stderr=subprocess.PIPE,
+        timeout=60,
+        text=True,
+        check=False,
+    )
+    events = [json.loads(line)["event"] for line in done.stderr.splitlines()]
+    return done.returncode, events, time.monotonic() - started
+
+
+@pytest.mark.parametrize(
+    "program",
+    [BEFORE_A_CALL, IN_A_FINALIZER, IN_A_CLEANUP],
+    ids=["before a call that blocks", "in a finalizer", "in a cleanup that fails for it"],
+)
+def test_a_signal_is_heard_whatever_instant_it_comes_at(program: str) -> None:
+    code, events, _ = run(program)
+    assert (code, events) == (143, ["pass.stopped"])
+
+
+def test_a_command_that_hangs_at_its_end_is_cut_off() -> None:
+    code, events, seconds = run(SWALLOWED)
+    assert (code, events) == (143, [])
+    assert seconds > 7, "what ends in order has its time"
