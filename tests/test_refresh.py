@@ -205,7 +205,7 @@ def test_a_refresh_that_is_told_to_stop_takes_freshclam_with_it(
         time.sleep(0.05)
     (freshclam,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=5)
+    _, said = process.communicate(timeout=30)
     assert process.returncode == 143
     assert "refresh.stopped" in said
     assert freshclam not in {each.name for each in Path("/proc").iterdir()}

@@ -88,7 +88,7 @@ def _require_programs(parts: Sequence[str]) -> None:
     """Find out now, and not after half an hour, that something is not installed."""
     programs = ["clamscan", *(["clamd", "clamdscan"] if "pass" in parts else [])]
     if missing := [program for program in programs if shutil.which(program) is None]:
-        packages = "apt-get install clamav clamav-daemon"
+        packages = "apt-get install clamav clamav-daemon clamdscan"
         raise click.ClickException(f"missing: {', '.join(missing)} ({packages})")
 
 
