@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import click
 
-from avscan.confine import refuse_inspection
+from avscan.clamav.confine import refuse_inspection
 from avscan.errors import AvscanError, Interrupted, unmasked
 from avscan.signals import interruptible
 

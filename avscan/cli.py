@@ -29,9 +29,9 @@ from avscan.settings import (
 )
 
 if TYPE_CHECKING:
-    from avscan.discovery import Plan
-    from avscan.schema import Difference
-    from avscan.terminal import Style
+    from avscan.backend.discovery import Plan
+    from avscan.backend.schema import Difference
+    from avscan.ops.terminal import Style
 
 log = logging.getLogger(__name__)
 
@@ -132,8 +132,8 @@ def run(context: click.Context, *, full: bool, dry_run: bool) -> None:
         if dry_run:
             _show_plan(plan_pass(settings))
         elif settings.log_format is LogFormat.AUTO and sys.stderr.isatty():
-            from avscan.console import Console  # noqa: PLC0415
-            from avscan.terminal import style_for  # noqa: PLC0415
+            from avscan.ops.console import Console  # noqa: PLC0415
+            from avscan.ops.terminal import style_for  # noqa: PLC0415
 
             with Console(sys.stderr, style=style_for(sys.stderr)) as console:
                 # What the console does not show itself stands between its lines.
@@ -171,7 +171,7 @@ def init(context: click.Context, *, fix: bool) -> None:
     """Create the av_build_checks collection, or say what is wrong with it."""
     with boundary():
         settings = _settings(context)
-        from avscan import schema  # noqa: PLC0415
+        from avscan.backend import schema  # noqa: PLC0415
         from avscan.wiring import connect  # noqa: PLC0415
 
         with connect(settings) as client:
@@ -278,9 +278,9 @@ def status(context: click.Context, *, since: str, form: str) -> None:
     with boundary():
         window = _span("--since", since)
         settings = _settings(context)
-        from avscan import metrics, views  # noqa: PLC0415
-        from avscan.exposition import exposition  # noqa: PLC0415
-        from avscan.terminal import columns  # noqa: PLC0415
+        from avscan.ops import metrics, views  # noqa: PLC0415
+        from avscan.ops.exposition import exposition  # noqa: PLC0415
+        from avscan.ops.terminal import columns  # noqa: PLC0415
         from avscan.wiring import status as ask  # noqa: PLC0415
 
         report = ask(settings, window=window)
@@ -303,7 +303,7 @@ def history(context: click.Context, *, build: str) -> None:
     """Print all that is known of a build's verdicts, the newest first."""
     with boundary():
         settings = _settings(context)
-        from avscan import views  # noqa: PLC0415
+        from avscan.ops import views  # noqa: PLC0415
         from avscan.wiring import checks_in_full  # noqa: PLC0415
 
         checks = checks_in_full(settings, build)
@@ -315,7 +315,7 @@ def history(context: click.Context, *, build: str) -> None:
 
 def _style() -> Style:
     """Give the style of standard output, and let no terminal's alphabet end a command."""
-    from avscan.terminal import style_for  # noqa: PLC0415
+    from avscan.ops.terminal import style_for  # noqa: PLC0415
 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
@@ -335,7 +335,7 @@ def health(context: click.Context, *, deep: bool, as_json: bool) -> None:
     """
     with boundary("health"):
         settings = _settings(context)
-        from avscan.health import examine  # noqa: PLC0415
+        from avscan.ops.health import examine  # noqa: PLC0415
 
         parts = []
         for part in examine(settings, deep=deep):
@@ -363,7 +363,7 @@ def refresh(context: click.Context, *, now: bool) -> None:
     with boundary("refresh"):
         settings = RefreshSettings.parse({**os.environ, **context.ensure_object(dict)})
         configure(settings.log_level, settings.log_format)
-        from avscan import refresh as signatures  # noqa: PLC0415
+        from avscan.clamav import refresh as signatures  # noqa: PLC0415
 
         match signatures.refresh(settings, force=now):
             case signatures.Refreshed(due=due):

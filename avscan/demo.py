@@ -15,11 +15,12 @@ from pathlib import Path
 
 import requests
 
-from avscan import schema
-from avscan.data import SIGNATURES, create_zapuskalka, eicar
+from avscan.backend import schema
+from avscan.backend.pocketbase import JSON, PocketBase, Row
+from avscan.clamav.canary import eicar
+from avscan.data import SIGNATURES, create_zapuskalka
 from avscan.embedded import LOOPBACK, Embedded
 from avscan.errors import BackendError, EngineError, Interrupted
-from avscan.pocketbase import JSON, PocketBase, Row
 from avscan.records import BUILDS, CHECKS, Check
 from avscan.settings import Settings
 from avscan.wiring import USER_AGENT, connect, run_pass

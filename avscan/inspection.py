@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, assert_never
 
-from avscan.download import Artifact, Missing, TooLarge
+from avscan.backend.download import Artifact, Missing, TooLarge
+from avscan.backend.fetch import Fetched
 from avscan.errors import EngineError, WorkspaceError
-from avscan.fetch import Fetched
 from avscan.findings import Examination
 from avscan.verdict import FileReport, Policies, file_status
 from avscan.workspace import Workspace

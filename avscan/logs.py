@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import TextIO
 
 from avscan.settings import LogFormat
+from avscan.text import rfc3339
 
 _LEVELS = {
     "debug": logging.DEBUG,
@@ -52,12 +53,6 @@ class _Lines(logging.Handler):
         self._write(self.format(record))
 
 
-def _moment(record: logging.LogRecord) -> str:
-    """RFC 3339, in UTC."""
-    moment = datetime.fromtimestamp(record.created, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def _json_formatter() -> logging.Formatter:
     # Imported when it is needed: a pass that has nothing to do is mostly its imports.
     from pythonjsonlogger.json import JsonFormatter  # noqa: PLC0415
@@ -69,7 +64,7 @@ def _json_formatter() -> logging.Formatter:
             record: logging.LogRecord,
             message_dict: dict[str, object],
         ) -> None:
-            log_data["time"] = _moment(record)
+            log_data["time"] = rfc3339(datetime.fromtimestamp(record.created, UTC))
             log_data["level"] = _level(record)
             log_data["event"] = record.getMessage()
             super().add_fields(log_data, record, message_dict)

@@ -19,10 +19,14 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TypeVar
 
-from avscan import discovery, journal
-from avscan.backlog import Backlog
-from avscan.discovery import Job, Plan
-from avscan.download import Artifact
+from avscan.backend import discovery, journal
+from avscan.backend.backlog import Backlog
+from avscan.backend.discovery import Job, Plan
+from avscan.backend.download import Artifact
+from avscan.backend.fetch import Fetch, Fetched, Fetcher
+from avscan.backend.ledger import Claim, Ledger, Settlement
+from avscan.backend.pocketbase import PocketBase, Rejected
+from avscan.backend.transport import FAREWELL, PARTING
 from avscan.errors import (
     AvscanError,
     BackendError,
@@ -32,13 +36,9 @@ from avscan.errors import (
     unmasked,
 )
 from avscan.events import Left, Listener, Scanned, Scanning, Settled, ignore
-from avscan.fetch import Fetch, Fetched, Fetcher
 from avscan.heartbeat import Heartbeat
 from avscan.inspection import Inspector, Scanner, failure
-from avscan.ledger import Claim, Ledger, Settlement
-from avscan.pocketbase import PocketBase, Rejected
 from avscan.records import Check, Status
-from avscan.transport import FAREWELL, PARTING
 from avscan.verdict import FileReport, Policies, Verdict, judge
 from avscan.workspace import Workspace
 
@@ -411,7 +411,7 @@ class Sweep:
     def _postpone(self, build: str, error: BackendError) -> None:
         """Leave a build to a later pass, unless what it met is no matter of one build."""
         if isinstance(error, Rejected):
-            from avscan.schema import require  # noqa: PLC0415 - most passes have no need of it
+            from avscan.backend.schema import require  # noqa: PLC0415 - most passes have no need of it
 
             require(self._client)
         self.summary.failed += 1

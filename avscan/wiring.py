@@ -11,25 +11,25 @@ from pathlib import Path
 from platform import node
 from typing import TYPE_CHECKING
 
-from avscan import discovery
-from avscan.discovery import Plan
+from avscan.backend import discovery
+from avscan.backend.discovery import Plan
+from avscan.backend.fetch import Fetcher
+from avscan.backend.ledger import Ledger
+from avscan.backend.pocketbase import Password, PocketBase, Rejected, Token, check_id
+from avscan.backend.transport import Patience, Transport
 from avscan.errors import AvscanError, BackendError, SchemaError, SettingsError
 from avscan.events import Event, Listener, ignore
-from avscan.fetch import Fetcher
 from avscan.findings import Examination
-from avscan.ledger import Ledger
-from avscan.pocketbase import Password, PocketBase, Rejected, Token, check_id
+from avscan.ops.watch import Watch
 from avscan.records import BUILDS, CHECKS, Check, Status
 from avscan.settings import Settings
 from avscan.sweep import Summary, Sweep
-from avscan.transport import Patience, Transport
 from avscan.verdict import Policies
-from avscan.watch import Watch
 from avscan.workspace import Workspace
 
 if TYPE_CHECKING:
-    from avscan.clamscan import Clamscan
-    from avscan.report import Report
+    from avscan.clamav.clamscan import Clamscan
+    from avscan.ops.report import Report
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def connect(settings: Settings) -> Iterator[PocketBase]:
 def engine(settings: Settings, folder: Path) -> Clamscan:
     """Make clamscan as the settings want it, at work in a folder; nothing is started yet."""
     # Imported late: a pass that has nothing to do is mostly its imports.
-    from avscan.clamscan import Clamscan  # noqa: PLC0415
+    from avscan.clamav.clamscan import Clamscan  # noqa: PLC0415
 
     return Clamscan(
         program=settings.clamscan,
@@ -107,7 +107,7 @@ class LazyScanner:
             EngineError: that is so, or clamscan does not work.
 
         """
-        from avscan import signatures  # noqa: PLC0415 - imported late, as the engine is
+        from avscan.clamav import signatures  # noqa: PLC0415 - imported late, as the engine is
 
         signatures.require(self._settings.signatures)
         version = self._clamscan.version()
@@ -133,8 +133,8 @@ class LazyScanner:
 
     def examine(self, path: Path) -> Examination:
         """Scan one artifact, member by member where it can't be seen whole."""
-        from avscan.bounds import Bounds  # noqa: PLC0415
-        from avscan.unpack import examine  # noqa: PLC0415
+        from avscan.archives.bounds import Bounds  # noqa: PLC0415
+        from avscan.archives.unpack import examine  # noqa: PLC0415
 
         bounds = Bounds(seconds=self._settings.scan_timeout)
         return examine(path, engine=self._clamscan, workspace=self._folder, bounds=bounds)
@@ -216,7 +216,7 @@ def is_full_turn(now: datetime) -> bool:
 
 def is_indexed(client: PocketBase) -> bool:
     """Tell whether the unique index stands; warn of those that would spare a large backend."""
-    from avscan.schema import ONE_CHECK, missing_indexes  # noqa: PLC0415 - imported late, as above
+    from avscan.backend.schema import ONE_CHECK, missing_indexes  # noqa: PLC0415 - imported late, as above
 
     missing = missing_indexes(client)
     if missing:
@@ -305,8 +305,8 @@ def status(settings: Settings, *, window: timedelta) -> Report:
 
     """
     # Imported late: a pass has no need of them.
-    from avscan.reading import read  # noqa: PLC0415
-    from avscan.report import report  # noqa: PLC0415
+    from avscan.ops.reading import read  # noqa: PLC0415
+    from avscan.ops.report import report  # noqa: PLC0415
 
     with connect(settings) as client, explained(client):
         stuck_after = timedelta(seconds=settings.stuck_after)
@@ -338,7 +338,7 @@ def explained(client: PocketBase) -> Iterator[None]:
     try:
         yield
     except (Rejected, SchemaError):
-        from avscan.schema import require  # noqa: PLC0415 - imported late, as the engine is
+        from avscan.backend.schema import require  # noqa: PLC0415 - imported late, as the engine is
 
         require(client)
         raise

@@ -8,8 +8,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avscan.backlog import PROMISE, TURNS, Backlog
-from avscan.discovery import Job
+from avscan.backend.backlog import PROMISE, TURNS, Backlog
+from avscan.backend.discovery import Job
 
 NOW = datetime(2025, 5, 1, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from support.samples import pack, squeezed, tar, zstd
 from test_sevenzip import BZIP2, LZMA
 
-from avscan import behind, streams
-from avscan.behind import archives
-from avscan.containers import Member
+from avscan.archives import behind, streams
+from avscan.archives.behind import archives
+from avscan.archives.containers import Member
 
 SCRIPT = b"#!/bin/sh\ntail -n +3 $0 | tar xz\nexit\n"
 CONTENT = random.Random(1).randbytes(3 * behind.PROVEN)

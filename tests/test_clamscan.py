@@ -20,13 +20,13 @@ from support.signatures import (
     write_signatures,
 )
 
-from avscan import canary, clamscan, feed
-from avscan import signatures as sets
-from avscan.clamscan import MAX_FILE_SIZE, Clamscan, Limits
-from avscan.containers import OPAQUE
+from avscan.archives.containers import OPAQUE
+from avscan.clamav import canary, clamscan, feed
+from avscan.clamav import signatures as sets
+from avscan.clamav.clamscan import MAX_FILE_SIZE, Clamscan, Limits
+from avscan.clamav.transcript import EngineVersion
 from avscan.errors import EngineError
 from avscan.findings import Findings
-from avscan.transcript import EngineVersion
 
 MANY = 3_000
 

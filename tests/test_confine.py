@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support import fake_clamscan
 
-from avscan import confine
-from avscan.clamscan import MAX_FILE_SIZE, Clamscan
+from avscan.clamav import confine
+from avscan.clamav.clamscan import MAX_FILE_SIZE, Clamscan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,7 +106,7 @@ PACKAGE = Path(confine.__file__).parent
 # Whoever changes the user becomes undumpable, which is what is to be shown: take it back.
 PRELUDE = f"""
 import os, subprocess
-from avscan import confine
+from avscan.clamav import confine
 if os.getuid() == 0:
     os.setgroups([])
     os.setgid({NOBODY})

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 import pyte
 import pytest
 
-from avscan.console import Console
 from avscan.events import Downloading, Event, Left, Scanned, Scanning, Settled
 from avscan.findings import Examination
+from avscan.ops.console import Console
+from avscan.ops.terminal import Style
 from avscan.records import Build, Status
-from avscan.terminal import Style
 from avscan.verdict import FileReport, Verdict
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)

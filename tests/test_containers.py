@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import pytest
 from support.samples import Squeeze, ar, deb, pack, squeezed, tar, zstd
 
-from avscan import containers, plainzip, streams, zips
-from avscan.containers import (
+from avscan.archives import containers, plainzip, streams, zips
+from avscan.archives.containers import (
     HEAD,
     UNREADABLE,
     Kind,
@@ -22,8 +22,8 @@ from avscan.containers import (
     opaque,
     sniff,
 )
-from avscan.plainzip import is_plain
-from avscan.streams import Stream
+from avscan.archives.plainzip import is_plain
+from avscan.archives.streams import Stream
 
 KINDS: dict[Squeeze, Kind] = {"gz": Kind.GZIP, "bz2": Kind.BZIP2, "xz": Kind.XZ}
 OLD = lzma.compress(b"x" * 99, format=lzma.FORMAT_ALONE)

@@ -20,8 +20,8 @@ from support.backend import Backend
 from support.run import avscan
 from support.scripted import Answer, Scripted, scripted
 
+from avscan.clamav.canary import eicar
 from avscan.cli import main
-from avscan.data import eicar
 from avscan.records import format_time
 
 EICAR_NAME = "Eicar-Test-Signature.UNOFFICIAL"

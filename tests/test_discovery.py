@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.backend import Backend
 
-from avscan import discovery, journal, pocketbase
-from avscan.discovery import (
+from avscan.backend import discovery, journal, pocketbase
+from avscan.backend.discovery import (
     LATELY,
     UPLOAD_TIME,
     Job,
@@ -27,8 +27,8 @@ from avscan.discovery import (
     recent,
     waiting,
 )
+from avscan.backend.pocketbase import PocketBase
 from avscan.errors import SchemaError
-from avscan.pocketbase import PocketBase
 from avscan.records import BUILDS, CHECKS, Build, Check, Status, format_time, parse_time
 
 NOON = datetime(2025, 5, 1, 12, tzinfo=UTC)

@@ -15,7 +15,7 @@ import pytest
 from support.backend import Backend
 from support.scripted import Answer, Scripted, refusal, reply, scripted
 
-from avscan.download import (
+from avscan.backend.download import (
     Artifact,
     Cancelled,
     Download,
@@ -24,9 +24,9 @@ from avscan.download import (
     TooLarge,
     download,
 )
+from avscan.backend.pocketbase import PocketBase
+from avscan.backend.transport import Patience
 from avscan.errors import BackendError, WorkspaceError
-from avscan.pocketbase import PocketBase
-from avscan.transport import Patience
 from avscan.workspace import Workspace
 
 MIB = 1 << 20

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from avscan.exposition import exposition, gauge, gauges
+from avscan.ops.exposition import exposition, gauge, gauges
 
 
 @given(label=st.text(st.characters(codec="utf-8")), value=st.floats(allow_nan=False))

@@ -11,7 +11,7 @@ from support.backend import Backend
 from support.run import Run, avscan
 from support.signatures import write_official, write_signatures
 
-from avscan import health
+from avscan.ops import health
 from avscan.settings import Settings
 from avscan.workspace import Workspace
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from avscan import journal
+from avscan.backend import journal
 from avscan.findings import Examination, Sighting
 from avscan.records import Status
 from avscan.verdict import FileReport, Policies, Verdict, judge

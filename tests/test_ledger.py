@@ -11,14 +11,14 @@ import pytest
 import requests
 from support.backend import Backend
 
-from avscan import journal
-from avscan.discovery import Job, job_of
+from avscan.backend import journal
+from avscan.backend.discovery import Job, job_of
+from avscan.backend.ledger import Claim, Ledger, Settlement
+from avscan.backend.pocketbase import JSON, PocketBase
+from avscan.backend.transport import PARTING, Patience, Transient
 from avscan.errors import AvscanError, BackendError, SchemaError
 from avscan.findings import Examination, Sighting
-from avscan.ledger import Claim, Ledger, Settlement
-from avscan.pocketbase import JSON, PocketBase
 from avscan.records import BUILDS, CHECKS, Build, Check, Status
-from avscan.transport import PARTING, Patience, Transient
 from avscan.verdict import FileReport, Policies, Verdict, judge
 
 STUCK_AFTER = timedelta(seconds=90)

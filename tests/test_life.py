@@ -29,17 +29,17 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from avscan import discovery, journal
-from avscan.download import Artifact, Download
+from avscan.backend import discovery, journal
+from avscan.backend.download import Artifact, Download
+from avscan.backend.fetch import Fetch, Fetcher
+from avscan.backend.ledger import Ledger
+from avscan.backend.pocketbase import PocketBase, Rejected
+from avscan.backend.transport import Patience
 from avscan.errors import AvscanError, BackendError
-from avscan.fetch import Fetch, Fetcher
 from avscan.findings import Examination, Sighting
-from avscan.ledger import Ledger
-from avscan.pocketbase import PocketBase, Rejected
 from avscan.records import BUILDS, CHECKS, Build, Check, format_time
 from avscan.settings import Policy
 from avscan.sweep import Sweep
-from avscan.transport import Patience
 from avscan.verdict import Policies
 from avscan.workspace import Workspace
 
@@ -578,10 +578,10 @@ def have_the_same_digest(_files: Iterable[str]) -> str:
 @pytest.mark.parametrize(
     ("where", "without"),
     [
-        ("avscan.discovery.is_outdated", is_never_outdated),
-        ("avscan.ledger.is_outdated", is_never_outdated),
-        ("avscan.ledger.Ledger.take_back", take_nothing_back),
-        ("avscan.journal.digest", have_the_same_digest),
+        ("avscan.backend.discovery.is_outdated", is_never_outdated),
+        ("avscan.backend.ledger.is_outdated", is_never_outdated),
+        ("avscan.backend.ledger.Ledger.take_back", take_nothing_back),
+        ("avscan.backend.journal.digest", have_the_same_digest),
     ],
 )
 def test_a_safeguard_that_is_missing_is_noticed(

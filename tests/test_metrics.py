@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from avscan import metrics
 from avscan.errors import EngineError, Interrupted
-from avscan.exposition import Gauge, gauge
+from avscan.ops import metrics
+from avscan.ops.exposition import Gauge, gauge
+from avscan.ops.watch import Watch, exit_code
 from avscan.settings import Settings
 from avscan.sweep import Summary
-from avscan.watch import Watch, exit_code
 from avscan.workspace import Busy
 
 SETTINGS = Settings.parse(

@@ -14,7 +14,7 @@ from support.scripted import Answer, Scripted, scripted
 
 from avscan.events import Settled
 from avscan.findings import Examination, Sighting
-from avscan.notify import Message, Webhook, infected, pass_failed
+from avscan.ops.notify import Message, Webhook, infected, pass_failed
 from avscan.records import Build, Status
 from avscan.verdict import FileReport, Verdict
 

@@ -11,8 +11,9 @@ import pytest
 from support.backend import Backend
 from support.run import Run, avscan
 
-from avscan import journal
-from avscan.data import SIGNATURES, eicar
+from avscan.backend import journal
+from avscan.clamav.canary import eicar
+from avscan.data import SIGNATURES
 
 TESTFILES = Path("/usr/share/clamav-testfiles")
 TESTFILES_SIGNATURE = "aa15bcf478d165efd2065190eb473bcb:544:Clam-Test\n"

@@ -22,9 +22,8 @@ from support.scripted import (
     token,
 )
 
-from avscan import pocketbase
-from avscan.errors import AvscanError, BackendError, SchemaError, SignInError
-from avscan.pocketbase import (
+from avscan.backend import pocketbase
+from avscan.backend.pocketbase import (
     GUARD,
     PAGE,
     Password,
@@ -34,7 +33,8 @@ from avscan.pocketbase import (
     any_of,
     check_id,
 )
-from avscan.transport import BREAKER_THRESHOLD, PARTING, Patience
+from avscan.backend.transport import BREAKER_THRESHOLD, PARTING, Patience
+from avscan.errors import AvscanError, BackendError, SchemaError, SignInError
 
 SIGN_IN = "/api/collections/_superusers/auth-with-password"
 ROWS = "/api/collections/things/records"

@@ -8,12 +8,12 @@ import pytest
 from support.backend import Backend
 from support.run import avscan
 
-from avscan import journal
-from avscan.data import eicar
-from avscan.reading import read
+from avscan.backend import journal
+from avscan.backend.transport import Patience
+from avscan.clamav.canary import eicar
+from avscan.ops.reading import read
+from avscan.ops.report import Report, State, report
 from avscan.records import Status, format_time
-from avscan.report import Report, State, report
-from avscan.transport import Patience
 
 DAY = timedelta(days=1)
 

@@ -15,8 +15,7 @@ from support.run import Run, avscan, start
 from support.scripted import Answer, Scripted, scripted
 from support.signatures import EICAR
 
-from avscan.errors import EngineError, SettingsError
-from avscan.refresh import (
+from avscan.clamav.refresh import (
     HOUR,
     REST,
     RETRY,
@@ -29,6 +28,7 @@ from avscan.refresh import (
     configuration,
     refresh,
 )
+from avscan.errors import EngineError, SettingsError
 from avscan.settings import REFRESH_VARIABLES, RefreshSettings, Variable
 
 GOOD = f"Eicar-Test-Signature:0:*:{EICAR.hex()}\n".encode()

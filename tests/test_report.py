@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from avscan import journal
+from avscan.backend import journal
 from avscan.findings import Examination, Sighting
-from avscan.reading import Reading
+from avscan.ops.reading import Reading
+from avscan.ops.report import Delays, Report, State, report
 from avscan.records import Build, Check, Status
-from avscan.report import Delays, Report, State, report
 from avscan.verdict import FileReport, Policies, judge
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from support.backend import Backend
 from support.run import avscan
 
-from avscan.data import eicar
+from avscan.clamav.canary import eicar
 from avscan.settings import Shard
 
 

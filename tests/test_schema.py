@@ -12,10 +12,18 @@ from typing import Any
 import pytest
 from support.backend import Backend
 
-from avscan import schema
+from avscan.backend import schema
+from avscan.backend.pocketbase import Rejected
+from avscan.backend.schema import (
+    AsWanted,
+    Created,
+    Difference,
+    Differs,
+    Fixed,
+    differences,
+    repaired,
+)
 from avscan.errors import SchemaError
-from avscan.pocketbase import Rejected
-from avscan.schema import AsWanted, Created, Difference, Differs, Fixed, differences, repaired
 
 Definition = dict[str, Any]
 Damage = Callable[[Definition], None]

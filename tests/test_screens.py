@@ -11,7 +11,7 @@ from support.run import avscan
 from support.scripted import Answer, Scripted, scripted
 from support.terminal import on_terminal
 
-from avscan.data import eicar
+from avscan.clamav.canary import eicar
 from avscan.events import Event
 from avscan.settings import Settings
 from avscan.wiring import run_pass

@@ -35,11 +35,11 @@ from support.samples import (
 )
 from test_sevenzip import BZIP2
 
-from avscan import streams
-from avscan.bounds import Bounds
-from avscan.clamscan import MAX_FILE_SIZE, Clamscan
+from avscan.archives import streams
+from avscan.archives.bounds import Bounds
+from avscan.archives.unpack import examine
+from avscan.clamav.clamscan import MAX_FILE_SIZE, Clamscan
 from avscan.findings import Examination, Findings
-from avscan.unpack import examine
 
 NAME = "Eicar-Test-Signature"
 GIB = 1024 * MIB

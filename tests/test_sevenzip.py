@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avscan.sevenzip import MAGIC, unsupported
+from avscan.archives.sevenzip import MAGIC, unsupported
 
 LZMA = base64.b64decode(
     "N3q8ryccAAQW0nRHaAAAAAAAAAAgAAAAAAAAAG3OyW4ANBlJ7o3pT34hYe6h/DYEnNIAAAAAgTMHrg/PObAMB8hD"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from avscan import signatures
+from avscan.clamav import signatures
+from avscan.clamav.transcript import EngineVersion
 from avscan.errors import EngineError
-from avscan.transcript import EngineVersion
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 

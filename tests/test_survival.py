@@ -35,7 +35,7 @@ from support.proxy import (
 )
 from support.run import Run, avscan
 
-from avscan.data import eicar
+from avscan.clamav.canary import eicar
 
 CHECKS = "/api/collections/av_build_checks/records"
 LONG_AGO = "2020-01-01 00:00:00.000Z"

@@ -14,9 +14,12 @@ import pytest
 from support.backend import Backend
 from support.proxy import Answer, Proxy, Request, request_to
 
-from avscan import discovery
 from avscan import sweep as sweeps
-from avscan.download import Download
+from avscan.backend import discovery
+from avscan.backend.download import Download
+from avscan.backend.fetch import SCAN_ROOM, Fetch, Fetched, Fetcher, StorageError
+from avscan.backend.ledger import Ledger
+from avscan.backend.pocketbase import PocketBase
 from avscan.errors import BackendError, EngineError, SchemaError, WorkspaceError
 from avscan.events import (
     Downloading,
@@ -27,10 +30,7 @@ from avscan.events import (
     Settled,
     ignore,
 )
-from avscan.fetch import SCAN_ROOM, Fetch, Fetched, Fetcher, StorageError
 from avscan.findings import Examination
-from avscan.ledger import Ledger
-from avscan.pocketbase import PocketBase
 from avscan.records import CHECKS
 from avscan.sweep import INTERRUPTIONS, Summary, Sweep
 from avscan.verdict import Policies

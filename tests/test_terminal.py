@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avscan.terminal import RED, Style, cut, padded, printable, size, span, style_for, table, width
+from avscan.ops.terminal import (
+    RED,
+    Style,
+    cut,
+    padded,
+    size,
+    span,
+    style_for,
+    table,
+    width,
+)
 
 names = st.text(max_size=60)
 
@@ -16,25 +26,6 @@ names = st.text(max_size=60)
 class Screen(io.StringIO):
     def isatty(self) -> bool:
         return True
-
-
-@given(text=names)
-def test_nothing_reaches_a_terminal_that_it_would_obey(text: str) -> None:
-    assert printable(text).isprintable()
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("game.exe", "game.exe"),
-        ("\x1b[2Jgone", "\\x1b[2Jgone"),
-        ("a\nb\rc\x07", "a\\nb\\rc\\x07"),
-        ("exe.\u202etxt", "exe.\\u202etxt"),
-        ("игра", "игра"),
-    ],
-)
-def test_what_a_terminal_would_obey_is_escaped(text: str, shown: str) -> None:
-    assert printable(text) == shown
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from avscan.clamav.transcript import (
+    LINE_LENGTH,
+    LINES,
+    EngineVersion,
+    complaints,
+    parse,
+    parse_version,
+)
 from avscan.findings import Findings
-from avscan.transcript import LINE_LENGTH, LINES, EngineVersion, complaints, parse, parse_version
 
 PATH = Path("/srv/avscan-x/a1")
 LIMIT = "Heuristics.Limits.Exceeded"

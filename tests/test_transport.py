@@ -13,8 +13,7 @@ import pytest
 import requests
 from support.scripted import NOW, Answer, Scripted, reply, scripted
 
-from avscan.errors import BackendError
-from avscan.transport import (
+from avscan.backend.transport import (
     BREAKER_THRESHOLD,
     LONGEST_WAIT,
     PARTING,
@@ -23,6 +22,7 @@ from avscan.transport import (
     Transport,
     describe,
 )
+from avscan.errors import BackendError
 
 SERVER_NOW = datetime.fromtimestamp(NOW, UTC)
 OK = reply({})

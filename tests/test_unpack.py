@@ -31,14 +31,14 @@ from support.samples import (
     zstd,
 )
 
-from avscan import containers, streams
-from avscan.bounds import LITTLE, Account, Bounds, ExceededError
-from avscan.containers import UNREADABLE
+from avscan.archives import containers, streams
+from avscan.archives.bounds import LITTLE, Account, Bounds, ExceededError
+from avscan.archives.containers import UNREADABLE
+from avscan.archives.lines import LINES
+from avscan.archives.plainzip import is_plain
+from avscan.archives.unpack import examine
 from avscan.errors import EngineError, WorkspaceError
 from avscan.findings import Examination, Findings, Sighting
-from avscan.lines import LINES
-from avscan.plainzip import is_plain
-from avscan.unpack import examine
 
 CEILING = 4096
 SMALL = Bounds(

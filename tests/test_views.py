@@ -11,12 +11,14 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from support.backend import REPOSITORY
 
-from avscan import journal, metrics, views
-from avscan.exposition import exposition
+from avscan.backend import journal
+from avscan.ops import metrics, views
+from avscan.ops.exposition import exposition
+from avscan.ops.report import Criterion, Delays, Event, Late, Report, State, Waiting
+from avscan.ops.terminal import Style, width
 from avscan.records import Check, Status
-from avscan.report import Criterion, Delays, Event, Late, Report, State, Waiting
 from avscan.sweep import Summary
-from avscan.terminal import Style, printable, width
+from avscan.text import printable
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 PLAIN, COLOUR = Style(colour=False), Style(colour=True)

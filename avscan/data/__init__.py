@@ -7,17 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from avscan.pocketbase import PocketBase, Row
+    from avscan.backend.pocketbase import PocketBase, Row
 
 _HERE = Path(__file__).parent
 # A folder for clamscan, with one signature: the harmless EICAR test file's.
 SIGNATURES = _HERE / "signatures"
-
-
-def eicar() -> bytes:
-    """Build the EICAR test file: harmless bytes that every scanner calls a virus."""
-    # In two pieces, so that no scanner takes this source for it.
-    return rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR" + b"-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 
 
 def zapuskalka() -> list[Row]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from avscan.clamscan import MAX_FILE_SIZE, Clamscan
+from avscan.clamav.clamscan import MAX_FILE_SIZE, Clamscan
 from bench.measure import run
 
 ENVIRONMENT = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from support.backend import Backend, Row
 
-from avscan import journal
+from avscan.backend import journal
 
 VIRUS = "virus"  # what the names of infected files begin with
 GIVEN_UP = "never ended"

@@ -17,7 +17,7 @@ from typing import Any, Self
 from support.backend import Backend, Row
 from support.proxy import Proxy
 
-from avscan.data import eicar
+from avscan.clamav.canary import eicar
 from chaos import checker
 
 RATE = 0.2

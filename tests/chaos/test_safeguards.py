@@ -17,8 +17,8 @@ import pytest
 from support.backend import REPOSITORY, Backend
 from support.proxy import Guest, Proxy, Request, request_to
 
-from avscan import journal
-from avscan.data import eicar
+from avscan.backend import journal
+from avscan.clamav.canary import eicar
 from avscan.records import format_time
 from chaos import without
 from chaos.checker import VIRUS, violations

@@ -10,9 +10,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable
 
-from avscan import cli, journal, pocketbase
+from avscan import cli
+from avscan.backend import journal, pocketbase
+from avscan.backend.ledger import Ledger
 from avscan.heartbeat import Heartbeat
-from avscan.ledger import Ledger
 
 BEAT = 0.1
 

@@ -21,11 +21,11 @@ from urllib.parse import quote
 
 import requests
 
-from avscan import schema
+from avscan.backend import schema
+from avscan.backend.pocketbase import Password, PocketBase, Token
+from avscan.backend.transport import Patience, Transport
 from avscan.data import SIGNATURES, create_zapuskalka
 from avscan.embedded import Embedded
-from avscan.pocketbase import Password, PocketBase, Token
-from avscan.transport import Patience, Transport
 
 REPOSITORY = Path(__file__).parents[2]
 CACHE = REPOSITORY / ".cache" / "pocketbase"

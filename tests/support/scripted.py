@@ -17,8 +17,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from avscan.pocketbase import Password, PocketBase, Token
-from avscan.transport import Patience, Transport
+from avscan.backend.pocketbase import Password, PocketBase, Token
+from avscan.backend.transport import Patience, Transport
 
 NOW = 1_760_000_000  # the server's clock, unless an answer says otherwise
 PASSWORD = "pässword-that-never-shows"

@@ -1,0 +1,1 @@
+"""What clamscan can't be trusted to unpack, opened member by member."""

@@ -1,0 +1,46 @@
+"""Lines for a log out of what archives say: printable, and not too many of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from avscan.text import printable
+
+NAME = 120  # characters of a member's path that a line shows: its end
+LINES = 100
+
+
+def shown(place: Sequence[str]) -> str:
+    """Show a member's place as `outer.zip/inner.tar.gz/file.exe`, its end if it is long."""
+    path = "/".join(part for part in place if part)
+    tail = path[-NAME:]  # escaping makes it longer, never shorter
+    text = printable(tail)
+    return text if len(path) == len(tail) and len(text) <= NAME else "…" + text[1 - NAME :]
+
+
+def said(place: Sequence[str], what: str) -> str:
+    """Say something of a member, or of the artifact itself."""
+    name, what = shown(place), shown((what,))
+    return f"{name}: {what}" if name else what
+
+
+class Lines:
+    """Different lines, of which the first ones are kept and the others counted."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, None] = {}
+        self._more = 0
+
+    def __len__(self) -> int:
+        return len(self._kept) + self._more
+
+    def add(self, line: str) -> None:
+        """Keep a line, or count it."""
+        if len(self._kept) < LINES:
+            self._kept[line] = None
+        else:
+            self._more += line not in self._kept
+
+    def all(self) -> tuple[str, ...]:
+        """Give the lines that were kept, and one that counts the others."""
+        return (*self._kept, *([f"and {self._more} more"] if self._more else []))

@@ -1,0 +1,1 @@
+"""What talks to PocketBase: the client, the questions, the writes, the files."""

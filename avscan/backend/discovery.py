@@ -1,0 +1,298 @@
+"""What there is to do: which builds need a check, which checks wait, which are stuck.
+
+A pass has no memory. So each asks for the checks that are not settled, and compares all builds with
+all checks where that is one page of builds. Beyond it, it compares those that changed lately: that
+costs PocketBase next to nothing at any size. What this misses (a check that an operator deleted,
+builds from before a long absence) a comparison of all finds; that is for now and then. Nothing is
+written here.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+from avscan.backend import journal
+from avscan.backend.pocketbase import PAGE, PocketBase, any_of
+from avscan.records import BUILDS, CHECKS, Build, Check, Status, expanded_build, format_time
+
+# `updated` is stamped before a save, and an upload may take minutes to be seen after that.
+LATELY = timedelta(minutes=15)
+# A build without files is an upload under way for as long as this.
+UPLOAD_TIME = timedelta(hours=1)
+# Builds compared at once: bounds the memory of a comparison, whatever the backend's size, and how
+# many checks are opened before the first of them is scanned.
+PART = 5_000
+_IDS_A_FILTER = 100
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+_BUILD_FIELDS = ("id", "files", "created", "updated")
+_CHECK_FIELDS = (
+    *("id", "build", "status", "virus_name", "scan_time", "created", "updated"),
+    f"log:excerpt({journal.EXCERPT})",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A build that waits for its scan; `uploaded` is when its files last came."""
+
+    build: str
+    uploaded: datetime
+    interruptions: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is to be done, in the order in which it is to be written.
+
+    `orphans` are checks whose build is gone, `stuck` those whose scan was begun and abandoned,
+    `changed` those whose verdict is about other files, `new` the builds without a check, `jobs`
+    the builds that wait already.
+    """
+
+    orphans: tuple[Check, ...] = ()
+    stuck: tuple[tuple[Check, Build], ...] = ()
+    changed: tuple[tuple[Check, Build], ...] = ()
+    new: tuple[Build, ...] = ()
+    jobs: tuple[Job, ...] = ()
+
+    def only(self, wanted: Callable[[str], bool]) -> Plan:
+        """Keep what concerns the builds whose ids are `wanted`."""
+        return Plan(
+            orphans=tuple(check for check in self.orphans if wanted(check.build)),
+            stuck=tuple(pair for pair in self.stuck if wanted(pair[1].id)),
+            changed=tuple(pair for pair in self.changed if wanted(pair[1].id)),
+            new=tuple(build for build in self.new if wanted(build.id)),
+            jobs=tuple(job for job in self.jobs if wanted(job.build)),
+        )
+
+
+def plans(
+    client: PocketBase,
+    *,
+    stuck_after: timedelta,
+    full: Callable[[], bool],
+    indexed: Callable[[], bool],
+) -> Iterator[Plan]:
+    """Find what there is to do, the first of it in the first plan.
+
+    Where there are many builds, `full` is asked whether to compare all of them, part by part, and
+    `indexed` whether a unique index holds each build to one check.
+    """
+    now = client.server_time()
+    found = waiting(client, now=now, stuck_after=stuck_after)
+    small = compare_small(client)
+    held = small if small is not None else recent(client, now=now)
+    yield replace(found, changed=held.changed, new=held.new)
+    if small is None and full():
+        yield from compare_large(client, indexed=indexed())
+
+
+def waiting(client: PocketBase, *, now: datetime, stuck_after: timedelta) -> Plan:
+    """Find the checks without a verdict: those that wait, those that are stuck, orphans.
+
+    `now` is the server's time.
+    """
+    orphans: list[Check] = []
+    stuck: list[tuple[Check, Build]] = []
+    jobs: list[Job] = []
+    rows = client.few(
+        CHECKS,
+        where=f'status = "{Status.PENDING}" || status = "{Status.SCANNING}"',
+        fields=(*_CHECK_FIELDS, *(f"expand.build.{name}" for name in _BUILD_FIELDS)),
+        expand="build",
+    )
+    for row in rows:
+        check, build = Check.parse(row), expanded_build(row)
+        if build is None:
+            orphans.append(check)
+        elif check.status is Status.PENDING:
+            if is_due(build, now):
+                jobs.append(job_of(build, journal.interruptions_of(check.log, build.files)))
+        elif check.updated < now - stuck_after:
+            stuck.append((check, build))
+    return Plan(orphans=tuple(orphans), stuck=tuple(stuck), jobs=tuple(jobs))
+
+
+def recent(client: PocketBase, *, now: datetime) -> Plan:
+    """Compare the builds that changed lately with their checks."""
+    since = format_time(now - LATELY)
+    rows = client.few(BUILDS, where=f'updated > "{since}"', fields=_BUILD_FIELDS)
+    return _compare_builds(client, [Build.parse(row) for row in rows])
+
+
+def compare_small(client: PocketBase) -> Plan | None:
+    """Compare all builds with all checks at once; None if the backend is too large for that."""
+    builds = client.page(BUILDS, sort="id", fields=_BUILD_FIELDS, limit=PAGE)
+    if len(builds) == PAGE:
+        return None
+    checks = client.rows(CHECKS, fields=_CHECK_FIELDS)
+    return compared([Build.parse(row) for row in builds], map(Check.parse, checks))
+
+
+def compare_large(client: PocketBase, *, indexed: bool) -> Iterator[Plan]:
+    """Compare all builds with all checks, a part of them at a time.
+
+    With the unique index on `build` PocketBase itself can say which builds have no check. Without
+    it that question is quadratic up to version 0.31, so both collections are listed instead.
+    """
+    ranges = list(parts(client.count(BUILDS) // PART + 1))
+    if indexed:
+        for low, high in ranges:
+            yield Plan(changed=_changed(client, low, high), new=_unchecked(client, low, high))
+        return
+    checked = _Checked(low for low, _ in ranges)
+    for low, high in ranges:
+        rows = client.rows(CHECKS, where=_between("id", low, high), fields=("id", "build"))
+        checked.add(str(row.get("build")) for row in rows)
+        yield Plan(changed=_changed(client, low, high))
+    for low, high in ranges:
+        yield Plan(new=_missing(client, low, high, checked.part(low)))
+
+
+def checks_of(client: PocketBase, builds: Sequence[str]) -> Iterator[Check]:
+    """List the checks of the builds with these ids."""
+    for start in range(0, len(builds), _IDS_A_FILTER):
+        ids = builds[start : start + _IDS_A_FILTER]
+        yield from map(
+            Check.parse, client.few(CHECKS, where=any_of("build", ids), fields=_CHECK_FIELDS)
+        )
+
+
+def verdicts(
+    client: PocketBase, *, status: Status | None, before: datetime, limit: int = PAGE
+) -> list[Check]:
+    """List the verdicts that were given before a moment, oldest first.
+
+    One that somebody corrected by hand is not among them: its status is another than the one that
+    its log begins with.
+    """
+    wanted = [status] if status else [each for each in Status if each.settled]
+    one_of = " || ".join(f'(status = "{each}" && log ~ "{each}: %")' for each in wanted)
+    where = f'({one_of}) && scan_time != "" && scan_time < "{format_time(before)}"'
+    rows = client.page(CHECKS, where=where, sort="scan_time,id", fields=_CHECK_FIELDS, limit=limit)
+    return [Check.parse(row) for row in rows]
+
+
+def compared(builds: Iterable[Build], checks: Iterable[Check]) -> Plan:
+    """Hold builds against checks: pure."""
+    by_build: defaultdict[str, list[Check]] = defaultdict(list)
+    for check in checks:
+        by_build[check.build].append(check)
+    new: list[Build] = []
+    changed: list[tuple[Check, Build]] = []
+    for build in builds:
+        found = by_build.get(build.id)
+        if found is None:
+            if build.files:
+                new.append(build)
+        else:
+            changed += [(check, build) for check in found if is_outdated(check, build)]
+    return Plan(changed=tuple(changed), new=tuple(new))
+
+
+def is_outdated(check: Check, build: Build) -> bool:
+    """Tell whether a verdict is about other files than the build has now.
+
+    A verdict that names no files is about those that the build had at its `scan_time`.
+    """
+    if not check.settled:
+        return False
+    if digest := journal.digest_of(check.log):
+        return digest != journal.digest(build.files)
+    return build.updated > (check.scan_time or check.updated)
+
+
+def is_due(build: Build, now: datetime) -> bool:
+    """Tell whether a pending build can be judged; without files it may still be uploading."""
+    return bool(build.files) or build.updated < now - UPLOAD_TIME
+
+
+def waits_since(check: Check, build: Build) -> datetime:
+    """Tell when the files of a build came whose check is pending or under scan.
+
+    PocketBase keeps one moment for all changes of a build. Where an edit moved it behind the
+    opening of the check by a pass, which opens none before the files have come, that one counts.
+    """
+    opened = check.status is Status.PENDING and check.log.startswith(f"{Status.PENDING}: ")
+    return min(build.updated, check.updated) if opened else build.updated
+
+
+def job_of(build: Build, interruptions: int = 0) -> Job:
+    """Make the job of scanning a build."""
+    return Job(build=build.id, uploaded=build.updated, interruptions=interruptions)
+
+
+def parts(number: int) -> Iterator[tuple[str, str]]:
+    """Split all ids into `number` ranges of equal width: [low, high), '' being open.
+
+    PocketBase draws ids evenly from a to z and 0 to 9.
+    """
+    space = len(_DIGITS) ** 3
+    bounds = ["", *(_id_at(space * step // number) for step in range(1, number)), ""]
+    yield from pairwise(bounds)
+
+
+def _id_at(position: int) -> str:
+    text = ""
+    for _ in range(3):
+        position, digit = divmod(position, len(_DIGITS))
+        text = _DIGITS[digit] + text
+    return text
+
+
+def _between(name: str, low: str, high: str) -> str:
+    return f'{name} >= "{low}"' + (f' && {name} < "{high}"' if high else "")
+
+
+def _changed(client: PocketBase, low: str, high: str) -> tuple[tuple[Check, Build], ...]:
+    """Find the outdated verdicts among a part of the checks."""
+    rows = client.rows(
+        CHECKS,
+        where=f'{_between("id", low, high)} && scan_time != "" && build.updated > scan_time',
+        fields=(*_CHECK_FIELDS, *(f"expand.build.{name}" for name in _BUILD_FIELDS)),
+        expand="build",
+    )
+    pairs = [(Check.parse(row), build) for row in rows if (build := expanded_build(row))]
+    return tuple((check, build) for check, build in pairs if is_outdated(check, build))
+
+
+def _unchecked(client: PocketBase, low: str, high: str) -> tuple[Build, ...]:
+    """Ask which of a part of the builds have no check."""
+    missing = f"{_with_files(low, high)} && {CHECKS}_via_build.id ?= null"
+    return tuple(map(Build.parse, client.rows(BUILDS, where=missing, fields=_BUILD_FIELDS)))
+
+
+def _missing(client: PocketBase, low: str, high: str, checked: set[str]) -> tuple[Build, ...]:
+    """List a part of the builds, without those that are `checked`."""
+    rows = client.rows(BUILDS, where=_with_files(low, high), fields=_BUILD_FIELDS)
+    return tuple(Build.parse(row) for row in rows if row.get("id") not in checked)
+
+
+def _with_files(low: str, high: str) -> str:
+    return f"{_between('id', low, high)} && files:length > 0"
+
+
+class _Checked:
+    """Which builds have a check: ids kept as text, since a million strings take 70 MB."""
+
+    def __init__(self, starts: Iterable[str]) -> None:
+        self._starts = list(starts)
+        self._parts = [bytearray() for _ in self._starts]
+
+    def add(self, builds: Iterable[str]) -> None:
+        """Put builds down."""
+        for build in builds:
+            self._parts[bisect_right(self._starts, build) - 1] += f"{build}\n".encode()
+
+    def part(self, start: str) -> set[str]:
+        """List those of the part that starts with an id."""
+        return set(self._parts[self._starts.index(start)].decode().split())
+
+
+def _compare_builds(client: PocketBase, builds: Sequence[Build]) -> Plan:
+    return compared(builds, checks_of(client, [build.id for build in builds]))

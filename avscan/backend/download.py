@@ -1,0 +1,232 @@
+"""One artifact onto the disk: streamed, resumed, measured, digested, within the disk's budget."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TypeAlias
+
+import requests
+import urllib3
+
+from avscan.backend.pocketbase import PARTIAL, UNSATISFIABLE, PocketBase
+from avscan.backend.transport import Patience, Transient, describe
+from avscan.errors import BackendError, WorkspaceError
+from avscan.workspace import Workspace
+
+log = logging.getLogger(__name__)
+
+CHUNK = 1 << 16  # what a broken connection can cost: urllib3 gives whole pieces or none
+# A download may take this long and, beyond it, a second for each of these many bytes.
+LEAST_TIME = 600.0
+LEAST_SPEED = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """A file of a build, whole on our disk; `size` in bytes."""
+
+    path: Path
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missing:
+    """The record lists the file, and the storage has not got it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TooLarge:
+    """The file could not fit if the disk were empty; both in bytes."""
+
+    size: int
+    capacity: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoRoom:
+    """The file does not fit now; whether that is our own doing is the caller's to say."""
+
+    size: int
+
+
+Download: TypeAlias = Artifact | Missing | TooLarge | NoRoom
+
+
+class Cancelled(BackendError):
+    """A download was given up because the pass ends."""
+
+
+def download(
+    client: PocketBase,
+    collection: str,
+    record: str,
+    name: str,
+    *,
+    target: Path,
+    workspace: Workspace,
+    cancelled: threading.Event,
+    leave: int = 0,
+    progress: Callable[[int, int], None] = lambda _received, _size: None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Download:
+    """Bring a record's file to `target`; nothing but an `Artifact` leaves anything there.
+
+    Broken connections are resumed for as long as they bring a byte within a few tries. `leave` is
+    how many bytes have to stay free beside the file. `progress` is told how many bytes have come, of
+    how many.
+
+    Raises:
+        BackendError: PocketBase does not deliver, or too slowly.
+        WorkspaceError: the disk fails, or fills up under the download.
+
+    """
+    try:
+        with target.open("wb") as file:
+            transfer = _Transfer(
+                client,
+                (collection, record, name),
+                file=file,
+                workspace=workspace,
+                cancelled=cancelled,
+                leave=leave,
+                progress=progress,
+                clock=clock,
+            )
+            outcome = transfer.run()
+    except OSError as error:  # of closing too: what is still to be written fails once more
+        target.unlink(missing_ok=True)
+        raise WorkspaceError(f"{target.parent} can't be written: {error.strerror}") from error
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+    if isinstance(outcome, _Whole):
+        return Artifact(path=target, size=outcome.size, sha256=outcome.sha256)
+    target.unlink(missing_ok=True)
+    return outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Whole:
+    size: int
+    sha256: str
+
+
+class _Transfer:
+    """A download under way: what is on the disk so far, and how to go on."""
+
+    def __init__(
+        self,
+        client: PocketBase,
+        address: tuple[str, str, str],
+        *,
+        file: IO[bytes],
+        workspace: Workspace,
+        cancelled: threading.Event,
+        leave: int,
+        progress: Callable[[int, int], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._client = client
+        self._address = address
+        self._file = file
+        self._workspace = workspace
+        self._cancelled = cancelled
+        self._leave = leave
+        self._progress = progress
+        self._clock = clock
+        self._deadline = clock() + LEAST_TIME
+        self._restart()
+
+    def run(self) -> _Whole | Missing | TooLarge | NoRoom:
+        while True:
+            outcome = self._client.insist(self._attempt)
+            if outcome is not None:
+                return outcome
+
+    def _restart(self) -> None:
+        self._file.seek(0)
+        self._file.truncate()
+        self._received = 0
+        self._digest = hashlib.sha256()
+        self._validator = ""
+
+    def _attempt(self, _patience: Patience) -> _Whole | Missing | TooLarge | NoRoom | None:
+        """Try once; None where the connection broke and brought some of the file before.
+
+        Such a try has not failed: it neither counts among a call's tries nor opens the circuit.
+        """
+        received = self._received
+        try:
+            return self._fetch()
+        except Transient as failure:
+            if self._received <= received:
+                raise
+            log.info(
+                "download.resumed",
+                extra={"file": self._address[2], "at": self._received, "reason": str(failure)},
+            )
+            return None
+
+    def _fetch(self) -> _Whole | Missing | TooLarge | NoRoom:
+        if not self._validator:
+            self._restart()
+        response = self._client.open_file(
+            *self._address, start=self._received, validator=self._validator
+        )
+        if response is None:
+            return Missing()
+        with response:
+            size = self._begin(response)
+            remaining = size - self._received
+            if size > self._workspace.capacity():
+                return TooLarge(size=size, capacity=self._workspace.capacity())
+            if remaining + self._leave > self._workspace.free():
+                return NoRoom(size=size)
+            self._deadline = max(self._deadline, self._clock() + remaining / LEAST_SPEED)
+            self._receive(response, size)
+        return _Whole(size=size, sha256=self._digest.hexdigest())
+
+    def _begin(self, response: requests.Response) -> int:
+        """Read the file's whole size; start anew where the server does."""
+        if response.headers.get("Content-Encoding", "identity") != "identity":
+            raise BackendError(
+                f"{self._address[2]} comes compressed: a proxy changes what PocketBase sends"
+            )
+        try:
+            if response.status_code == PARTIAL:
+                span, _, total = response.headers["Content-Range"].partition("/")
+                if span != f"bytes {self._received}-{int(total) - 1}":
+                    self._restart()
+                    raise Transient(f"answered with another part: {span}")
+                return int(total)
+            self._restart()
+            if response.status_code == UNSATISFIABLE:
+                raise Transient("the file is no longer the same")
+            self._validator = response.headers.get("Last-Modified", "")
+            return int(response.headers["Content-Length"])
+        except (KeyError, ValueError) as error:
+            raise BackendError(f"{self._address[2]} comes without its length") from error
+
+    def _receive(self, response: requests.Response, size: int) -> None:
+        try:
+            for chunk in response.raw.stream(CHUNK, decode_content=False):
+                if self._cancelled.is_set():
+                    raise Cancelled("the pass ends")
+                if self._clock() > self._deadline:
+                    raise Cancelled(f"{self._address[2]} comes too slowly")
+                self._file.write(chunk)
+                self._digest.update(chunk)
+                self._received += len(chunk)
+                self._progress(self._received, size)
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+            raise Transient(f"the download broke: {describe(error)}") from error
+        self._file.flush()
+        if self._received != size:
+            raise Transient(f"the download ended at {self._received} of {size} bytes")

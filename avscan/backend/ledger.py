@@ -1,0 +1,510 @@
+"""Every write to `av_build_checks`, and with it the life of a check.
+
+    from       to         who, and on what evidence
+    (none)     pending    any pass: the build has files and no check
+    pending    scanning   a pass that claims it: the claim is in the log
+    scanning   scanning   its claimant: a heartbeat, which moves `updated` and nothing else
+    scanning   settled    its claimant: it read its own claim and the very files it scanned
+    scanning   pending    its claimant: the files changed, the pass ends early, or (counted as an
+                          interruption) breaks at this scan;
+                          any pass: no heartbeat for long (an interruption, too)
+    settled    pending    any pass: the verdict is about other files than the build's;
+                          an operator, or the age of the verdict: asks for another scan
+    any        (none)     any pass: its build is proved to be gone
+
+PocketBase has no conditional update, so a claim is a mark that its claimant reads again before it
+writes what follows from it. Two that claim at once both write; the later mark stands, and the
+other pass finds it and leaves. What slips between reading and writing is caught by the digest of
+the file names in each verdict, which every later pass compares with the build.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from avscan.backend import journal
+from avscan.backend.discovery import Job, is_due, is_outdated, job_of, waits_since
+from avscan.backend.pocketbase import PocketBase, Rejected, check_id
+from avscan.backend.pocketbase import Row as Values
+from avscan.backend.transport import Patience
+from avscan.errors import BackendError, SchemaError, SignInError
+from avscan.records import (
+    BUILD_FIELDS,
+    BUILDS,
+    CHECK_FIELDS,
+    CHECKS,
+    Build,
+    Check,
+    Status,
+    expanded_build,
+    format_time,
+)
+from avscan.verdict import FileReport, Policies, Verdict
+
+log = logging.getLogger(__name__)
+
+LONGEST_LOG = 200_000
+HEARTBEAT = Patience(attempts=1, deadline=10.0, timeout=10.0)
+# Seconds in which PocketBase does a write whose answer nobody waited for.
+ON_ITS_WAY = 0.3
+# What must not keep us from the other claims.
+_FAILURES = (BackendError, SchemaError, SignInError)
+_NOT_UNIQUE = "validation_not_unique"
+_GONE = "validation_missing_rel_records"
+_TOO_LONG = "validation_max_text_constraint"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A build that is ours to scan, with all of its checks; `mark` stands in their logs."""
+
+    mark: str
+    build: Build
+    checks: tuple[Check, ...]
+    interruptions: int
+    started: datetime
+
+
+class Settlement(enum.Enum):
+    """How an attempt to settle a claim ended."""
+
+    SETTLED = "settled"
+    CHANGED = "changed"
+    LOST = "lost"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _View:
+    """A build and its checks, read in one request."""
+
+    build: Build | None
+    checks: tuple[Check, ...]
+
+    def marked(self, mark: str) -> list[Check]:
+        return [
+            check
+            for check in self.checks
+            if check.status is Status.SCANNING and journal.claim_of(check.log) == mark
+        ]
+
+    @property
+    def waits(self) -> bool:
+        return any(check.status is Status.PENDING for check in self.checks)
+
+
+class Ledger:
+    """Writes checks for one pass. Its heartbeat may be called from another thread."""
+
+    def __init__(
+        self,
+        client: PocketBase,
+        *,
+        host: str,
+        stuck_after: timedelta,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._client = client
+        self._host = host
+        self._stuck_after = stuck_after
+        self._clock = clock
+        self._sleep = sleep
+        self._longest = {"log": LONGEST_LOG, "virus_name": LONGEST_LOG}
+        self._held: dict[str, Claim] = {}
+        self._quiet: set[str] = set()
+        self._lock = threading.Lock()
+
+    # -- what any pass may do -----------------------------------------------------------------
+
+    def open(self, build: Build) -> Job | None:
+        """Create a build's pending check; None if another pass has it, or the build is gone.
+
+        The check has the build's own id: of all passes that create it at once, one succeeds.
+        """
+        text = journal.pending("new build", limit=self._longest["log"])
+        values: Values = {"id": build.id, "build": build.id, "status": Status.PENDING, "log": text}
+        try:
+            self._client.create(CHECKS, values)
+        except Rejected as rejection:
+            codes = rejection.codes
+            if codes.get("build") == _GONE:
+                return None
+            if _NOT_UNIQUE not in {codes.get("id"), codes.get("build")}:
+                raise
+            return self._waiting(build)
+        log.info("check.opened", extra={"build": build.id})
+        return job_of(build)
+
+    def _waiting(self, build: Build) -> Job | None:
+        """Return the job of a build that has a check already; None if that does not wait.
+
+        It may be our own, whose creation was answered with silence and tried again.
+        """
+        view = self._look(build.id)
+        return job_of(view.build) if view.build and view.waits else None
+
+    def reopen(self, check: Check) -> Job | None:
+        """Put a verdict that is about other files back to pending; None if it is not, after all."""
+        view = self._look(check.build)
+        build = view.build
+        outdated = [each for each in view.checks if build and is_outdated(each, build)]
+        for each in outdated:
+            self._wait(each, "the build's files changed after its verdict")
+            log.info("check.reopened", extra={"build": each.build, "check": each.id})
+        if not outdated or build is None or not is_due(build, self._client.server_time()):
+            return None
+        return job_of(build)
+
+    def rescan(self, check: Check, reason: str) -> Job | None:
+        """Put a verdict back to pending because somebody asks for it; None if it is another now."""
+        view = self._look(check.build)
+        known = (check.id, check.updated)
+        settled = [
+            each for each in view.checks if (each.id, each.updated) == known and each.settled
+        ]
+        for each in settled:
+            self._wait(each, reason)
+            log.info("check.rescan", extra={"build": each.build, "check": each.id})
+        return job_of(view.build) if settled and view.build else None
+
+    def take_back(self, check: Check) -> Job | None:
+        """Put an abandoned check back to pending; None if it is no longer abandoned.
+
+        Our own claims are not abandoned, however long their heartbeats have failed.
+        """
+        if any(held.build.id == check.build for held in self._loud()):
+            return None
+        view = self._look(check.build)
+        limit = self._client.server_time() - self._stuck_after
+        interruptions = 0
+        for each in view.checks:
+            if each.id == check.id and each.status is Status.SCANNING and each.updated < limit:
+                files = view.build.files if view.build else ()
+                interruptions = journal.interruptions_of(each.log, files) + 1
+                reason = f"taken back, no heartbeat since {format_time(each.updated)}"
+                self._wait(each, reason, interruptions=interruptions, files=files)
+                log.warning(
+                    "check.taken_back",
+                    extra={"build": each.build, "check": each.id, "interruptions": interruptions},
+                )
+        if not interruptions or view.build is None:
+            return None
+        return job_of(view.build, interruptions)
+
+    def remove(self, check: Check) -> bool:
+        """Delete a check whose build is proved to be gone; False if it is there, after all."""
+        if check.build and self._client.page(BUILDS, where=f'id = "{check_id(check.build)}"'):
+            return False
+        self._client.delete(CHECKS, check.id)
+        log.info("check.removed", extra={"build": check.build, "check": check.id})
+        return True
+
+    # -- claiming and what only the claimant may do -------------------------------------------
+
+    def claim(self, job: Job) -> Claim | None:
+        """Make a waiting build ours; None if it no longer waits, or is somebody else's."""
+        view = self._look(job.build)
+        statuses = {check.status for check in view.checks}
+        if view.build is None or Status.PENDING not in statuses or Status.SCANNING in statuses:
+            return None
+        claim = Claim(
+            mark=uuid.uuid4().hex[:12],
+            build=view.build,
+            checks=tuple(check for check in view.checks if check.status is not None),
+            interruptions=max(
+                journal.interruptions_of(check.log, view.build.files) for check in view.checks
+            ),
+            started=self._client.server_time(),
+        )
+        self._held[claim.mark] = claim
+        try:
+            ours = all(self._mark(check, claim) for check in claim.checks)
+        except BackendError:
+            # It may have been written all the same: without a heartbeat it is taken back.
+            self._quiet.add(claim.mark)
+            raise
+        if not ours:
+            self._forget(claim)
+        return claim if ours else None
+
+    def holds(self, claim: Claim) -> bool:
+        """Tell whether a claim is still ours, as far as its last heartbeat knows."""
+        return claim.mark in self._held
+
+    def beat(self) -> None:
+        """Show that the pass is alive: move `updated` of all that it has claimed.
+
+        An update without values changes nothing else, and its answer tells whose the check is.
+        """
+        with self._lock:
+            for claim in self._loud():
+                try:
+                    rows = [
+                        self._client.update(CHECKS, check.id, {}, patience=HEARTBEAT)
+                        for check in claim.checks
+                    ]
+                except _FAILURES as error:
+                    log.warning(
+                        "heartbeat.failed", extra={"build": claim.build.id, "reason": str(error)}
+                    )
+                    continue
+                marks = {journal.claim_of(Check.parse(row).log) for row in rows if row}
+                if marks != {claim.mark} and claim.mark not in self._quiet:
+                    self._forget(claim)
+                    log.warning("check.lost", extra={"build": claim.build.id})
+
+    def settle(
+        self,
+        claim: Claim,
+        verdict: Verdict,
+        reports: Sequence[FileReport],
+        policies: Policies,
+        *,
+        engine: str,
+    ) -> Settlement:
+        """Write a verdict, if the check is still ours and the files are those that were scanned.
+
+        `scan_time` is a moment before the files were read once more: whatever the build becomes
+        afterwards is younger. Checks that a hook added meanwhile are settled alike.
+        """
+        self._hush(claim)
+        now = self._client.server_time()
+        view = self._look(claim.build.id)
+        settlement = self._settle(view, claim, verdict, reports, policies, engine=engine, now=now)
+        self._forget(claim)
+        return settlement
+
+    def _settle(
+        self,
+        view: _View,
+        claim: Claim,
+        verdict: Verdict,
+        reports: Sequence[FileReport],
+        policies: Policies,
+        *,
+        engine: str,
+        now: datetime,
+    ) -> Settlement:
+        if view.build is None:
+            return Settlement.GONE
+        if not view.marked(claim.mark):
+            return Settlement.LOST
+        if journal.digest(view.build.files) != journal.digest(claim.build.files):
+            self._give_back(view, claim, "the build's files changed while they were scanned")
+            return Settlement.CHANGED
+        scan = journal.Scan(
+            uploaded=min(waits_since(check, claim.build) for check in claim.checks),
+            engine=engine,
+            host=self._host,
+            claim=claim.mark,
+            started=claim.started,
+            ended=now,
+        )
+        waiting = [check for check in view.checks if check.status is Status.PENDING]
+        written = 0
+        for check in [*view.marked(claim.mark), *waiting]:
+
+            def text(limit: int, check: Check = check) -> str:
+                return journal.settled(
+                    verdict,
+                    reports,
+                    scan,
+                    policies,
+                    before=journal.history(check.log, check.status),
+                    limit=limit,
+                )
+
+            values: Values = {
+                "status": verdict.status,
+                "virus_name": verdict.virus_name,
+                "scan_time": format_time(now),
+            }
+            written += self._write(check, values, text, mark=claim.mark)
+        return Settlement.SETTLED if written else Settlement.LOST
+
+    def release(
+        self,
+        claim: Claim,
+        reason: str,
+        *,
+        interrupted: bool = False,
+        patience: Patience | None = None,
+    ) -> None:
+        """Give a claim back unscanned, if it is still ours; `interrupted` counts it as such."""
+        self._hush(claim, patience)
+        view = self._look(claim.build.id, patience)
+        if view.waits and not view.marked(claim.mark):
+            # The claim itself may be on its way still: a signal does not wait for its answer.
+            self._sleep(ON_ITS_WAY)
+            view = self._look(claim.build.id, patience)
+        self._give_back(view, claim, reason, interrupted=interrupted, patience=patience)
+        self._forget(claim)
+
+    def release_all(self, reason: str, *, patience: Patience) -> None:
+        """Give back what is still claimed, within about the patience's deadline.
+
+        What can't be given back is taken back by a later pass.
+        """
+        end = self._clock() + patience.deadline
+        for claim in list(self._held.values()):
+            if self._clock() > end:
+                log.warning("release.failed", extra={"build": claim.build.id, "reason": "no time"})
+                continue
+            try:
+                self.release(claim, reason, patience=patience)
+            except _FAILURES as error:
+                log.warning("release.failed", extra={"build": claim.build.id, "reason": str(error)})
+
+    # -- below --------------------------------------------------------------------------------
+
+    def _look(self, build: str, patience: Patience | None = None) -> _View:
+        """Read a build's checks, and the build with them."""
+        rows = self._client.page(
+            CHECKS,
+            where=f'build = "{check_id(build)}"',
+            sort="created,id",
+            fields=(*CHECK_FIELDS, *(f"expand.build.{name}" for name in BUILD_FIELDS)),
+            expand="build",
+            patience=patience,
+        )
+        return _View(
+            build=expanded_build(rows[0]) if rows else None,
+            checks=tuple(Check.parse(row) for row in rows),
+        )
+
+    def _hush(self, claim: Claim, patience: Patience | None = None) -> None:
+        """Stop a claim's heartbeat and wait for one under way: it could undo the next write."""
+        self._quiet.add(claim.mark)
+        if self._lock.acquire(timeout=-1 if patience is None else patience.timeout):
+            self._lock.release()
+
+    def _loud(self) -> list[Claim]:
+        return [held for mark, held in self._held.copy().items() if mark not in self._quiet]
+
+    def _forget(self, claim: Claim) -> None:
+        self._held.pop(claim.mark, None)
+        self._quiet.discard(claim.mark)
+
+    def _mark(self, check: Check, claim: Claim) -> bool:
+        before = journal.history(check.log, check.status)
+
+        def text(limit: int) -> str:
+            return journal.claimed(
+                claim.mark,
+                self._host,
+                claim.started,
+                interruptions=claim.interruptions,
+                files=claim.build.files,
+                before=before,
+                limit=limit,
+            )
+
+        values: Values = {"status": Status.SCANNING, "virus_name": "", "scan_time": ""}
+        return self._write(check, values, text)
+
+    def _wait(
+        self,
+        check: Check,
+        reason: str,
+        *,
+        interruptions: int = 0,
+        files: Sequence[str] = (),
+        mark: str = "",
+        patience: Patience | None = None,
+    ) -> bool:
+        before = journal.history(check.log, check.status)
+
+        def text(limit: int) -> str:
+            return journal.pending(
+                reason, interruptions=interruptions, files=files, before=before, limit=limit
+            )
+
+        values: Values = {"status": Status.PENDING, "virus_name": "", "scan_time": ""}
+        return self._write(check, values, text, mark=mark, patience=patience)
+
+    def _give_back(
+        self,
+        view: _View,
+        claim: Claim,
+        reason: str,
+        *,
+        interrupted: bool = False,
+        patience: Patience | None = None,
+    ) -> None:
+        for check in view.marked(claim.mark):
+            self._wait(
+                check,
+                reason,
+                interruptions=claim.interruptions + interrupted,
+                files=claim.build.files,
+                mark=claim.mark,
+                patience=patience,
+            )
+            log.info(
+                "check.released",
+                extra={"build": check.build, "check": check.id, "reason": reason},
+            )
+
+    def _write(
+        self,
+        check: Check,
+        values: Values,
+        text: Callable[[int], str],
+        *,
+        mark: str = "",
+        patience: Patience | None = None,
+    ) -> bool:
+        """Update a check, with texts as long as PocketBase takes; False if it is gone or lost.
+
+        Raises:
+            SchemaError: PocketBase stored something else than was meant.
+
+        """
+
+        def ours(patience: Patience) -> bool:
+            rows = self._client.page(
+                CHECKS, where=f'id = "{check.id}"', fields=("id", "log"), patience=patience
+            )
+            return not mark or any(journal.claim_of(str(row["log"])) == mark for row in rows)
+
+        while True:
+            virus = str(values["virus_name"])[: self._longest["virus_name"]]
+            wanted: Values = {**values, "virus_name": virus, "log": text(self._longest["log"])}
+            try:
+                row = self._client.update(
+                    CHECKS, check.id, wanted, confirm=ours if mark else None, patience=patience
+                )
+            except Rejected as rejection:
+                if rejection.codes.get("build") == _GONE:
+                    return False
+                if not self._learn_limits(rejection):
+                    raise
+                continue
+            if row is None:
+                return False
+            for name, value in wanted.items():
+                if row.get(name) != value:
+                    raise SchemaError(
+                        f"PocketBase did not store {CHECKS}.{name} as it was sent:"
+                        " run `avscan init` to see what is wrong with the collection"
+                    )
+            return True
+
+    def _learn_limits(self, rejection: Rejected) -> bool:
+        """Take over how long the collection allows texts to be; False if they were not too long."""
+        learned = False
+        for name, known in self._longest.items():
+            longest = rejection.params.get(name, {}).get("max")
+            too_long = rejection.codes.get(name) == _TOO_LONG
+            if too_long and isinstance(longest, int | float) and longest < known:
+                self._longest[name] = int(longest)
+                learned = True
+        return learned

@@ -1,0 +1,501 @@
+"""What `av_build_checks` must look like, what differs where it stands, and how that is mended.
+
+Mending never drops or renames a field, never changes a type (PocketBase would drop the column's
+data), never takes away a status or an index that somebody else added, and touches no record.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from avscan.backend.pocketbase import JSON, PocketBase, Rejected, Row
+from avscan.errors import SchemaError
+from avscan.records import BUILDS, CHECKS, Status
+
+LOG_LEAST = 100_000
+LOG_MAX = 200_000
+NAME_LEAST = 255
+TEXT_DEFAULT = 5_000  # what PocketBase takes a maximum of 0 for
+API_RULES = ("listRule", "viewRule", "createRule", "updateRule", "deleteRule")
+NAMED_AT_MOST = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One way in which a collection is not as wanted.
+
+    `fatal` says that no pass can work with it; what is not is advice. `fixable` says that
+    `init --fix` mends it.
+    """
+
+    field: str
+    found: str
+    wanted: str
+    fixable: bool
+    fatal: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Created:
+    """The collection was missing and was created."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AsWanted:
+    """The collection stands and nothing differs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Differs:
+    """The collection stands and differs; nothing was changed."""
+
+    differences: tuple[Difference, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fixed:
+    """What differed was mended; `left` is what only a person can mend."""
+
+    fixed: tuple[Difference, ...]
+    left: tuple[Difference, ...]
+
+
+Outcome: TypeAlias = Created | AsWanted | Differs | Fixed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Index:
+    """An index that makes our questions cheap; any other of the same effect is as good."""
+
+    name: str
+    column: str
+    unique: bool = False
+
+    @property
+    def sql(self) -> str:
+        """The statement that PocketBase stores."""
+        kind = "UNIQUE INDEX" if self.unique else "INDEX"
+        return f"CREATE {kind} `{self.name}` ON `{CHECKS}` (`{self.column}`)"
+
+    def served_by(self, sql: str) -> bool:
+        """Whether an existing index, by its statement, does the same."""
+        match = _INDEX.match(sql)
+        if match is None or match["where"]:
+            return False
+        columns = [column.strip(' \t\r\n`"[]') for column in match["columns"].split(",")]
+        if self.unique:
+            return bool(match["unique"]) and columns == [self.column]
+        return columns[0] == self.column
+
+
+_INDEX = re.compile(
+    r"""\s* CREATE \s+ (?P<unique> UNIQUE \s+ )? INDEX \b .+? \s ON \s+ [^(]+
+        \( (?P<columns> [^()]* ) \) \s* (?P<where> WHERE \b .* )? ;? \s* \Z""",
+    re.IGNORECASE | re.DOTALL | re.VERBOSE,
+)
+
+# The first makes one check a build a law, and the question for builds without one linear.
+ONE_CHECK = Index(name="idx_avscan_build", column="build", unique=True)
+BY_STATUS = Index(name="idx_avscan_status", column="status")
+INDEXES = (ONE_CHECK, BY_STATUS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Option:
+    """One option of a field: when it fits, and what to set where it doesn't."""
+
+    name: str
+    wanted: str
+    fits: Callable[[JSON], bool]
+    mended: Callable[[JSON], JSON]
+    fixable: bool = True
+    fatal: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Field:
+    name: str
+    type: str
+    options: tuple[_Option, ...] = ()
+
+    def definition(self) -> Row:
+        """Build the field as it is created."""
+        return {"name": self.name, "type": self.type} | {
+            option.name: option.mended(None) for option in self.options
+        }
+
+    def unfit(self, found: Row) -> Iterator[_Option]:
+        return (option for option in self.options if not option.fits(found.get(option.name)))
+
+
+def _show(value: JSON) -> str:
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return f"{value:,}"
+        case list():
+            return ", ".join(str(item) for item in value) or "none"
+        case None:
+            return "not set"
+        case _:
+            return str(value)
+
+
+def _flag(name: str, *, value: bool, fatal: bool = False) -> _Option:
+    return _Option(
+        name=name,
+        wanted=_show(value),
+        fits=lambda found: bool(found) is value,
+        mended=lambda _: value,
+        fatal=fatal,
+    )
+
+
+def _room(least: int, chosen: int) -> _Option:
+    return _Option(
+        name="max",
+        wanted=f"at least {least:,}",
+        fits=lambda found: (found if isinstance(found, int) and found else TEXT_DEFAULT) >= least,
+        mended=lambda _: chosen,
+    )
+
+
+def _statuses() -> _Option:
+    wanted: list[JSON] = [status.value for status in Status]
+
+    def known(found: JSON) -> list[JSON]:
+        return found if isinstance(found, list) else []
+
+    return _Option(
+        name="values",
+        wanted=_show(wanted),
+        fits=lambda found: set(Status) <= {str(value) for value in known(found)},
+        mended=lambda found: [
+            *known(found),
+            *(value for value in wanted if value not in known(found)),
+        ],
+        fatal=True,
+    )
+
+
+# Several values in one field are stored otherwise: PocketBase would drop all of them but one.
+_SINGLE = _Option(
+    name="maxSelect",
+    wanted="1",
+    fits=lambda found: found in {None, 0, 1},
+    mended=lambda _: 1,
+    fixable=False,
+    fatal=True,
+)
+_REQUIRED = _flag("required", value=True)
+# A pending check has none of these yet.
+_OPTIONAL = _flag("required", value=False, fatal=True)
+_BUILD_FIELDS = (
+    _Field(name="files", type="file"),
+    _Field(name="created", type="autodate"),
+    _Field(name="updated", type="autodate"),
+)
+
+
+def _check_fields(builds: Row) -> tuple[_Field, ...]:
+    target = _Option(
+        name="collectionId",
+        wanted=f"{builds.get('id')} ({BUILDS})",
+        fits=lambda found: found == builds.get("id"),
+        mended=lambda _: builds.get("id"),
+        fixable=False,
+        fatal=True,
+    )
+    cascade = _flag("cascadeDelete", value=True)
+    on_create = _flag("onCreate", value=True, fatal=True)
+    on_update = _flag("onUpdate", value=True, fatal=True)
+    return (
+        _Field(name="build", type="relation", options=(target, _SINGLE, _REQUIRED, cascade)),
+        _Field(name="status", type="select", options=(_statuses(), _SINGLE, _REQUIRED)),
+        _Field(name="virus_name", type="text", options=(_OPTIONAL, _room(NAME_LEAST, 0))),
+        _Field(name="scan_time", type="date", options=(_OPTIONAL,)),
+        _Field(name="log", type="text", options=(_OPTIONAL, _room(LOG_LEAST, LOG_MAX))),
+        _Field(name="created", type="autodate", options=(on_create,)),
+        _Field(name="updated", type="autodate", options=(on_create, on_update)),
+    )
+
+
+# -- the pure part --------------------------------------------------------------------------------
+
+
+def differences(definition: Row | None, builds: Row | None) -> tuple[Difference, ...]:
+    """Compare the definitions of `av_build_checks` and `app_builds` with what avscan needs.
+
+    Either is None where there is no such collection.
+    """
+    if builds is None:
+        return (_lacking(BUILDS, "collection", fixable=False),)
+    if definition is None:
+        return (_lacking(CHECKS, "collection"),)
+    return (*_builds_differences(builds), *_checks_differences(definition, builds))
+
+
+def repaired(definition: Row, builds: Row, *, indexes: Sequence[Index] = INDEXES) -> Row:
+    """Build the changes that mend what can be mended; empty where there is nothing to do.
+
+    PocketBase replaces a collection's fields and indexes as a whole, so what is there stays in.
+    """
+    if definition.get("type") != "base":
+        return {}
+    changes: Row = {rule: None for rule in API_RULES if definition.get(rule) is not None}
+    fields = _repaired_fields(definition, builds)
+    if fields != _rows(definition.get("fields")):
+        changes["fields"] = list(fields)
+    missing = [index.sql for index in _missing_indexes(definition, builds) if index in indexes]
+    if missing:
+        changes["indexes"] = [*_texts(definition.get("indexes")), *missing]
+    return changes
+
+
+def _builds_differences(builds: Row) -> Iterator[Difference]:
+    found = _by_name(builds)
+    for wanted in _BUILD_FIELDS:
+        kind = str(found.get(wanted.name, {}).get("type", "missing"))
+        if kind != wanted.type:
+            yield Difference(
+                field=f"{BUILDS}.{wanted.name}",
+                found=kind,
+                wanted=wanted.type,
+                fixable=False,
+                fatal=True,
+            )
+
+
+def _checks_differences(definition: Row, builds: Row) -> Iterator[Difference]:
+    if definition.get("type") != "base":
+        yield Difference(
+            field="type",
+            found=_show(definition.get("type")),
+            wanted="base",
+            fixable=False,
+            fatal=True,
+        )
+        return
+    found = _by_name(definition)
+    wanted_fields = _check_fields(builds)
+    for wanted in wanted_fields:
+        yield from _field_differences(found.get(wanted.name), wanted)
+    ours = {wanted.name for wanted in wanted_fields}
+    for name, field in found.items():
+        if name not in ours and field.get("required") and not field.get("system"):
+            # A backend's hook may fill it in, so that it need not be in the way.
+            yield Difference(
+                field=name,
+                found="required, and unknown to avscan",
+                wanted="not required",
+                fixable=False,
+                fatal=False,
+            )
+    for index in _missing_indexes(definition, builds):
+        kind = "unique index" if index.unique else "index"
+        yield Difference(
+            field=f"index on {index.column}",
+            found="missing",
+            wanted=kind,
+            fixable=True,
+            fatal=False,
+        )
+    for rule in API_RULES:
+        if definition.get(rule) is not None:
+            yield Difference(
+                field=rule,
+                found=_show(definition.get(rule)) or "anybody",
+                wanted="superusers only",
+                fixable=True,
+                fatal=False,
+            )
+
+
+def _field_differences(found: Row | None, wanted: _Field) -> Iterator[Difference]:
+    if found is None:
+        yield _lacking(wanted.name, wanted.type)
+    elif found.get("type") != wanted.type:
+        yield Difference(
+            field=wanted.name,
+            found=_show(found.get("type")),
+            wanted=wanted.type,
+            fixable=False,
+            fatal=True,
+        )
+    else:
+        for option in wanted.unfit(found):
+            yield Difference(
+                field=f"{wanted.name}.{option.name}",
+                found=_show_option(option.name, found.get(option.name)),
+                wanted=option.wanted,
+                fixable=option.fixable,
+                fatal=option.fatal,
+            )
+
+
+def _repaired_fields(definition: Row, builds: Row) -> list[Row]:
+    wanted_fields = {wanted.name: wanted for wanted in _check_fields(builds)}
+    fields = []
+    for field in _rows(definition.get("fields")):
+        wanted = wanted_fields.pop(str(field.get("name")), None)
+        if wanted is None or field.get("type") != wanted.type:
+            fields.append(field)
+            continue
+        mended = {
+            option.name: option.mended(field.get(option.name))
+            for option in wanted.unfit(field)
+            if option.fixable
+        }
+        fields.append(field | mended)
+    return fields + [wanted.definition() for wanted in wanted_fields.values()]
+
+
+def _missing_indexes(definition: Row, builds: Row) -> Iterator[Index]:
+    """Name the indexes to add; one over a field of another type would serve nobody."""
+    found = _by_name(definition)
+    types = {wanted.name: wanted.type for wanted in _check_fields(builds)}
+    existing = _texts(definition.get("indexes"))
+    for index in INDEXES:
+        column = types[index.column]
+        if found.get(index.column, {}).get("type", column) == column and not any(
+            index.served_by(sql) for sql in existing
+        ):
+            yield index
+
+
+def _lacking(field: str, wanted: str, *, fixable: bool = True) -> Difference:
+    return Difference(field=field, found="missing", wanted=wanted, fixable=fixable, fatal=True)
+
+
+def _rows(value: JSON) -> list[Row]:
+    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
+
+
+def _texts(value: JSON) -> list[str]:
+    return [str(text) for text in value] if isinstance(value, list) else []
+
+
+def _by_name(definition: Row) -> dict[str, Row]:
+    return {str(field.get("name")): field for field in _rows(definition.get("fields"))}
+
+
+def _show_option(name: str, value: JSON) -> str:
+    if name == "max" and not value:
+        return f"{TEXT_DEFAULT:,}, PocketBase's default"
+    return _show(value)
+
+
+# -- the collection itself ------------------------------------------------------------------------
+
+
+def ensure(client: PocketBase, *, fix: bool) -> Outcome:
+    """Create the collection where it is missing; where it stands, compare it and, if told, mend it.
+
+    Where several checks for one build stand in the way of the unique index, all else is mended,
+    and the error names those builds: which of its checks a build keeps is for a person to say.
+
+    Raises:
+        SchemaError: there is no `app_builds`, or builds have several checks.
+
+    """
+    builds = client.collection(BUILDS)
+    if builds is None:
+        raise _no_builds()
+    found = client.collection(CHECKS)
+    if found is None:
+        found = _create(client, builds)
+        if found is None:
+            return Created()
+    before = differences(found, builds)
+    if not before:
+        return AsWanted()
+    changes = repaired(found, builds)
+    if not fix or not changes:
+        return Differs(differences=before)
+    left = differences(_apply(client, found, builds, changes), builds)
+    return Fixed(fixed=tuple(one for one in before if one not in left), left=left)
+
+
+def require(client: PocketBase) -> None:
+    """Make sure that a pass can work on these collections; two requests.
+
+    Raises:
+        SchemaError: one is missing, or lacks something that no pass can work without.
+
+    """
+    builds = client.collection(BUILDS)
+    if builds is None:
+        raise _no_builds()
+    found = client.collection(CHECKS)
+    if found is None:
+        raise SchemaError(f"PocketBase has no collection {CHECKS}: `avscan init` creates it")
+    fatal = [one for one in differences(found, builds) if one.fatal]
+    if not fatal:
+        return
+    details = "; ".join(f"{one.field} is {one.found}, not {one.wanted}" for one in fatal)
+    if all(one.fixable for one in fatal):
+        advice = "`avscan init --fix` mends it"
+    else:
+        advice = "`avscan init` shows what must be mended by hand"
+    raise SchemaError(f"{CHECKS} can't be used: {details}: {advice}")
+
+
+def missing_indexes(client: PocketBase) -> tuple[Index, ...]:
+    """List the indexes that `init --fix` would add; one request."""
+    return tuple(_missing_indexes(client.collection(CHECKS) or {}, {}))
+
+
+def _create(client: PocketBase, builds: Row) -> Row | None:
+    """Create the collection; None if that was done, its definition if another was first."""
+    definition: Row = {"name": CHECKS, "type": "base"}
+    try:
+        client.create_collection(definition | repaired(definition, builds))
+    except Rejected:
+        found = client.collection(CHECKS)
+        if found is None:
+            raise
+        return found
+    return None
+
+
+def _apply(client: PocketBase, found: Row, builds: Row, changes: Row) -> Row:
+    try:
+        return client.update_collection(CHECKS, changes)
+    except Rejected as rejection:
+        crowded = _crowded(client) if "indexes" in rejection.codes else {}
+        if not crowded:
+            raise
+        rest = repaired(found, builds, indexes=[one for one in INDEXES if not one.unique])
+        if rest:
+            client.update_collection(CHECKS, rest)
+        raise _too_many_checks(crowded) from rejection
+
+
+def _crowded(client: PocketBase) -> dict[str, int]:
+    """Count the checks of each build that has several."""
+    checks = Counter(str(row.get("build")) for row in client.rows(CHECKS, fields=("id", "build")))
+    return {build: count for build, count in checks.most_common() if count > 1}
+
+
+def _too_many_checks(crowded: dict[str, int]) -> SchemaError:
+    named = ", ".join(
+        f"{build or '(no build)'} has {count}"
+        for build, count in list(crowded.items())[:NAMED_AT_MOST]
+    )
+    more = len(crowded) - NAMED_AT_MOST
+    return SchemaError(
+        f"the unique index on build can't be added while builds have several checks: {named}"
+        + (f" and {more} more builds" if more > 0 else "")
+        + "; delete all but one of each and run `avscan init --fix` again (all else is mended)"
+    )
+
+
+def _no_builds() -> SchemaError:
+    return SchemaError(
+        f"PocketBase has no collection {BUILDS}: is POCKETBASE_URL Zapuskalka's backend?"
+    )

@@ -1,0 +1,1 @@
+"""What talks to ClamAV: clamscan under watch, what it says, its signatures."""

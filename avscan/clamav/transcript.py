@@ -1,0 +1,171 @@
+"""What clamscan printed, understood: pure functions from bytes to values.
+
+A transcript is everything that one clamscan printed, on both of its streams, while it scanned one
+path of our own naming. Nothing is guessed: a file is clean when its own `OK` line is there and no
+other line speaks against it, and a line that nobody knows speaks against it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from avscan.findings import Findings
+from avscan.text import printable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LINE_LENGTH = 300
+"""How many characters of a line are kept; a signature's name has some 30, an error some 100."""
+
+LINES = 100
+"""How many distinct names or errors are kept of one transcript; more tell nobody anything."""
+
+_CLEAN = (b"OK", b"Empty file")
+_FOUND = b" FOUND"
+_LIMIT = "Heuristics.Limits.Exceeded"
+_OPAQUE = "Heuristics.Encrypted."
+
+MARK = "Avscan.Opaque."
+"""What the names of our own signatures begin with, behind which a format's name stands."""
+
+# clamscan 1.5 prints this after an alert of a limit. Beside that alert it says nothing new.
+_ECHO = b"Virus(es) detected ERROR"
+
+# Lines that may name a file, or begin like an error, and still don't say that it was not scanned.
+_REMARKS = (
+    b"LibClamAV Warning:",
+    b"LibClamAV info:",
+    b"LibClamAV debug:",
+    # While it loads, whenever RLIMIT_FSIZE is set, for it is always below a lifted --max-scansize.
+    b"WARNING: System limit for file size is lower than ",
+)
+
+# Lines that need not name the file: only one is being scanned, so they are about it.
+_COMPLAINT = re.compile(
+    rb"(LibClamAV )?Error:|ERROR:|WARNING:|Can't (open|access)|Access denied|"
+    rb"Symbolic link|Excluded|No such file"
+)
+
+_VERSION = re.compile(
+    r"^ClamAV (?P<engine>[^/\s]+)(?:/(?P<signatures>\d+)/(?P<date>.+))?$", re.MULTILINE
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineVersion:
+    """The engine, and its daily signature set where there is one (`date` is in UTC)."""
+
+    engine: str
+    signatures: int | None = None
+    date: datetime | None = None
+
+    def __str__(self) -> str:
+        number = "" if self.signatures is None else f" {self.signatures}"
+        age = "unknown age" if self.date is None else f"{self.date:%Y-%m-%d}"
+        return f"ClamAV {self.engine}, signatures{number} of {age}"
+
+
+def parse_version(text: str) -> EngineVersion:
+    """Read what `clamscan --version` printed, run with `TZ=UTC`.
+
+    It prints `ClamAV 1.4.6/27800/Mon Nov 23 09:22:00 2026` if there is a daily set, and only
+    `ClamAV 1.4.6` if there is none. Raises ValueError on anything else.
+    """
+    match = _VERSION.search(text)
+    if match is None:
+        raise ValueError(f"no version in {one_line(text)!r}")
+    number, date = match["signatures"], match["date"]
+    return EngineVersion(
+        engine=match["engine"],
+        signatures=int(number) if number else None,
+        date=_date(date) if date else None,
+    )
+
+
+def _date(text: str) -> datetime | None:
+    """Read a date as C's `ctime` writes it; None if it is not one."""
+    try:
+        return datetime.strptime(text.strip(), "%a %b %d %H:%M:%S %Y").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def one_line(text: str, length: int = LINE_LENGTH) -> str:
+    """Make one printable line of a text: control characters escaped, at most `length` characters."""
+    head = text[: length + 1]  # escaping makes it longer, never shorter
+    line = printable(head.strip())
+    return line if len(line) <= length else line[: length - 1] + "…"
+
+
+def parse(transcript: bytes, path: Path, *, private: Path | None = None) -> Findings:
+    """Say what the transcript of the scan of `path` means.
+
+    `path` is the absolute resolved path as it was given to clamscan, with `--allmatch`. Neither it
+    nor any path below `private` appears in the texts that come back. Lines for other paths don't
+    matter, whoever made them appear.
+    """
+    front = os.fsencode(path)
+    names: list[str] = []
+    errors: list[str] = []
+    passed = echoed = False
+    for line in transcript.split(b"\n"):
+        own = line.startswith(front + b": ")
+        said = line[len(front) + 2 :] if own else line
+        if own and said in _CLEAN:
+            passed = True
+        elif own and said == _ECHO:
+            echoed = True
+        elif own and said.endswith(_FOUND):
+            names.append(_text(said.removesuffix(_FOUND), path, private))
+        elif own or _complains(line) or (front in line and not line.startswith(_REMARKS)):
+            errors.append(_text(said, path, private))
+    if echoed and not names:
+        errors.append(_text(_ECHO, path, private))
+    if not (passed or names or errors):
+        errors.append("clamscan gave no verdict on the file")
+    return _sort(names, errors)
+
+
+def complaints(transcript: bytes, *, private: Path | None = None) -> tuple[str, ...]:
+    """Give the error lines of a transcript that is about no file, such as that of loading."""
+    lines = (line for line in transcript.split(b"\n") if _complains(line))
+    return _distinct([_text(line, None, private) for line in lines])
+
+
+def _complains(line: bytes) -> bool:
+    """Whether a line that does not begin with the path is an error all the same."""
+    return _COMPLAINT.match(line) is not None and not line.startswith(_REMARKS)
+
+
+def _sort(names: list[str], errors: list[str]) -> Findings:
+    """Tell malware from what only says that the engine did not look."""
+    limits = [name for name in names if name.startswith(_LIMIT)]
+    opaque = [name for name in names if name.startswith(_OPAQUE)]
+    marks = [name for name in names if name.startswith(MARK)]
+    known = (_LIMIT, _OPAQUE, MARK)
+    return Findings(
+        signatures=_distinct([name for name in names if not name.startswith(known)]),
+        limits=_distinct([name.removeprefix(_LIMIT).lstrip(".") or "Limit" for name in limits]),
+        opaque=_distinct([name.removeprefix("Heuristics.") for name in opaque]),
+        unopened=_distinct([name.removeprefix(MARK).partition(".")[0] for name in marks]),
+        errors=_distinct(errors),
+    )
+
+
+def _distinct(texts: list[str]) -> tuple[str, ...]:
+    """Keep the first of equal texts, in their order, and no more than a reader can use."""
+    return tuple(dict.fromkeys(texts))[:LINES]
+
+
+def _text(line: bytes, path: Path | None, private: Path | None) -> str:
+    """Make a text of a line: no path of ours, printable, bounded."""
+    if path is not None:
+        line = line.replace(os.fsencode(path), b"the file")
+    if private is not None:
+        line = re.sub(re.escape(os.fsencode(private)) + rb"[^\s:'\"]*", b"a temporary file", line)
+    return one_line(line.decode(errors="replace")) or "(nothing)"

@@ -1,0 +1,1 @@
+"""What operators see: the service levels, metrics, the webhook, a terminal, health."""

@@ -1,0 +1,158 @@
+"""A pass as a person at a terminal sees it: a line a build, what is going on, a closing table."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from types import TracebackType
+from typing import Self, TextIO, assert_never
+
+from avscan.events import Downloading, Event, Left, Scanned, Scanning, Settled
+from avscan.heartbeat import Heartbeat
+from avscan.ops.terminal import BOLD, COLOURS, Style, columns, cut, padded, size, span, table
+from avscan.records import Status
+
+TICK = 0.25
+_ERASE = "\r\033[2K"
+_STATUS, _BUILD = 8, 15  # columns
+
+
+class Console:
+    """Listens to a pass and shows it on a terminal, as a context; safe to call from any thread.
+
+    A terminal that is gone is no matter of the pass.
+    """
+
+    def __init__(
+        self,
+        stream: TextIO,
+        *,
+        style: Style,
+        room: Callable[[], int] = columns,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._stream = stream
+        self._style = style
+        self._room = room
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._ticker = Heartbeat(self.tick, interval=TICK)
+        self._started = clock()
+        self._closed = False
+        self._download: Downloading | None = None
+        self._scan: tuple[Scanning, float] | None = None
+        self._builds: Counter[Status] = Counter()
+        self._files: Counter[Status] = Counter()
+        self._bytes: Counter[Status] = Counter()
+
+    def __enter__(self) -> Self:
+        """Begin to show that something is going on."""
+        self._ticker.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop, and close with a table of what was done."""
+        self._ticker.__exit__(kind, error, trace)
+        with self._lock:
+            self._closed = True
+            self._write(_ERASE)
+            # Of a pass that failed before it had done anything, its error says enough.
+            if error is None or self._builds:
+                self._write("".join(f"{line}\n" for line in self._closing()))
+
+    def __call__(self, event: Event) -> None:
+        """Take note of an event."""
+        with self._lock:
+            match event:
+                case Downloading():
+                    self._download = event if event.received < event.size else None
+                case Scanning():
+                    self._scan = event, self._clock()
+                case Scanned():
+                    self._scan = None
+                case Settled():
+                    self._count(event)
+                    status = event.verdict.status
+                    self._say(status, event.build.id, event.verdict.reason, *COLOURS[status])
+                case Left(build=build, reason=reason):
+                    if self._download and self._download.build == build:
+                        self._download = None
+                    self._say("waits", build, reason)
+                case _:
+                    assert_never(event)
+
+    def line(self, text: str) -> None:
+        """Write a line of somebody else's, a log's for instance."""
+        with self._lock:
+            self._write(f"{_ERASE}{text}\n")
+
+    def tick(self) -> None:
+        """Show how far it is."""
+        with self._lock:
+            if not self._closed:
+                self._write(_ERASE + self._progress(self._room() - 1))
+
+    def _say(self, word: str, build: str, text: str, *colours: str) -> None:
+        rest = cut(text, self._room() - _STATUS - _BUILD - 4)
+        word = self._style(padded(word, _STATUS), *colours)
+        self._write(f"{_ERASE}{word}  {padded(build, _BUILD)}  {rest}\n")
+
+    def _progress(self, room: int) -> str:
+        """Say what is going on; a name gives way to the figures behind it."""
+        if self._scan:
+            scan, since = self._scan
+            figures = f" ({size(scan.size)}), {span(self._clock() - since)}"
+            what, name = "scanning ", scan.file
+            if self._download:
+                figures += f"; next file {self._percent(self._download)}"
+        elif self._download:
+            received, whole = size(self._download.received), size(self._download.size)
+            figures = f", {received} of {whole}, {self._percent(self._download)}"
+            what, name = "downloading ", self._download.file
+        else:
+            figures = f" {span(self._clock() - self._started)}"
+            what, name = "looking for builds, ", ""
+            return cut(what + figures.strip(), room)
+        return cut(what + cut(name, max(1, room - len(what) - len(figures))) + figures, room)
+
+    @staticmethod
+    def _percent(download: Downloading) -> str:
+        return f"{100 * download.received // max(1, download.size)} %"
+
+    def _count(self, event: Settled) -> None:
+        status = event.verdict.status
+        self._builds[status] += 1
+        self._files[status] += len(event.reports)
+        self._bytes[status] += sum(report.size or 0 for report in event.reports)
+
+    def _closing(self) -> list[str]:
+        took = span(self._clock() - self._started)
+        total = self._builds.total()
+        if not total:
+            return [f"no build waited for a scan ({took})"]
+        rows = [("", "BUILDS", "FILES", "SIZE")]
+        rows += [
+            (str(status), str(number), str(self._files[status]), size(self._bytes[status]))
+            for status in (Status.CLEAN, Status.INFECTED, Status.ERROR)
+            if (number := self._builds[status])
+        ]
+        lines = table(rows, self._room())
+        return [
+            "",
+            self._style(lines[0], BOLD),
+            *lines[1:],
+            f"{total} build{'s' * (total > 1)} in {took}",
+        ]
+
+    def _write(self, text: str) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.write(text)
+            self._stream.flush()

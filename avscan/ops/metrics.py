@@ -1,0 +1,135 @@
+"""The figures of a report and of a pass as Prometheus metrics, in one set of names.
+
+Pure, but for the writing of the pass's own into a file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from avscan.ops.exposition import Gauge, exposition, gauge, gauges
+from avscan.ops.report import Report, State
+from avscan.records import Status
+from avscan.sweep import Summary
+from avscan.text import printable
+
+# How `str` of an engine's version tells the day of its signatures.
+_SIGNATURES = re.compile(r"signatures \d+ of (\d{4}-\d{2}-\d{2})\b")
+_READABLE = 0o644
+
+
+def of_report(report: Report) -> Iterator[Gauge]:
+    """Give a report's figures."""
+    states = Counter(each.state for each in report.waiting)
+    viruses = Counter(printable(each.virus) for each in report.detections)
+    figures = {criterion.name: criterion.figure for criterion in report.criteria}
+    yield gauges(
+        "criterion_kept",
+        "Whether a success criterion is kept (1) or broken (0); each has a metric of its name.",
+        "criterion",
+        {criterion.name: int(criterion.kept) for criterion in report.criteria},
+    )
+    yield gauge(
+        "in_time_ratio",
+        "Share of the window's builds that had their verdict within 5 minutes of the upload.",
+        figures["in_time_ratio"],
+    )
+    yield gauge(
+        "oldest_pending_seconds",
+        "How long the oldest build has waited that no pass is scanning (at most 600).",
+        figures["oldest_pending_seconds"],
+    )
+    yield gauge(
+        "error_ratio",
+        "Share of the window's verdicts that are errors (at most 0.01).",
+        figures["error_ratio"],
+    )
+    yield gauges("checks", "Checks by status.", "status", _by_name(report.checks))
+    yield gauges(
+        "waiting_builds",
+        "Builds that wait for a verdict on their files.",
+        "state",
+        {state: states[state] for state in State},
+    )
+    yield gauge(
+        "oldest_scanning_seconds",
+        "Seconds since the upload of the oldest build under scan.",
+        report.oldest_scanning,
+    )
+    yield gauge("stuck_checks", "Checks under scan without a heartbeat.", len(report.stuck))
+    yield gauge("window_seconds", "The window of the figures below.", report.window.total_seconds())
+    yield gauges("verdicts", "Verdicts of the window.", "status", _by_name(report.verdicts))
+    yield gauge("late_builds", "Builds whose verdict is or was late.", len(report.late))
+    delays = report.delays
+    yield gauge("verdict_delays", "Verdicts of the window that were timed.", delays.count)
+    what = "of the seconds from upload to verdict."
+    yield gauge("verdict_delay_median_seconds", f"Median {what}", delays.median)
+    yield gauge("verdict_delay_p95_seconds", f"95th percentile {what}", delays.p95)
+    yield gauge("verdict_delay_max_seconds", f"Longest {what}", delays.worst)
+    yield gauges("detections", "Infected builds of the window.", "virus", viruses)
+    last = report.last_verdict.timestamp() if report.last_verdict else None
+    yield gauge("last_verdict_timestamp_seconds", "When the last verdict was given.", last)
+    yield from _of_signatures(report.engine, report.time)
+
+
+def of_pass(
+    summary: Summary, *, exit_code: int, ended: datetime, seconds: float, requests: int
+) -> Iterator[Gauge]:
+    """Give the figures of a pass that ended with this exit code."""
+    yield gauge("pass_timestamp_seconds", "When the last pass ended.", ended.timestamp())
+    yield gauge("pass_duration_seconds", "How long it took.", round(seconds, 3))
+    yield gauge("pass_exit_code", "Its exit code.", exit_code)
+    yield gauge("pass_success", "Whether it did its work (1) or failed (0).", int(exit_code == 0))
+    verdicts = {"clean": summary.clean, "infected": summary.infected, "error": summary.errors}
+    yield gauges("pass_verdicts", "Its verdicts.", "status", verdicts)
+    actions = ("discovered", "reopened", "reclaimed", "removed", "renewed")
+    yield gauges(
+        "pass_checks",
+        "Builds that it discovered; checks that it reopened, reclaimed, removed or renewed.",
+        "action",
+        {action: getattr(summary, action) for action in actions},
+    )
+    yield gauge("pass_postponed_builds", "Builds that a later pass has to do.", summary.failed)
+    yield gauge("pass_files", "Files that it scanned.", summary.files)
+    yield gauge("pass_scanned_bytes", "Their bytes.", summary.bytes)
+    yield gauge("pass_requests", "Requests that it made to PocketBase.", requests)
+    yield from _of_signatures(summary.signatures or "", ended)
+
+
+def write(path: Path, metrics: Iterator[Gauge]) -> None:
+    """Write metrics into a file that its reader sees whole or not at all.
+
+    Raises:
+        OSError: it can't be written.
+
+    """
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(exposition(metrics))
+            os.fchmod(file.fileno(), _READABLE)  # the collector is another user
+        Path(name).replace(path)
+    except BaseException:
+        with suppress(OSError):
+            Path(name).unlink()
+        raise
+
+
+def _of_signatures(engine: str, now: datetime) -> Iterator[Gauge]:
+    info = {engine: 1} if engine else {}
+    yield gauges("signatures_info", "Engine and signatures in use.", "engine", info)
+    found = _SIGNATURES.search(engine)
+    age = now - datetime.fromisoformat(found[1]).replace(tzinfo=UTC) if found else None
+    seconds = age.total_seconds() if age else None
+    yield gauge("signatures_age_seconds", "Age of the daily signatures, to the day.", seconds)
+
+
+def _by_name(values: dict[Status, int]) -> dict[str, float]:
+    return {str(status): number for status, number in values.items()}

@@ -1,0 +1,113 @@
+"""Text on a terminal: what may be shown, how wide it is, and in which colour."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import TextIO
+
+from avscan.records import Status
+from avscan.text import printable
+
+RED, GREEN, YELLOW, DIM, BOLD = "31", "32", "33", "2", "1"
+COLOURS = {
+    Status.PENDING: (DIM,),
+    Status.SCANNING: (DIM,),
+    Status.CLEAN: (GREEN,),
+    Status.INFECTED: (RED, BOLD),
+    Status.ERROR: (YELLOW,),
+}
+_NARROW = 40  # columns that are needed to show anything at all
+
+
+class Style:
+    """Colours a text, or leaves it as it is."""
+
+    def __init__(self, *, colour: bool) -> None:
+        self._colour = colour
+
+    def __call__(self, text: str, *codes: str) -> str:
+        """Give a text in these colours."""
+        if not (self._colour and codes and text):
+            return text
+        return f"\033[{';'.join(codes)}m{text}\033[0m"
+
+
+def style_for(stream: TextIO, environment: Mapping[str, str] = os.environ) -> Style:
+    """Colour what goes to a terminal, unless `NO_COLOR` has a value (no-color.org)."""
+    wanted = not environment.get("NO_COLOR") and environment.get("TERM") != "dumb"
+    return Style(colour=wanted and stream.isatty())
+
+
+def columns() -> int:
+    """Tell how many columns the terminal has; 80 where nobody knows."""
+    return max(_NARROW, shutil.get_terminal_size((80, 24)).columns)
+
+
+def width(text: str) -> int:
+    """Count the columns that a printable text takes."""
+    return sum(map(_width, text))
+
+
+def cut(text: str, room: int) -> str:
+    """Shorten a text to at most `room` columns, with an ellipsis for what is left out."""
+    text = printable(text)
+    if width(text) <= room:
+        return text
+    kept, used = "", 0
+    for character in text:
+        used += _width(character)
+        if used > room - 1:
+            break
+        kept += character
+    return kept + "…"
+
+
+def padded(text: str, room: int) -> str:
+    """Fit a text into exactly `room` columns."""
+    text = cut(text, room)
+    return text + " " * (room - width(text))
+
+
+def table(rows: Sequence[Sequence[str]], room: int, *, gap: int = 2) -> list[str]:
+    """Lay cells out in columns within `room`; the widest columns give way first."""
+    widths = [max(width(printable(cell)) for cell in column) for column in zip(*rows, strict=True)]
+    spare = room - gap * (len(widths) - 1)
+    while sum(widths) > max(spare, len(widths)):
+        widths[widths.index(max(widths))] -= 1
+    lines = ((padded(cell, most) for cell, most in zip(row, widths, strict=True)) for row in rows)
+    return [(" " * gap).join(line).rstrip() for line in lines]
+
+
+def span(seconds: float) -> str:
+    """Write a length of time as a person says it: two units at the most."""
+    whole = int(seconds)
+    if 0 < seconds < 10:  # noqa: PLR2004
+        return f"{seconds:.1f} s"
+    if whole < 60:  # noqa: PLR2004
+        return f"{whole} s"
+    for unit, size, below, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60)):
+        if whole >= size:
+            return _two(whole // size, unit, whole % size // part, below)
+    return _two(whole // 60, "min", whole % 60, "s")
+
+
+def _two(number: int, unit: str, rest: int, below: str) -> str:
+    return f"{number} {unit}" + (f" {rest} {below}" if rest else "")
+
+
+def size(number: float) -> str:
+    """Write a number of bytes as a person says it."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if number < 1000:  # noqa: PLR2004
+            return f"{number:.0f} {unit}" if unit == "bytes" else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.1f} TB"
+
+
+def _width(character: str) -> int:
+    if unicodedata.category(character) in {"Mn", "Me"}:
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in {"W", "F"} else 1

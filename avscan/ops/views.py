@@ -1,0 +1,204 @@
+"""A report and a build's history for those who read them: a screen for people, JSON for programs.
+
+Both are pure. The JSON's names and units stay as they are; new ones may come.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+
+from avscan.backend import journal
+from avscan.ops.report import Criterion, Event, Report
+from avscan.ops.terminal import BOLD, COLOURS, DIM, GREEN, RED, Style, cut, span, table
+from avscan.records import Check, Status
+from avscan.text import printable, rfc3339
+
+_HOURS = 48  # beyond these a window is told in days
+ROWS = 10  # of each list on a screen; JSON has all of them
+
+_WORDS = {
+    "in_time_ratio": "judged within 5 min of the upload",
+    "oldest_pending_seconds": "none pending for over 10 min",
+    "error_ratio": "at most 1 % errors",
+}
+
+
+def as_json(report: Report) -> str:
+    """Write a report as JSON: times in RFC 3339, lengths of time in seconds, shares from 0 to 1."""
+    delays = report.delays
+    value = {
+        "time": rfc3339(report.time),
+        "kept": report.kept,
+        "criteria": [
+            {
+                "name": criterion.name,
+                "kept": criterion.kept,
+                "figure": criterion.figure,
+                "bound": criterion.bound,
+                "detail": criterion.detail,
+            }
+            for criterion in report.criteria
+        ],
+        "checks": report.checks,
+        "oldest_pending_seconds": report.oldest_pending,
+        "oldest_scanning_seconds": report.oldest_scanning,
+        "waiting": [
+            {"build": each.build, "state": each.state, "seconds": each.seconds, "again": each.again}
+            for each in report.waiting
+        ],
+        "stuck": [{"build": each.build, "silent_seconds": each.seconds} for each in report.stuck],
+        "window_seconds": report.window.total_seconds(),
+        "verdicts": report.verdicts,
+        "delay": {
+            "count": delays.count,
+            "median_seconds": delays.median,
+            "p95_seconds": delays.p95,
+            "max_seconds": delays.worst,
+        },
+        "late": [
+            {"build": each.build, "seconds": each.seconds, "verdict": each.verdict}
+            for each in report.late
+        ],
+        "detections": [
+            {
+                "build": each.build,
+                "file": each.file,
+                "virus": each.virus,
+                "time": rfc3339(each.time),
+            }
+            for each in report.detections
+        ],
+        "errors": [
+            {"build": each.build, "reason": each.reason, "time": rfc3339(each.time)}
+            for each in report.errors
+        ],
+        "engine": report.engine or None,
+        "last_verdict": rfc3339(report.last_verdict) if report.last_verdict else None,
+    }
+    return json.dumps(value, indent=2)
+
+
+def screen(report: Report, *, room: int, style: Style) -> Iterator[str]:
+    """Lay a report out for a person, in lines of at most `room` columns."""
+    hours = report.window.total_seconds() / 3600
+    window = f"{hours:g} h" if hours <= _HOURS else span(hours * 3600)
+    yield cut(f"{report.time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, the last {window}", room)
+    yield ""
+    yield from _criteria(report.criteria, room, style)
+    yield ""
+    for name, text in _facts(report):
+        yield cut(f"{name:13} {text}", room)
+    waiting = [(each.build, each.state, span(each.seconds)) for each in report.waiting]
+    yield from _listed("Waiting", ("BUILD", "STATE", "FOR"), waiting, room, style)
+    stuck = [(each.build, span(each.seconds)) for each in report.stuck]
+    yield from _listed("Stuck", ("BUILD", "NO HEARTBEAT FOR"), stuck, room, style)
+    late = [(each.build, each.verdict or "none yet", span(each.seconds)) for each in report.late]
+    yield from _listed("Late", ("BUILD", "VERDICT", "AFTER"), late, room, style)
+    found = [_detection(each) for each in report.detections]
+    yield from _listed("Infected", ("UTC", "BUILD", "FILE", "VIRUS"), found, room, style)
+    failed = [(_clock(each.time), each.build, each.reason) for each in report.errors]
+    yield from _listed("Errors", ("UTC", "BUILD", "REASON"), failed, room, style)
+    if found or failed:
+        yield ""
+        yield cut("`avscan history BUILD` prints a build's whole log.", room)
+
+
+def history(build: str, checks: Sequence[Check], *, style: Style) -> Iterator[str]:
+    """Give all that the checks of a build tell, newest first; nothing of it is cut."""
+    for check in checks:
+        status = str(check.status or "a status of somebody else's")
+        yield f"build {build}, check {check.id}: {style(status, *_colours(check.status))}"
+        for section in journal.sections(check.log):
+            yield ""
+            head, *rest = section.splitlines() or ["(no log)"]
+            yield _coloured(printable(head), style)
+            yield from (f"  {printable(line)}" for line in rest)
+
+
+def _criteria(criteria: Sequence[Criterion], room: int, style: Style) -> Iterator[str]:
+    rows = [
+        ("kept" if each.kept else "BROKEN", _WORDS[each.name], figure(each), each.detail)
+        for each in criteria
+    ]
+    for line, criterion in zip(table(rows, room), criteria, strict=True):
+        word = "kept" if criterion.kept else "BROKEN"
+        colours = (GREEN,) if criterion.kept else (RED, BOLD)
+        yield style(word, *colours) + line.removeprefix(word)
+
+
+def figure(criterion: Criterion) -> str:
+    """Write a criterion's figure; a share that breaks it never looks as if it did not."""
+    if criterion.name.endswith("_seconds"):
+        return span(criterion.figure)
+    text, bound = f"{criterion.figure:.1%}", f"{criterion.bound:.1%}"
+    close = text == bound and criterion.figure != criterion.bound
+    nearly = ("under " if criterion.figure < criterion.bound else "over ") if close else ""
+    return nearly + text.replace("%", " %")
+
+
+def _facts(report: Report) -> Iterator[tuple[str, str]]:
+    yield "Checks", ", ".join(f"{number} {name}" for name, number in report.checks.items())
+    yield "Verdicts", ", ".join(f"{number} {name}" for name, number in report.verdicts.items())
+    delays = report.delays
+    if delays.median is None or delays.p95 is None or delays.worst is None:
+        yield "Delay", "no build was uploaded and judged"
+    else:
+        yield (
+            "Delay",
+            ", ".join(
+                f"{name} {span(seconds)}"
+                for name, seconds in (
+                    ("median", delays.median),
+                    ("95th percentile", delays.p95),
+                    ("worst", delays.worst),
+                )
+            ),
+        )
+    oldest = [
+        f"{name} {span(seconds)}"
+        for name, seconds in (
+            ("pending", report.oldest_pending),
+            ("scanning", report.oldest_scanning),
+        )
+        if seconds
+    ]
+    yield "Oldest", ", ".join(oldest) or "nothing waits"
+    yield "Signatures", report.engine or "unknown: there is no verdict yet"
+    last = report.last_verdict
+    ago = f"{span((report.time - last).total_seconds())} ago" if last else "never"
+    yield "Last verdict", ago
+
+
+def _detection(event: Event) -> tuple[str, ...]:
+    return _clock(event.time), event.build, event.file or "-", event.virus or "-"
+
+
+def _listed(
+    title: str, head: tuple[str, ...], rows: Sequence[tuple[str, ...]], room: int, style: Style
+) -> Iterator[str]:
+    """List what there is of a kind; nothing at all where there is none."""
+    if not rows:
+        return
+    yield ""
+    first, *others = table([head, *rows[:ROWS]], room - 2)
+    yield f"{style(title, BOLD)} ({len(rows)})"
+    yield from (f"  {line}" for line in (style(first, DIM), *others))
+    if len(rows) > ROWS:
+        yield f"  and {len(rows) - ROWS} more: see --format json"
+
+
+def _coloured(line: str, style: Style) -> str:
+    """Colour the status that a section of a log begins with."""
+    status, colon, rest = line.partition(":")
+    known = Status(status) if status in set(Status) else None
+    return style(status, *_colours(known)) + colon + rest
+
+
+def _colours(status: Status | None) -> tuple[str, ...]:
+    return COLOURS[status] if status else ()
+
+
+def _clock(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%m-%d %H:%M}"
