@@ -18,14 +18,13 @@ from avscan.backend.discovery import (
     Job,
     Plan,
     compare_large,
-    compare_small,
+    compare_recent,
     compared,
     is_due,
     is_outdated,
     job_of,
     parts,
-    recent,
-    waiting,
+    plans,
 )
 from avscan.backend.pocketbase import PocketBase
 from avscan.errors import SchemaError
@@ -228,9 +227,19 @@ def signed_in(backend: Backend) -> PocketBase:
     return client
 
 
+def never() -> bool:
+    raise AssertionError("it is not asked")
+
+
 def plan_of(backend: Backend) -> Plan:
+    """Give the one plan that there is for a small backend."""
+    (plan,) = plans(signed_in(backend), stuck_after=STUCK_AFTER, full=never, indexed=never)
+    return plan
+
+
+def recent(backend: Backend, *, later: timedelta = timedelta()) -> Plan:
     client = signed_in(backend)
-    return waiting(client, now=client.server_time(), stuck_after=STUCK_AFTER)
+    return compare_recent(client, now=client.server_time() + later, stuck_after=STUCK_AFTER)
 
 
 def ids_of(pairs: Iterable[tuple[Check, Build]]) -> set[str]:
@@ -304,22 +313,29 @@ def a_world(backend: Backend) -> tuple[str, str]:
     return new, changed
 
 
-def test_builds_that_changed_lately_are_compared(every_backend: Backend) -> None:
-    backend = every_backend
-    new, changed = a_world(backend)
-    client = signed_in(backend)
-    plan = recent(client, now=client.server_time())
+def test_a_small_backend_is_compared_as_a_whole(every_backend: Backend) -> None:
+    new, changed = a_world(every_backend)
+    plan = plan_of(every_backend)
     assert [build.id for build in plan.new] == [new]
     assert ids_of(plan.changed) == {changed}
+    assert len(plan.jobs) == 1
+
+
+def test_builds_that_changed_lately_are_compared(every_backend: Backend) -> None:
+    new, changed = a_world(every_backend)
+    plan = recent(every_backend)
+    assert [build.id for build in plan.new] == [new]
+    assert ids_of(plan.changed) == {changed}
+    assert len(plan.jobs) == 1
 
 
 def test_builds_that_changed_long_ago_are_not_asked_for(backend: Backend) -> None:
     new, _ = a_world(backend)
     backend.backdate(BUILDS, new, updated=LONG_AGO)
-    client = signed_in(backend)
-    assert recent(client, now=client.server_time()).new == ()
-    later = client.server_time() + LATELY + timedelta(minutes=1)
-    assert recent(client, now=later) == Plan()
+    assert recent(backend).new == ()
+    later = recent(backend, later=LATELY + timedelta(minutes=1))
+    assert later == Plan(jobs=later.jobs)
+    assert len(later.jobs) == 1
 
 
 def test_more_builds_than_a_filter_holds_are_asked_for_in_turns(
@@ -327,8 +343,7 @@ def test_more_builds_than_a_filter_holds_are_asked_for_in_turns(
 ) -> None:
     monkeypatch.setattr(discovery, "_IDS_A_FILTER", 2)
     new, changed = a_world(backend)
-    client = signed_in(backend)
-    plan = recent(client, now=client.server_time())
+    plan = recent(backend)
     assert [build.id for build in plan.new] == [new]
     assert ids_of(plan.changed) == {changed}
 
@@ -339,20 +354,27 @@ def test_a_filter_holds_as_many_ids_as_are_put_into_one(every_backend: Backend) 
     assert signed_in(every_backend).page(CHECKS, where=where) == []
 
 
-def test_a_small_backend_is_compared_at_once(every_backend: Backend) -> None:
-    new, changed = a_world(every_backend)
-    plan = compare_small(signed_in(every_backend))
-    assert plan is not None
-    assert [build.id for build in plan.new] == [new]
-    assert ids_of(plan.changed) == {changed}
-
-
+@pytest.mark.parametrize("full", [False, True])
 def test_a_backend_with_a_full_page_is_not_small(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch, *, full: bool
+) -> None:
+    new, _ = a_world(backend)
+    monkeypatch.setattr(discovery, "PAGE", 2)
+    client = signed_in(backend)
+    found = list(plans(client, stuck_after=STUCK_AFTER, full=lambda: full, indexed=lambda: False))
+    assert [build.id for build in found[0].new] == [new]
+    assert len(found) == (3 if full else 1)
+
+
+def test_a_pass_over_a_large_backend_asks_three_questions(
     backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a_world(backend)
     monkeypatch.setattr(discovery, "PAGE", 2)
-    assert compare_small(signed_in(backend)) is None
+    client = signed_in(backend)
+    before = client.requests_made
+    list(plans(client, stuck_after=STUCK_AFTER, full=lambda: False, indexed=never))
+    assert client.requests_made - before == 3
 
 
 @pytest.mark.parametrize("indexed", [False, True])

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 
 from avscan.backend import journal
-from avscan.backend.pocketbase import PAGE, PocketBase, any_of
+from avscan.backend.pocketbase import PAGE, PocketBase, Row, any_of
 from avscan.records import BUILDS, CHECKS, Build, Check, Status, expanded_build, format_time
 
 # `updated` is stamped before a save, and an upload may take minutes to be seen after that.
@@ -34,6 +34,8 @@ _CHECK_FIELDS = (
     *("id", "build", "status", "virus_name", "scan_time", "created", "updated"),
     f"log:excerpt({journal.EXCERPT})",
 )
+_WITH_BUILD = (*_CHECK_FIELDS, *(f"expand.build.{name}" for name in _BUILD_FIELDS))
+_UNSETTLED = f'status = "{Status.PENDING}" || status = "{Status.SCANNING}"'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,30 +86,61 @@ def plans(
     `indexed` whether a unique index holds each build to one check.
     """
     now = client.server_time()
-    found = waiting(client, now=now, stuck_after=stuck_after)
-    small = compare_small(client)
-    held = small if small is not None else recent(client, now=now)
-    yield replace(found, changed=held.changed, new=held.new)
-    if small is None and full():
+    rows = client.page(BUILDS, sort="id", fields=_BUILD_FIELDS, limit=PAGE)
+    if len(rows) < PAGE:
+        builds = [Build.parse(row) for row in rows]
+        yield compare_all(client, builds, now=now, stuck_after=stuck_after)
+        return
+    yield compare_recent(client, now=now, stuck_after=stuck_after)
+    if full():
         yield from compare_large(client, indexed=indexed())
 
 
-def waiting(client: PocketBase, *, now: datetime, stuck_after: timedelta) -> Plan:
-    """Find the checks without a verdict: those that wait, those that are stuck, orphans.
+def compare_all(
+    client: PocketBase, builds: Sequence[Build], *, now: datetime, stuck_after: timedelta
+) -> Plan:
+    """Find the checks without a verdict, and compare all builds, which are few, with all checks.
 
     `now` is the server's time.
     """
+    waiting = client.few(CHECKS, where=_UNSETTLED, fields=_WITH_BUILD, expand="build")
+    found = unsettled(waiting, now=now, stuck_after=stuck_after)
+    held = compared(builds, map(Check.parse, client.rows(CHECKS, fields=_CHECK_FIELDS)))
+    return replace(found, changed=held.changed, new=held.new)
+
+
+def compare_recent(client: PocketBase, *, now: datetime, stuck_after: timedelta) -> Plan:
+    """Find the checks without a verdict, and compare the builds that changed lately with theirs.
+
+    `now` is the server's time. Two requests, unless more changed than a filter holds.
+    """
+    since = format_time(now - LATELY)
+    rows = client.few(BUILDS, where=f'updated > "{since}"', fields=_BUILD_FIELDS)
+    builds = {build.id: build for build in map(Build.parse, rows)}
+    asked, others = list(builds)[:_IDS_A_FILTER], list(builds)[_IDS_A_FILTER:]
+    where = " || ".join(filter(None, (_UNSETTLED, any_of("build", asked))))
+    theirs: list[Check] = []
+
+    def checks() -> Iterator[Row]:
+        for row in client.few(CHECKS, where=where, fields=_WITH_BUILD, expand="build"):
+            if row.get("build") in builds:
+                theirs.append(Check.parse(row))
+            yield row
+
+    found = unsettled(checks(), now=now, stuck_after=stuck_after)
+    held = compared(builds.values(), [*theirs, *checks_of(client, others)])
+    return replace(found, changed=held.changed, new=held.new)
+
+
+def unsettled(rows: Iterable[Row], *, now: datetime, stuck_after: timedelta) -> Plan:
+    """Sort checks without a verdict, each with its build: those that wait, are stuck, or orphans."""
     orphans: list[Check] = []
     stuck: list[tuple[Check, Build]] = []
     jobs: list[Job] = []
-    rows = client.few(
-        CHECKS,
-        where=f'status = "{Status.PENDING}" || status = "{Status.SCANNING}"',
-        fields=(*_CHECK_FIELDS, *(f"expand.build.{name}" for name in _BUILD_FIELDS)),
-        expand="build",
-    )
     for row in rows:
         check, build = Check.parse(row), expanded_build(row)
+        if check.status not in {Status.PENDING, Status.SCANNING}:
+            continue
         if build is None:
             orphans.append(check)
         elif check.status is Status.PENDING:
@@ -116,22 +149,6 @@ def waiting(client: PocketBase, *, now: datetime, stuck_after: timedelta) -> Pla
         elif check.updated < now - stuck_after:
             stuck.append((check, build))
     return Plan(orphans=tuple(orphans), stuck=tuple(stuck), jobs=tuple(jobs))
-
-
-def recent(client: PocketBase, *, now: datetime) -> Plan:
-    """Compare the builds that changed lately with their checks."""
-    since = format_time(now - LATELY)
-    rows = client.few(BUILDS, where=f'updated > "{since}"', fields=_BUILD_FIELDS)
-    return _compare_builds(client, [Build.parse(row) for row in rows])
-
-
-def compare_small(client: PocketBase) -> Plan | None:
-    """Compare all builds with all checks at once; None if the backend is too large for that."""
-    builds = client.page(BUILDS, sort="id", fields=_BUILD_FIELDS, limit=PAGE)
-    if len(builds) == PAGE:
-        return None
-    checks = client.rows(CHECKS, fields=_CHECK_FIELDS)
-    return compared([Build.parse(row) for row in builds], map(Check.parse, checks))
 
 
 def compare_large(client: PocketBase, *, indexed: bool) -> Iterator[Plan]:
@@ -254,7 +271,7 @@ def _changed(client: PocketBase, low: str, high: str) -> tuple[tuple[Check, Buil
     rows = client.rows(
         CHECKS,
         where=f'{_between("id", low, high)} && scan_time != "" && build.updated > scan_time',
-        fields=(*_CHECK_FIELDS, *(f"expand.build.{name}" for name in _BUILD_FIELDS)),
+        fields=_WITH_BUILD,
         expand="build",
     )
     pairs = [(Check.parse(row), build) for row in rows if (build := expanded_build(row))]
@@ -292,7 +309,3 @@ class _Checked:
     def part(self, start: str) -> set[str]:
         """List those of the part that starts with an id."""
         return set(self._parts[self._starts.index(start)].decode().split())
-
-
-def _compare_builds(client: PocketBase, builds: Sequence[Build]) -> Plan:
-    return compared(builds, checks_of(client, [build.id for build in builds]))
