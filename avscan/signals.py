@@ -38,15 +38,11 @@ def interruptible() -> Iterator[None]:
     as from one that was killed.
     """
     stop = _Stop()
-    for number in _ENDING:
-        signal.signal(number, stop.on_signal)
-    signal.signal(signal.SIGALRM, stop.on_alarm)
-    sys.unraisablehook = stop.on_unraisable
-    signal.setitimer(signal.ITIMER_REAL, TICK, TICK)
+    stop.listen()
     try:
         yield
-    finally:  # before Python takes the handlers away at its end
-        signal.setitimer(signal.ITIMER_REAL, 0)
+    finally:
+        stop.leave()
 
 
 class _Stop:
@@ -56,6 +52,20 @@ class _Stop:
         self._asked: Interrupted | None = None
         self._dropped = False
         self._latest = 0.0
+
+    def listen(self) -> None:
+        for each in _ENDING:
+            signal.signal(each, self.on_signal)
+        signal.signal(signal.SIGALRM, self.on_alarm)
+        sys.unraisablehook = self.on_unraisable
+        signal.setitimer(signal.ITIMER_REAL, TICK, TICK)
+
+    def leave(self) -> None:
+        """Have nothing raised any more: what is still to be done, nobody would catch it at."""
+        signal.setitimer(signal.ITIMER_REAL, 0)  # Python takes its handler away in the end
+        if self._asked is None:
+            for each in _ENDING:
+                signal.signal(each, signal.SIG_DFL)
 
     def on_signal(self, number: int, _frame: FrameType | None) -> None:
         for each in _ENDING:

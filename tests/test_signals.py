@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 
 import pytest
 
 BEGIN = """
-import os, signal, threading, time
+import logging, os, signal, threading, time
 from avscan import signals
 from avscan.boundary import boundary
+from avscan.errors import AvscanError
 from avscan.logs import configure
 from avscan.settings import LogFormat
 
@@ -53,6 +55,16 @@ class Archive:
 with boundary(), Archive():
     stop()
 """
+AT_THE_VERY_END = """
+class Late(logging.Filter):
+    def filter(self, record):
+        stop()
+        return True
+
+logging.getLogger("avscan").handlers[0].addFilter(Late())
+with boundary():
+    raise AvscanError("no network")
+"""
 SWALLOWED = """
 signals.LONGEST_END = 0.1
 with boundary():
@@ -88,3 +100,7 @@ def test_a_signal_is_heard_whatever_instant_it_comes_at(program: str) -> None:
 
 def test_a_command_that_hangs_at_its_end_is_cut_off() -> None:
     assert run(SWALLOWED) == (143, [])
+
+
+def test_a_signal_at_the_very_end_ends_it_there() -> None:
+    assert run(AT_THE_VERY_END) == (-signal.SIGTERM, [])
