@@ -6,10 +6,12 @@ Real PocketBase behind a proxy that does harm, real clamscan behind a gate that 
 from __future__ import annotations
 
 import json
+import random
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -214,6 +216,26 @@ def test_what_a_stopped_pass_had_not_reached_is_as_it_was(scene: Scene, gate: Ga
     stopped = scene.held_in_scan(gate)
     assert stopped.stop(signal.SIGTERM) == 143
     assert {scene.backend.status_of(build) for build in builds} == {"pending"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+def test_a_pass_stopped_at_any_instant_ends_in_order(
+    scene: Scene, tmp_path: Path, seed: int
+) -> None:
+    """Most instants are of one event and the next one's beginning: there the chances are best."""
+    chance = random.Random(seed)
+    builds = [scene.backend.upload({"a.bin": CLEAN}) for _ in range(4)]
+    for number in range(15):
+        gate = Gate(tmp_path / f"gate-{number}")
+        stopped = scene.start(gate)
+        stopped.until(chance.choice(["pass.started", "clamscan.started", "file.started"]))
+        time.sleep(chance.choice([0.0, 0.005, 0.1]) * chance.random())
+        assert stopped.stop(signal.SIGTERM) == 143
+        assert len(stopped.events("pass.stopped")) == 1
+        assert not left_in(scene.backend.work_dir)
+        assert not any(map(lives, gate.processes))
+        assert {scene.backend.status_of(build) for build in builds} <= {None, "pending"}
 
 
 @pytest.mark.parametrize("phase", ["scan", "download"])
