@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,8 +35,9 @@ def interruptible() -> Iterator[None]:
     may be that of a scan: an alarm cuts each call short now and then (Python resumes it, PEP 475).
     Within a callback of the interpreter's (a weak reference's, of which each import has one, or
     `__del__`) Python drops what is raised: it is raised again. And what ends in order may hang, on a
-    disk or on whoever reads the log: then the process just ends, and a later pass takes over from it
-    as from one that was killed.
+    disk, on whoever reads the log, or in a call that nothing cuts short, as the look-up of a name
+    is: then a thread ends the process, and a later pass takes over from it as from one that was
+    killed.
     """
     stop = _Stop()
     stop.listen()
@@ -51,9 +53,13 @@ class _Stop:
     def __init__(self) -> None:
         self._asked: Interrupted | None = None
         self._dropped = False
-        self._latest = 0.0
+        # Python writes the number of each signal there, also while its handlers have to wait.
+        self._heard, self._told = os.pipe()
 
     def listen(self) -> None:
+        os.set_blocking(self._told, False)
+        signal.set_wakeup_fd(self._told)
+        threading.Thread(target=self._watch, name="stop", daemon=True).start()
         for each in _ENDING:
             signal.signal(each, self.on_signal)
         signal.signal(signal.SIGALRM, self.on_alarm)
@@ -63,23 +69,20 @@ class _Stop:
     def leave(self) -> None:
         """Have nothing raised any more: what is still to be done, nobody would catch it at."""
         signal.setitimer(signal.ITIMER_REAL, 0)  # Python takes its handler away in the end
+        signal.set_wakeup_fd(-1)
         if self._asked is None:
             for each in _ENDING:
                 signal.signal(each, signal.SIG_DFL)
+            os.close(self._told)
 
     def on_signal(self, number: int, _frame: FrameType | None) -> None:
         for each in _ENDING:
             signal.signal(each, signal.SIG_IGN)
-        self._latest = time.monotonic() + LONGEST_END
         self._asked = Interrupted(number)
         raise self._asked
 
     def on_alarm(self, _number: int, _frame: FrameType | None) -> None:
-        if self._asked is None:
-            return
-        if time.monotonic() > self._latest:
-            os._exit(self._asked.exit_code)  # without a word: the log may be what hangs
-        if self._dropped:
+        if self._asked is not None and self._dropped:
             self._dropped = False
             raise self._asked
 
@@ -89,3 +92,12 @@ class _Stop:
         elif isinstance(unraisable.exc_value, Interrupted):
             self._dropped = True
         # Else it is what a cleanup that was cut off complains of, in the midst of the log.
+
+    def _watch(self) -> None:
+        """Wait for a signal that asks for the end, and then no longer than for that."""
+        while numbers := os.read(self._heard, 64):
+            asked = [number for number in numbers if number in _ENDING]
+            if asked:
+                time.sleep(LONGEST_END)
+                os._exit(Interrupted(asked[0]).exit_code)  # no word: the log may be what hangs
+        os.close(self._heard)

@@ -76,6 +76,31 @@ with boundary():
 """
 
 
+# As the look-up of a name is: a call that no signal cuts short.
+DEAF = """
+import ctypes
+signals.LONGEST_END = 0.1
+libc = ctypes.CDLL(None)
+with boundary():
+    threading.Timer(0.3, stop).start()
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGALRM])
+    libc.poll(None, 0, 60_000)
+"""
+LOG_THAT_NOBODY_READS = """
+signals.LONGEST_END = 0.1
+heard, told = os.pipe()
+logging.getLogger("avscan").handlers[0].setStream(os.fdopen(told, "w"))
+os.set_blocking(told, False)
+try:
+    while os.write(told, bytes(65536)):
+        pass
+except BlockingIOError:
+    os.set_blocking(told, True)
+with boundary():
+    stop()
+"""
+
+
 def run(program: str) -> tuple[int, list[str]]:
     """Run a program to its end; give its exit code and the events that it logged."""
     done = subprocess.run(
@@ -98,8 +123,13 @@ def test_a_signal_is_heard_whatever_instant_it_comes_at(program: str) -> None:
     assert run(program) == (143, ["pass.stopped"])
 
 
-def test_a_command_that_hangs_at_its_end_is_cut_off() -> None:
-    assert run(SWALLOWED) == (143, [])
+@pytest.mark.parametrize(
+    "program",
+    [SWALLOWED, DEAF, LOG_THAT_NOBODY_READS],
+    ids=["it was swallowed", "a call goes on", "nobody reads the log"],
+)
+def test_an_end_that_hangs_is_cut_off(program: str) -> None:
+    assert run(program) == (143, [])
 
 
 def test_a_signal_at_the_very_end_ends_it_there() -> None:
