@@ -30,14 +30,12 @@ def boundary(what: str = "pass") -> Iterator[None]:
         log.warning("%s.stopped", what, extra={"reason": str(interrupted)})
         sys.exit(interrupted.exit_code)
     except AvscanError as error:
-        if logging.getLogger("avscan").handlers:
-            log.log(
-                logging.ERROR if error.exit_code else logging.INFO,
-                "%s.ended",
-                what,
-                extra={"reason": str(error), "exit_code": error.exit_code},
-            )
-        else:
+        level = logging.ERROR if error.exit_code else logging.INFO
+        # What is no failure is worth a line to who looks on, and none in the log of each minute.
+        if log.isEnabledFor(level) and logging.getLogger("avscan").handlers:
+            fields = {"reason": str(error), "exit_code": error.exit_code}
+            log.log(level, "%s.ended", what, extra=fields)
+        elif error.exit_code or sys.stderr.isatty():
             click.echo(f"avscan: {error}", err=True)
         sys.exit(error.exit_code)
     except (click.ClickException, click.exceptions.Exit, click.Abort):

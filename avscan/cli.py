@@ -66,6 +66,7 @@ Exit codes:
   2-7  it can't be said: see `avscan run --help`
 """
 BROKEN = 1
+LONGEST_SPAN = timedelta(days=36_500)
 
 
 def with_settings(function: Callable[P, R]) -> Callable[P, R]:
@@ -249,9 +250,10 @@ def _span(option: str, text: str) -> timedelta:
     """Read a length of time as a person gives it."""
     units = {"d": "days", "h": "hours", "m": "minutes"}
     match = re.fullmatch(r"(\d{1,6})([dhm])", text.strip())
-    if match is None:
+    span = timedelta(**{units[match[2]]: int(match[1])}) if match else LONGEST_SPAN
+    if span >= LONGEST_SPAN:
         raise SettingsError(f"{option} must be like 30d, 12h or 90m, not {text!r}")
-    return timedelta(**{units[match[2]]: int(match[1])})
+    return span
 
 
 @main.command(epilog=STATUS_EPILOG)

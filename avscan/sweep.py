@@ -26,7 +26,7 @@ from avscan.backend.download import Artifact
 from avscan.backend.fetch import Fetch, Fetched, Fetcher
 from avscan.backend.ledger import Claim, Ledger, Settlement
 from avscan.backend.pocketbase import PocketBase, Rejected
-from avscan.backend.transport import FAREWELL, PARTING
+from avscan.backend.transport import FAREWELL, PARTING, Patience
 from avscan.errors import (
     AvscanError,
     BackendError,
@@ -103,7 +103,12 @@ class _Step:
 
 
 class Sweep:
-    """A pass under way; `listen` is told of what it does."""
+    """A pass under way.
+
+    Where there are many builds, `full_turn` is asked now and then whether to compare all of them
+    with all checks, which costs more than to look at what changed lately, and `indexed` then whether
+    the unique index stands. `listen` is told of what it does.
+    """
 
     def __init__(
         self,
@@ -116,6 +121,8 @@ class Sweep:
         policies: Policies,
         stuck_after: timedelta,
         rescan_after: timedelta = timedelta(0),
+        full_turn: Callable[[], bool],
+        indexed: Callable[[], bool],
         wanted: Callable[[str], bool] = lambda _: True,
         listen: Listener = ignore,
         clock: Callable[[], float] = time.monotonic,
@@ -129,6 +136,8 @@ class Sweep:
         self._policies = policies
         self._stuck_after = stuck_after
         self._rescan_after = rescan_after
+        self._full_turn = full_turn
+        self._indexed = indexed
         self._wanted = wanted
         self._listen = listen
         self._clock = clock
@@ -136,11 +145,10 @@ class Sweep:
         self._aside: dict[str, _Scan] = {}
         self._looked = clock()
 
-    def run(self, *, full: Callable[[], bool], indexed: Callable[[], bool]) -> Summary:
+    def run(self, *, full: bool) -> Summary:
         """Do a pass: find what there is, scan all that waits, settle each build.
 
-        `full` is asked whether to compare all of many builds with all checks, which costs more than
-        to look at what changed lately; then `indexed` whether the unique index stands.
+        `full` compares all builds at once, whether or not it is their turn.
 
         Raises:
             AvscanError: what is wrong with the installation; all claims are given back.
@@ -149,7 +157,7 @@ class Sweep:
         started = self._clock()
         try:
             with unmasked(), Heartbeat(self._ledger.beat):
-                for plan in self._plans(full=full, indexed=indexed):
+                for plan in self._plans(full=lambda: full or self._full_turn()):
                     self._apply(plan)
                     self._scan_backlog()
                 self._renew()
@@ -158,24 +166,27 @@ class Sweep:
                 reason, patience = f"the pass was stopped: {error}", PARTING
             else:
                 reason, patience = f"the pass ended early: {type(error).__name__}", FAREWELL
-            self._ledger.release_all(reason, patience=patience)
+            self._release_all(reason, patience)
             raise
         finally:
             self._fetcher.stop()
             self.summary.seconds = round(self._clock() - started, 3)
         return self.summary
 
+    def _release_all(self, reason: str, patience: Patience) -> None:
+        try:
+            self._ledger.release_all(reason, patience=patience)
+        except Interrupted as interrupted:  # it is told to stop while it ends by itself
+            reason = f"the pass was stopped: {interrupted}"
+            self._ledger.release_all(reason, patience=PARTING)
+            raise
+
     # -- finding ------------------------------------------------------------------------------
 
-    def _plans(
-        self,
-        *,
-        full: Callable[[], bool] = lambda: False,
-        indexed: Callable[[], bool] = lambda: False,
-    ) -> Iterator[Plan]:
+    def _plans(self, *, full: Callable[[], bool]) -> Iterator[Plan]:
         self._looked = self._clock()
         return discovery.plans(
-            self._client, stuck_after=self._stuck_after, full=full, indexed=indexed
+            self._client, stuck_after=self._stuck_after, full=full, indexed=self._indexed
         )
 
     def _apply(self, plan: Plan) -> None:
@@ -272,7 +283,7 @@ class Sweep:
     def _next_job(self) -> Job | None:
         if self._clock() - self._looked >= REDISCOVER:
             try:
-                for plan in self._plans():
+                for plan in self._plans(full=self._full_turn):
                     self._apply(plan)
             except BackendError as error:
                 log.warning("discovery.failed", extra={"reason": str(error)})

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from platform import node
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from avscan.backend.fetch import Fetcher
 from avscan.backend.ledger import Ledger
 from avscan.backend.pocketbase import Password, PocketBase, Rejected, Token, check_id
 from avscan.backend.transport import Patience, Transport
-from avscan.errors import AvscanError, BackendError, SchemaError, SettingsError
+from avscan.errors import AvscanError, BackendError, SchemaError, SettingsError, unmasked
 from avscan.events import Event, Listener, ignore
 from avscan.findings import Examination
 from avscan.ops.watch import Watch
@@ -159,7 +160,8 @@ def run_pass(settings: Settings, *, full: bool = False, listen: Listener = ignor
     def tell(event: Event) -> None:
         for each in (watch.listen, listen):
             try:
-                each(event)
+                with unmasked():
+                    each(event)
             except Exception:  # whoever looks on must not stop what they look at
                 log.exception("listener.failed")
 
@@ -179,6 +181,8 @@ def run_pass(settings: Settings, *, full: bool = False, listen: Listener = ignor
             policies=Policies(opaque=settings.opaque_content, oversize=settings.oversize_content),
             stuck_after=stuck_after,
             rescan_after=timedelta(days=settings.rescan_after),
+            full_turn=lambda: is_full_turn(client.server_time()),
+            indexed=cache(lambda: is_indexed(client)),
             wanted=settings.shard.holds,
             listen=tell,
         )
@@ -188,10 +192,7 @@ def run_pass(settings: Settings, *, full: bool = False, listen: Listener = ignor
         event = "pass.unfinished"
         try:
             with explained(client):
-                sweep.run(
-                    full=lambda: full or is_full_turn(client.server_time()),
-                    indexed=lambda: is_indexed(client),
-                )
+                sweep.run(full=full)
             event = "pass.finished"
         finally:
             if settings.metrics_file and sweep.summary.signatures is None:

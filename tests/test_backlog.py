@@ -108,12 +108,12 @@ def test_an_interrupted_build_does_not_starve_among_fresh_ones() -> None:
     assert order(poison, *map(fresh, "abcd")) == "azbcd"
 
 
-def test_a_build_that_waits_again_comes_back_behind_those_that_were_not_taken_yet() -> None:
+def test_a_build_that_waits_again_takes_turns_with_the_late_ones() -> None:
     backlog = Backlog()
     backlog.add([fresh("a")])
     assert backlog.take(NOW) == fresh("a")
     backlog.add([fresh("a"), late("x"), late("y")])
-    assert "".join(job.build for job in drained(backlog)) == "xya"
+    assert "".join(job.build for job in drained(backlog)) == "xay"
 
 
 def test_a_build_that_waits_again_and_again_does_not_keep_a_pass_from_its_end() -> None:
@@ -146,6 +146,18 @@ def test_an_upload_that_comes_meanwhile_goes_before_the_rest_of_a_long_scan() ->
     backlog.resume(long)
     backlog.add([fresh("b")])
     assert backlog.take(NOW) == fresh("b")
+
+
+def test_a_build_in_the_middle_of_its_scan_waits_for_one_of_each_kind_at_the_most() -> None:
+    backlog = Backlog()
+    backlog.add([fresh("a")])
+    long = backlog.take(NOW)
+    assert long is not None
+    backlog.resume(long)
+    backlog.add(map(fresh, "bcd"))
+    backlog.add(map(late, "uvwxyz"))
+    taken = [job.build for job in drained(backlog)]
+    assert taken.index("a") <= 3
 
 
 @given(jobs=jobs)

@@ -238,8 +238,15 @@ def plan_of(backend: Backend) -> Plan:
 
 
 def recent(backend: Backend, *, later: timedelta = timedelta()) -> Plan:
+    """Give what changed lately, which mostly is one plan."""
     client = signed_in(backend)
-    return compare_recent(client, now=client.server_time() + later, stuck_after=STUCK_AFTER)
+    found = list(compare_recent(client, now=client.server_time() + later, stuck_after=STUCK_AFTER))
+    assert not any(plan.jobs for plan in found[1:])
+    return replace(
+        found[0],
+        changed=tuple(pair for plan in found for pair in plan.changed),
+        new=tuple(build for plan in found for build in plan.new),
+    )
 
 
 def ids_of(pairs: Iterable[tuple[Check, Build]]) -> set[str]:
@@ -375,6 +382,21 @@ def test_a_pass_over_a_large_backend_asks_three_questions(
     before = client.requests_made
     list(plans(client, stuck_after=STUCK_AFTER, full=lambda: False, indexed=never))
     assert client.requests_made - before == 3
+
+
+@pytest.mark.parametrize("indexed", [False, True])
+def test_a_verdict_by_hand_without_a_time_is_about_the_files_of_its_own(
+    every_backend: Backend, *, indexed: bool
+) -> None:
+    backend = every_backend
+    if indexed:
+        backend.init()
+    stands, replaced = (backend.upload({"a.txt": b"a game"}) for _ in range(2))
+    for build in (stands, replaced):
+        backend.create_check(build, status="clean", log="by hand")
+    backend.replace_files(replaced, {"b.txt": b"another game"})
+    found = list(compare_large(signed_in(backend), indexed=indexed))
+    assert set().union(*(ids_of(plan.changed) for plan in found)) == {replaced}
 
 
 @pytest.mark.parametrize("indexed", [False, True])

@@ -67,8 +67,31 @@ def held_by(where: str, builds: Mapping[str, Row]) -> Holds:
     """Read a filter, as far as discovery and ledger use them."""
     if not where:
         return lambda _row: True
-    either = [[_term(text, builds) for text in part.split(" && ")] for part in where.split(" || ")]
-    return lambda row: any(all(term(row) for term in terms) for terms in either)
+    words = re.findall(r"[()]|&&|\|\||[^()&|]+", where)
+    words = [word.strip() for word in words if word.strip()]
+
+    def either() -> Holds:
+        parts = [both()]
+        while words and words[0] == "||":
+            words.pop(0)
+            parts.append(both())
+        return lambda row: any(part(row) for part in parts)
+
+    def both() -> Holds:
+        parts = [one()]
+        while words and words[0] == "&&":
+            words.pop(0)
+            parts.append(one())
+        return lambda row: all(part(row) for part in parts)
+
+    def one() -> Holds:
+        if (word := words.pop(0)) != "(":
+            return _term(word, builds)
+        inner = either()
+        assert words.pop(0) == ")"
+        return inner
+
+    return either()
 
 
 def _term(text: str, builds: Mapping[str, Row]) -> Holds:
@@ -271,6 +294,8 @@ class Pass:
             workspace=workspace,
             policies=Policies(opaque=Policy.NOTE, oversize=Policy.ERROR),
             stuck_after=STUCK_AFTER,
+            full_turn=lambda: False,
+            indexed=lambda: False,
             clock=self._clock,
         )
         self._full = full
@@ -304,7 +329,7 @@ class Pass:
 
     def _run(self) -> None:
         try:
-            self._sweep.run(full=lambda: self._full, indexed=lambda: False)
+            self._sweep.run(full=self._full)
         except (AvscanError, Killed):
             pass
         except BaseException as error:  # noqa: BLE001 - the machine's thread raises it

@@ -167,6 +167,14 @@ def test_a_failure_is_a_warning_that_keeps_the_address(
     assert not ours
 
 
+def test_an_address_that_cannot_be_one_is_a_warning(logged: Logged) -> None:
+    hook = Webhook("http://hooks..example.com/", secret=b"", attempts=1, user_agent="avscan")
+    hook(settled("Eicar"))
+    hook.close(within=10)
+    (failed,) = [record for record in logged.records if record.msg == "webhook.failed"]
+    assert vars(failed)["reason"] == "its address can't be used"
+
+
 def test_nobody_waits_for_an_address_that_hangs(server: Scripted, logged: Logged) -> None:
     server.say(Answer(status=200, delay=1.0))
     hook = webhook(server)

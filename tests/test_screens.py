@@ -15,6 +15,7 @@ from avscan.clamav.canary import eicar
 from avscan.events import Event
 from avscan.settings import Settings
 from avscan.wiring import run_pass
+from avscan.workspace import Workspace
 
 LONG = "a_game_with_a_name_that_goes_on_and_on_until_nobody_wants_to_read_it_any_more.zip"
 
@@ -98,3 +99,11 @@ def test_a_build_that_nobody_knows_is_a_usage_error(backend: Backend) -> None:
     assert avscan("history", "nosuchbuild0000", env=env).code == 2
     assert avscan("history", "../app_builds", env=env).code == 2
     assert avscan("status", "--since", "soon", env=env).code == 2
+    assert avscan("status", "--since", "999999d", env=env).code == 2
+
+
+def test_a_person_is_told_that_another_pass_is_at_work(backend: Backend) -> None:
+    with Workspace(backend.work_dir):
+        shown = on_terminal("run", env=backend.environment())
+    assert shown.code == 0
+    assert any("another pass is at work" in line for line in shown.lines)

@@ -103,6 +103,8 @@ class Pass:
         self.listen: Listener = ignore
         self.fetcher: type[Fetcher] = Fetcher
         self.indexed: Callable[[], bool] = lambda: False
+        self.full = True
+        self.full_turn: Callable[[], bool] = lambda: False
 
     def run(self) -> Summary:
         sweep = Sweep(
@@ -114,10 +116,12 @@ class Pass:
             policies=Policies(),
             stuck_after=STUCK_AFTER,
             rescan_after=self.rescan_after,
+            full_turn=self.full_turn,
+            indexed=self.indexed,
             listen=self.listen,
             clock=self.clock,
         )
-        return sweep.run(full=lambda: True, indexed=self.indexed)
+        return sweep.run(full=self.full)
 
 
 @contextmanager
@@ -158,6 +162,27 @@ def test_a_long_comparison_that_finds_nothing_still_looks_for_what_is_new(
     one.indexed = a_minute_later
     assert one.run().clean == 1
     assert one.engine.seen == [b"new"]
+
+
+def test_a_long_pass_compares_all_when_it_is_the_turn_for_that(
+    one: Pass, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A build from long ago whose check an operator deleted does not wait for the pass's end."""
+    monkeypatch.setattr(discovery, "PAGE", 1)
+    for _ in range(4):
+        one.backend.upload({"a.txt": b"new"})
+    forgotten = one.backend.upload({"a.txt": b"forgotten"})
+    one.backend.backdate("app_builds", forgotten, updated="2020-01-01 00:00:00.000Z")
+
+    def a_minute_later(event: Event) -> None:
+        if isinstance(event, Settled):
+            one.clock.now += sweeps.REDISCOVER
+
+    one.listen = a_minute_later
+    one.full = False
+    one.full_turn = lambda: True
+    assert one.run().clean == 5
+    assert one.engine.seen[-1] == b"new"
 
 
 def test_the_signatures_load_while_checks_are_written(

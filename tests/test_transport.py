@@ -138,6 +138,12 @@ def test_a_wish_that_makes_no_sense_is_no_wish(server: Scripted, wish: str) -> N
     assert 0.1 <= wait <= 1.0
 
 
+def test_an_address_that_cannot_be_one_is_an_error_of_ours() -> None:
+    transport = Transport("http://a..b", patience=Patience(), user_agent="avscan")
+    with pytest.raises(BackendError, match=r"a\.\.b"):
+        get(transport)
+
+
 def test_each_retry_is_logged_with_its_reason(
     server: Scripted, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from avscan.backend import journal
 from avscan.backend.pocketbase import PAGE, PocketBase, Row, any_of
@@ -35,6 +35,11 @@ _CHECK_FIELDS = (
     f"log:excerpt({journal.EXCERPT})",
 )
 _WITH_BUILD = (*_CHECK_FIELDS, *(f"expand.build.{name}" for name in _BUILD_FIELDS))
+# What `is_outdated` may say yes to. A verdict given by hand need not have a time.
+_OUTDATED = (
+    '((scan_time != "" && build.updated > scan_time)'
+    ' || (scan_time = "" && build.updated > updated))'
+)
 _UNSETTLED = f'status = "{Status.PENDING}" || status = "{Status.SCANNING}"'
 
 
@@ -91,7 +96,7 @@ def plans(
         builds = [Build.parse(row) for row in rows]
         yield compare_all(client, builds, now=now, stuck_after=stuck_after)
         return
-    yield compare_recent(client, now=now, stuck_after=stuck_after)
+    yield from compare_recent(client, now=now, stuck_after=stuck_after)
     if full():
         yield from compare_large(client, indexed=indexed())
 
@@ -109,16 +114,17 @@ def compare_all(
     return replace(found, changed=held.changed, new=held.new)
 
 
-def compare_recent(client: PocketBase, *, now: datetime, stuck_after: timedelta) -> Plan:
+def compare_recent(client: PocketBase, *, now: datetime, stuck_after: timedelta) -> Iterator[Plan]:
     """Find the checks without a verdict, and compare the builds that changed lately with theirs.
 
-    `now` is the server's time. Two requests, unless more changed than a filter holds.
+    `now` is the server's time. Two requests, unless more changed than a filter holds: then a plan
+    for each part of them, since somebody may have changed all builds there are.
     """
     since = format_time(now - LATELY)
     rows = client.few(BUILDS, where=f'updated > "{since}"', fields=_BUILD_FIELDS)
-    builds = {build.id: build for build in map(Build.parse, rows)}
-    asked, others = list(builds)[:_IDS_A_FILTER], list(builds)[_IDS_A_FILTER:]
-    where = " || ".join(filter(None, (_UNSETTLED, any_of("build", asked))))
+    changed = map(Build.parse, rows)
+    builds = {build.id: build for build in islice(changed, _IDS_A_FILTER)}
+    where = " || ".join(filter(None, (_UNSETTLED, any_of("build", list(builds)))))
     theirs: list[Check] = []
 
     def checks() -> Iterator[Row]:
@@ -128,8 +134,10 @@ def compare_recent(client: PocketBase, *, now: datetime, stuck_after: timedelta)
             yield row
 
     found = unsettled(checks(), now=now, stuck_after=stuck_after)
-    held = compared(builds.values(), [*theirs, *checks_of(client, others)])
-    return replace(found, changed=held.changed, new=held.new)
+    held = compared(builds.values(), theirs)
+    yield replace(found, changed=held.changed, new=held.new)
+    while part := list(islice(changed, _IDS_A_FILTER)):
+        yield compared(part, checks_of(client, [build.id for build in part]))
 
 
 def unsettled(rows: Iterable[Row], *, now: datetime, stuck_after: timedelta) -> Plan:
@@ -270,7 +278,7 @@ def _changed(client: PocketBase, low: str, high: str) -> tuple[tuple[Check, Buil
     """Find the outdated verdicts among a part of the checks."""
     rows = client.rows(
         CHECKS,
-        where=f'{_between("id", low, high)} && scan_time != "" && build.updated > scan_time',
+        where=f"{_between('id', low, high)} && {_OUTDATED}",
         fields=_WITH_BUILD,
         expand="build",
     )

@@ -17,6 +17,7 @@ from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
 import requests
+import urllib3
 from requests.auth import AuthBase
 from tenacity import RetryCallState, Retrying, retry_if_exception_type
 from tenacity.stop import stop_after_attempt, stop_after_delay
@@ -176,7 +177,14 @@ class Transport:
             raise Transient(describe(error)) from error
         except requests.exceptions.ChunkedEncodingError as error:
             raise Transient(describe(error)) from error
-        except requests.RequestException as error:
+        except (
+            requests.RequestException,
+            urllib3.exceptions.HTTPError,
+            OSError,
+            ValueError,
+        ) as error:
+            # Some of what is malformed (a host, a proxy, a missing file of certificates) comes as
+            # it was met, whatever the documentation of requests says.
             raise BackendError(f"{self.base_url}: {describe(error)}") from error
         self._read_clock(response)
         if response.status_code in RETRIED_STATUS:

@@ -141,8 +141,13 @@ class Webhook:
             status = self._transport.insist(lambda _: self._post(message), self._patience)
         except BackendError as error:
             # The error's own text has the address; what failed in the end has not.
-            failure = error.__cause__
-            reason = str(failure) if isinstance(failure, Transient) else "it redirects elsewhere"
+            match error.__cause__:
+                case Transient() as failure:
+                    reason = str(failure)
+                case None:
+                    reason = "it redirects elsewhere"
+                case _:
+                    reason = "its address can't be used"
             log.warning("webhook.failed", extra={**fields, "reason": reason})
             return
         if 200 <= status < 300:  # noqa: PLR2004 - RFC 9110: successful
