@@ -94,11 +94,12 @@ def test_what_clamscan_opens_is_its_own() -> None:
     assert found(SCRIPT + pack([("x", b"x")])) == {}
 
 
-def test_zstd_up_to_the_end() -> None:
+def test_zstd_and_what_only_has_its_magic() -> None:
     packed = zstd(CONTENT * 20)
     expected: bytes | str = CONTENT * 20 if streams.zstd_decoder else "zstd"
     assert found(SCRIPT + packed) == {f"(at byte {len(SCRIPT)})": expected}
-    assert found(SCRIPT + packed + b"code") == {}
+    assert found(SCRIPT + packed + b"code") == {f"(at byte {len(SCRIPT)})": expected}
+    assert found(SCRIPT + packed[:4] + b"code" * 99) == {}
     assert found(SCRIPT + packed[:-1]) == {}
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from avscan.archives import sevenzip
 from avscan.archives.sevenzip import MAGIC, unsupported
 
 LZMA = base64.b64decode(
@@ -62,6 +63,17 @@ UNREADABLE = "7z with a header that can't be read"
 )
 def test_what_is_unsupported(data: bytes, said: str) -> None:
     assert unsupported(io.BytesIO(data)) == said
+
+
+def test_a_block_that_clamscan_passes_over_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sevenzip, "SOLID", 1)
+    assert unsupported(io.BytesIO(LZMA)).startswith("7z with a block of ")
+    assert not unsupported(io.BytesIO(EMPTY))
+
+
+def test_what_clamscan_takes_for_a_disk_is_named() -> None:
+    disk = EMPTY.ljust(512, b"\0") + b"EFI PART"
+    assert unsupported(io.BytesIO(disk)) == "7z that looks like a disk"
 
 
 @given(st.sampled_from([LZMA, DEFLATE, BZIP2, ARM64, ENCRYPTED]), st.data())

@@ -81,6 +81,10 @@ CLEAN = Findings()
             "LibClamAV Error: Can't create /srv/avscan-x/tmp/2026-scantemp.1\n@: OK",
             Findings(errors=("LibClamAV Error: Can't create a temporary file",)),
         ),
+        (
+            "LibClamAV Error: cli_writen: write error: File too large\n@: Can't write to file ERROR",
+            Findings(limits=("TemporaryFileSize",)),
+        ),
         ("ERROR: out of luck\n@: OK", Findings(errors=("ERROR: out of luck",))),
         (
             "@: Eicar FOUND\nLibClamAV Error: odd",

@@ -70,7 +70,7 @@ def archives(file: BinaryIO, tick: Callable[[], None]) -> Iterator[Member]:
     for at in _hits(file):
         tick()
         if at >= done:
-            done = at + (yield from _found(_Place(file=file, at=at, end=end)))
+            done = at + (yield from _found(_Place(file=file, at=at, end=end), tick))
 
 
 def _hits(file: BinaryIO) -> Iterator[int]:
@@ -90,14 +90,14 @@ def _hits(file: BinaryIO) -> Iterator[int]:
         position += len(data) - _LONGEST
 
 
-def _found(place: _Place) -> Found:
+def _found(place: _Place, tick: Callable[[], None]) -> Found:
     """See what is at a place."""
     head = place.read(HEAD)
     kind = containers.sniff(head)
     closed = ""
     if kind is Kind.TAR:
         return (yield from _tar(place))
-    if head.startswith(_ZSTD) and not _is_zstd(place):
+    if head.startswith(_ZSTD) and not _is_zstd(place, tick):
         return 1
     if kind is not None and kind.squeezed:
         return (yield from _squeezed(place, kind))
@@ -195,32 +195,26 @@ def _is_rar(head: bytes) -> bool:
     return False
 
 
-def _is_zstd(place: _Place) -> bool:
-    """Tell whether frames follow one another up to the end of the file (RFC 8878, 3.1.1).
+def _is_zstd(place: _Place, tick: Callable[[], None]) -> bool:
+    """Tell whether a frame begins here, and is no few bytes that look like one (RFC 8878, 3.1.1).
 
-    Every program that has zstd's library has its magic too, and code behind it.
+    Every program that has zstd's library has its magic too, and code behind it: that is no chain of
+    several blocks up to the last one, nor of one that ends with the file.
     """
-    while place.at < place.end:
-        head = place.read(HEAD)
-        if not head.startswith(_ZSTD) or len(head) < 6 or head[4] & 8:  # noqa: PLR2004 - magic, flags, size
-            return False
-        flags = head[4]
-        single = flags >> 5 & 1
-        length = 6 - single + (0, 1, 2, 4)[flags & 3] + (single, 2, 4, 8)[flags >> 6]
-        after = _behind_blocks(place.forward(length))
-        if after is None:
-            return False
-        place = after.forward(4 if flags & 4 else 0)
-    return place.at == place.end
-
-
-def _behind_blocks(place: _Place) -> _Place | None:
-    """Go over the blocks of a zstd frame."""
-    last = False
+    head = place.read(HEAD)
+    if len(head) < 6 or head[4] & 8:  # noqa: PLR2004 - magic, flags, size
+        return False
+    flags = head[4]
+    single = flags >> 5 & 1
+    length = 6 - single + (0, 1, 2, 4)[flags & 3] + (single, 2, 4, 8)[flags >> 6]
+    place, blocks, last = place.forward(length), 0, False
     while not last:
+        tick()
         header = int.from_bytes(place.read(3).ljust(3, b"\xff"), "little")
         last, kind, size = bool(header & 1), header >> 1 & 3, header >> 3
         if kind == 3 or size > _MOST_BLOCK or place.at >= place.end:  # noqa: PLR2004 - reserved
-            return None
+            return False
         place = place.forward(3 + (1 if kind == 1 else size))
-    return place
+        blocks += 1
+    end = place.at + (4 if flags & 4 else 0)
+    return end == place.end or (blocks > 1 and end < place.end)

@@ -12,6 +12,7 @@ import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
+from typing import cast
 
 from avscan.archives import streams
 from avscan.archives.streams import Stream
@@ -26,7 +27,7 @@ REST = "(after the end)"  # how a container's trailing data is called
 _TAR_END = bytes(tarfile.BLOCKSIZE)
 # A header with its magic, its size in plain octal, and a usual type: clamscan 1.4 reads these as
 # tarfile does, and stops in silence at some others (no magic, a size in base 256).
-_PLAIN_HEADER = re.compile(rb".{124}[0-7]{11}[\0 ].{20}[\x000-6xgLK].{100}ustar", re.DOTALL)
+_PLAIN_HEADER = re.compile(rb"[^\0].{123}[0-7]{11}[\0 ].{20}[\x000-6xgLK].{100}ustar", re.DOTALL)
 _WITH_PAYLOAD = (
     tarfile.XHDTYPE,
     tarfile.XGLTYPE,
@@ -46,6 +47,7 @@ _PROGRAMS = (
     b"\xce\xfa\xed\xfe",
 )
 _CONTROLS = frozenset(range(0x20)) - frozenset(b"\t\n\r") | {0x7F}
+_DIGITS = frozenset(b"01234567")
 _SCRIPT = 32  # bytes of text that a script begins with, at least, or a shorter line
 
 
@@ -139,6 +141,11 @@ def surely_tar(head: bytes) -> bool:
     )
 
 
+def has_two_faces(begin: bytes) -> bool:
+    """Tell whether clamscan takes a file for a tar or a disk, whatever it begins with besides."""
+    return begin[257:262] == b"ustar" or begin[512:520] == b"EFI PART"
+
+
 def is_program(head: bytes) -> bool:
     """Tell whether some system runs what begins like this."""
     return head.startswith(_PROGRAMS)
@@ -154,20 +161,23 @@ def is_carrier(head: bytes) -> bool:
 
 
 def _is_text(head: bytes) -> bool:
-    """Tell whether it begins with a line of UTF-8, or with enough of one."""
+    """Tell whether it begins with a line of text, or with enough of one.
+
+    In whatever alphabet, but for its first letter: a script begins with a word or a mark of its
+    language's.
+    """
     begin = head.removeprefix(codecs.BOM_UTF8)[:_SCRIPT]
     line, newline, _ = begin.partition(b"\n")
-    if not (newline or len(begin) == _SCRIPT) or not _CONTROLS.isdisjoint(line):
-        return False
-    try:
-        codecs.getincrementaldecoder("utf-8")().decode(line, final=bool(newline))
-    except UnicodeDecodeError:
-        return False
-    return True
+    whole = bool(newline) or len(begin) == _SCRIPT
+    return whole and line[:1].isascii() and _CONTROLS.isdisjoint(line)
 
 
-def members(kind: Kind, stream: Stream) -> Iterator[Member]:
+def members(
+    kind: Kind, stream: Stream, tick: Callable[[], None] = lambda: None
+) -> Iterator[Member]:
     """Iterate over the members of a container that is not a zip.
+
+    `tick` is called now and then while bytes are passed over that nobody reads.
 
     Raises (also from reading a member): one of UNREADABLE.
     """
@@ -177,7 +187,7 @@ def members(kind: Kind, stream: Stream) -> Iterator[Member]:
         case Kind.AR:
             return _ar(stream)
         case _ if kind in _SQUEEZED:
-            return _squeezed(stream, *_SQUEEZED[kind], seen=kind is Kind.GZIP)
+            return _squeezed(stream, *_SQUEEZED[kind], seen=kind is Kind.GZIP, tick=tick)
         case _:
             raise NotWholeError(f"no way to open {kind.value}")
 
@@ -212,6 +222,12 @@ OPAQUE = dict.fromkeys(_ZSTD, "zstd") | {
     b"Rar!\x1a\x07": "rar",
     b"MSWIM\0\0\0": "wim",
     b"hsqs": "squashfs",
+    b"sqsh": "squashfs",
+    b"\x45\x3d\xcd\x28": "cramfs",
+    b"DWARFS": "DwarFS",
+    b"ArC\1": "FreeArc",
+    b"pbzx": "pbzx",
+    b"LRZI": "lrzip",
     RPM: "rpm",
     b"-----BEGIN PGP MESSAGE-----": "PGP",
     b"age-encryption.org/v1\n": "age",
@@ -241,6 +257,8 @@ def _is_lzma(head: bytes) -> bool:
 
 def _is_tar(head: bytes) -> bool:
     """Look for a header whose sum is right: very old tars have no magic."""
+    if _DIGITS.isdisjoint(head[148:156]):  # no sum at all, which is taken for 0
+        return False
     try:
         tarfile.TarInfo.frombuf(head[: tarfile.BLOCKSIZE], "utf-8", "surrogateescape")
     except (tarfile.TarError, ValueError):
@@ -254,12 +272,13 @@ def _squeezed(
     magics: tuple[bytes, ...],
     *,
     seen: bool,
+    tick: Callable[[], None],
 ) -> Iterator[Member]:
     """One nameless member, however many streams it comes in, and what follows them."""
-    content = streams.decoded(stream, make, magics=magics)
+    content = streams.decoded(stream, make, magics=magics, tick=tick)
     yield Member(name="", open=lambda: content, seen=seen)
     while content.some(streams.CHUNK):
-        pass
+        tick()
     yield from _rest(stream)
 
 
@@ -278,6 +297,7 @@ class _Tape:
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
         self.block = b""  # what was read last
+        self.header = b""  # the last header of all that belong to a member
         self.plain = surely_tar(stream.peek(SURE))
         self._payload = False
         self._headers: int | None = HEADERS
@@ -299,8 +319,11 @@ class _Tape:
         if self._payload or self.block == _TAR_END:
             self._payload = False
             return
+        self.header = self.block
         self.plain = self.plain and _PLAIN_HEADER.match(self.block) is not None
         self._payload = self.block[156:157] in _WITH_PAYLOAD
+        if self._payload and not _size_in(self.block):  # clamscan loses its place here
+            self.plain = self._payload = False
 
     def begin_header(self) -> None:
         self._headers = HEADERS
@@ -319,6 +342,8 @@ def _tar(stream: Stream) -> Iterator[Member]:
         if len(archive.pax_headers) > GLOBALS:
             raise NotWholeError(f"more than {GLOBALS} global headers")
         if member.isreg() or member.type not in tarfile.SUPPORTED_TYPES:
+            if _hides(archive, tape.header, member):
+                raise NotWholeError(f"{member.name} has more bytes than it tells")
             seen = (
                 tape.plain and member.type in _WITH_CONTENT and not member.pax_headers.get("size")
             )
@@ -335,6 +360,31 @@ def _tar(stream: Stream) -> Iterator[Member]:
             "a header is damaged" if damaged == tarfile.BLOCKSIZE else "it is cut short"
         )
     yield from _rest(stream)
+
+
+def _size_in(header: bytes) -> int:
+    """Read the size that a header tells itself, whatever other headers say of its member."""
+    try:
+        return tarfile.nti(header[124:136])  # type: ignore[attr-defined, no-any-return] # it has no types
+    except tarfile.TarError:
+        return 0
+
+
+def _hides(archive: tarfile.TarFile, header: bytes, member: tarfile.TarInfo) -> bool:
+    """Tell whether a member has bytes that its extraction passes over, and others' may not.
+
+    A pax header can tell another size than the member's own `header`, and a map of holes another
+    length than the member takes.
+    """
+    if member.sparse is None:
+        return _size_in(header) > member.size
+    holes = cast("list[tuple[int, int]]", member.sparse)
+    content = sum(length for _, length in holes)
+    if member.type == tarfile.GNUTYPE_SPARSE or member.pax_headers.get("GNU.sparse.major") == "1":
+        # The map stands between the header and the content.
+        blocks = -(-content // tarfile.BLOCKSIZE)
+        return archive.offset - member.offset_data > blocks * tarfile.BLOCKSIZE
+    return _size_in(header) > content
 
 
 def _extractor(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Callable[[], Stream]:

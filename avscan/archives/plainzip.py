@@ -22,6 +22,7 @@ _END = struct.Struct("<4s4HIIH")
 _COMMON = struct.Struct("<HH4x4sIIHH")
 _ENTRY_LENGTH = 46
 _LOCAL_LENGTH = 30
+_USTAR = 257  # where a tar's first header has its magic
 _USUAL_FLAGS = 0x080E  # the ways to deflate, sizes that follow, names in UTF-8
 _SIZES_FOLLOW = 0x8
 _IN_EXTRA = 0xFFFFFFFF
@@ -44,8 +45,12 @@ class _NotPlainError(Exception):
 def is_plain(file: BinaryIO) -> bool:
     """Tell whether entries lie end to end from the first byte on, each as the directory has it.
 
-    Behind them comes the directory, then the end record without a comment, then nothing.
+    Behind them comes the directory, then the end record without a comment, then nothing. And it is
+    no tar at once, which clamscan would take it for.
     """
+    file.seek(_USTAR)
+    if file.read(5) == b"ustar":
+        return False
     try:
         begin, directory = _directory(file)
         spans = [*_spans(file, directory), _Span(begin=begin, end=begin)]

@@ -40,6 +40,9 @@ _MALFORMED: tuple[type[Exception], ...] = (
     *streams.DECODING_ERRORS,
 )
 
+SOLID = 1 << 30
+"""Bytes of a block that clamscan unpacks in memory, at the most; over a longer one it says `OK`."""
+
 _START = struct.Struct("<8sIQQ4x")
 START = _START.size
 _HEADER_LIMIT = 16 << 20  # bytes of header, packed or not
@@ -64,41 +67,54 @@ def unsupported(file: BinaryIO, begin: int = 0) -> str:
     The archive begins at the byte `begin` of the file.
     """
     try:
-        methods = _methods(file, begin)
+        methods, longest = _methods(file, begin)
     except _MALFORMED:
         return "7z with a header that can't be read"
+    if longest > SOLID:
+        return f"7z with a block of {longest} bytes"
+    if begin == 0 and _is_disk(file):
+        return "7z that looks like a disk"
     unknown = sorted(_NAMES.get(method, method) for method in methods - _UNPACKED)
     return f"7z {', '.join(unknown)}" if unknown else ""
 
 
-def _methods(file: BinaryIO, begin: int) -> set[str]:
-    """Find the methods of the members and of the header, which may be packed itself."""
+def _is_disk(file: BinaryIO) -> bool:
+    """Tell whether clamscan takes a file for a disk, for bytes that a packed stream may have."""
+    file.seek(512)
+    return file.read(8) == b"EFI PART"
+
+
+def _methods(file: BinaryIO, begin: int) -> tuple[set[str], int]:
+    """Find the methods of the members and of the header, which may be packed itself.
+
+    Tells also how many bytes the longest block of members has.
+    """
     file.seek(begin)
     _, _, offset, length = _START.unpack(file.read(START))
     base = begin + START
     if not length:
-        return set()  # an empty archive
+        return set(), 0  # an empty archive
     header = _Header(_part(file, base + offset, length))
     methods: set[str] = set()
     kind = header.number()
     if kind == _ENCODED:
         at, packed = header.packed()
-        coders, size = header.folders()
+        coders, sizes = header.folders()
         methods = {method for method, _ in coders}
         if methods != {_LZMA}:
-            return methods  # encrypted, or nothing that 7-Zip writes
-        content = _unpacked(_part(file, base + at, packed), coders[0][1], size)
+            return methods, 0  # encrypted, or nothing that 7-Zip writes
+        content = _unpacked(_part(file, base + at, packed), coders[0][1], sizes[0])
         header = _Header(content)
         kind = header.number()
     if kind != _HEADER:
         raise ValueError("no header")
     if (kind := header.number()) in {_END, _FILES}:
-        return methods  # nothing but empty files
+        return methods, 0  # nothing but empty files
     if kind != _STREAMS:
         raise ValueError("a header of another form")
     header.packed()
-    coders, _ = header.folders()
-    return methods | {method for method, _ in coders}
+    coders, sizes = header.folders()
+    return methods | {method for method, _ in coders}, max(sizes)
 
 
 def _part(file: BinaryIO, offset: int, length: int) -> bytes:
@@ -157,22 +173,28 @@ class _Header:
             sizes = [self.number() for _ in range(streams)]
         return begin, (sizes or [0])[0]
 
-    def folders(self) -> tuple[list[tuple[str, bytes]], int]:
-        """Read the methods of all folders with their properties, and the first unpacked size."""
+    def folders(self) -> tuple[list[tuple[str, bytes]], list[int]]:
+        """Read the methods of all folders with their properties, and all unpacked sizes."""
         self.expect(_FOLDERS)
         self.expect(_FOLDER)
         folders = self.count()
         self.expect(0)  # not elsewhere
-        coders = [coder for _ in range(folders) for coder in self._folder()]
+        coders: list[tuple[str, bytes]] = []
+        given = 0
+        for _ in range(folders):
+            methods, outputs = self._folder()
+            coders += methods
+            given += outputs
         self.expect(_UNPACKED_SIZES)
-        return coders, self.number()
+        return coders, [self.number() for _ in range(max(1, given))]
 
     def expect(self, kind: int) -> None:
         """Read a number that must be this one. Raises ValueError."""
         if self.number() != kind:
             raise ValueError("a header of another form")
 
-    def _folder(self) -> list[tuple[str, bytes]]:
+    def _folder(self) -> tuple[list[tuple[str, bytes]], int]:
+        """Read the methods of a folder, and how many streams come out of them."""
         coders = []
         taken = given = 0
         for _ in range(self._few()):
@@ -185,7 +207,7 @@ class _Header:
         bonds = given - 1
         for _ in range(2 * bonds + (taken - bonds if taken - bonds > 1 else 0)):
             self.number()
-        return coders
+        return coders, given
 
     def _few(self) -> int:
         if (count := self.number()) > _CODERS_LIMIT:

@@ -188,11 +188,18 @@ DECODING_ERRORS: tuple[type[Exception], ...] = (
 """What damaged data raises, beside OSError, EOFError and ValueError."""
 
 
-def decoded(source: Stream, make: Callable[[], Decoder], *, magics: tuple[bytes, ...]) -> Stream:
+def decoded(
+    source: Stream,
+    make: Callable[[], Decoder],
+    *,
+    magics: tuple[bytes, ...],
+    tick: Callable[[], None] = lambda: None,
+) -> Stream:
     """Unpack a compressed stream, and those that follow it with one of the same magics.
 
     Zeros may lie between them. Where this stream ends, `source` stands at what else follows.
-    Without magics one stream is all there is.
+    Without magics one stream is all there is. `tick` is called for each, since a million of them
+    may hold nothing.
 
     Raises (from the reading):
         EOFError: it is cut short.
@@ -205,6 +212,7 @@ def decoded(source: Stream, make: Callable[[], Decoder], *, magics: tuple[bytes,
         nonlocal decoder
         while decoder is not None:
             if decoder.eof:
+                tick()
                 source.unread(decoder.unused_data)
                 decoder = make() if _another(source, magics) else None
                 continue

@@ -196,7 +196,8 @@ class _Walk:
         """
         if kind is None or not kind.squeezed:
             return True
-        if kind is not Kind.GZIP:
+        file.seek(0)
+        if kind is not Kind.GZIP or containers.has_two_faces(file.read(2 * HEAD)):
             return False
         file.seek(0)
         decoder, size, head = streams.gzip_decoder(), 0, b""
@@ -221,7 +222,7 @@ class _Walk:
 
     def _stream_members(self, kind: Kind, stream: Stream, spot: _Spot) -> None:
         """Open a container that comes as a stream."""
-        members = containers.members(kind, stream)
+        members = containers.members(kind, stream, self._account.check_time)
         self._members(members, spot, bare=kind.squeezed)
 
     def _members(self, members: Iterator[Member], spot: _Spot, *, bare: bool = False) -> int:

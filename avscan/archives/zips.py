@@ -63,6 +63,7 @@ class _Entry:
     end: int
     size: int = 0  # as the directory says
     plain: bool = False  # in a zip that all programs read alike
+    listed: bool = False  # by the directory, which tells where its data ends
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +129,7 @@ def members(file: BinaryIO) -> Iterator[Member]:
                     end=end,
                     size=info.file_size,
                     plain=plain,
+                    listed=True,
                 ),
             )
     yield from _strays(file, _gaps(covered, size))
@@ -212,7 +214,20 @@ def _unpacked(file: BinaryIO, entry: _Entry) -> Stream:
             source.unread(source.read(9)[4:] + size.to_bytes(8, "little"))
             return streams.decoded(source, streams.lzma_decoder, magics=())
         case method:
-            return streams.decoded(source, _DECODERS[method], magics=())
+            content = streams.decoded(source, _DECODERS[method], magics=())
+            return _to_the_end(content, source) if entry.listed else content
+
+
+def _to_the_end(content: Stream, source: Stream) -> Stream:
+    """Give what an entry holds; behind its data, and before its end, others could be hidden."""
+
+    def pull(size: int) -> bytes:
+        data = content.some(size)
+        if size and not data and source.some(1):
+            raise NotWholeError("it holds more than its data")
+        return data
+
+    return Stream(pull)
 
 
 def _gaps(covered: Iterable[tuple[int, int]], size: int) -> Iterator[tuple[int, int]]:

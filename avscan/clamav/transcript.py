@@ -33,6 +33,10 @@ _OPAQUE = "Heuristics.Encrypted."
 MARK = "Avscan.Opaque."
 """What the names of our own signatures begin with, behind which a format's name stands."""
 
+# What it says where its temporary file exceeds RLIMIT_FSIZE (errno EFBIG), and of the file then.
+_TOO_LONG = "write error: File too large"
+_UNWRITTEN = "Can't write to file ERROR"
+
 # clamscan 1.5 prints this after an alert of a limit. Beside that alert it says nothing new.
 _ECHO = b"Virus(es) detected ERROR"
 
@@ -124,6 +128,10 @@ def parse(transcript: bytes, path: Path, *, private: Path | None = None) -> Find
             names.append(_text(said.removesuffix(_FOUND), path, private))
         elif own or _complains(line) or (front in line and not line.startswith(_REMARKS)):
             errors.append(_text(said, path, private))
+    if any(_TOO_LONG in error for error in errors):
+        # What it unpacks got longer than it may write, and that is all it could not do.
+        errors = [error for error in errors if not error.endswith((_TOO_LONG, _UNWRITTEN))]
+        names.append(f"{_LIMIT}.TemporaryFileSize")
     if echoed and not names:
         errors.append(_text(_ECHO, path, private))
     if not (passed or names or errors):

@@ -1,0 +1,146 @@
+"""Archives that two programs read in two ways: none may be clean for what clamscan makes of it."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import itertools
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from support.samples import EICAR, HASHED, pack, signatures, tar
+
+from avscan.archives.bounds import Bounds
+from avscan.archives.unpack import examine
+from avscan.clamav.clamscan import Clamscan
+from avscan.findings import Examination
+
+CENTRAL, END = b"PK\1\2", b"PK\5\6"
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Clamscan, Path]]:
+    folder = tmp_path_factory.mktemp("disguises").resolve()
+    (workspace := folder / "work").mkdir()
+    with Clamscan(
+        program="clamscan", workspace=workspace, database=signatures(folder / "signatures")
+    ) as clamscan:
+        yield clamscan, workspace
+
+
+def see(engine: tuple[Clamscan, Path], sample: bytes, *, seconds: int = 0) -> Examination:
+    """Examine a sample; with `seconds` in a world where each look at the clock takes one."""
+    clamscan, workspace = engine
+    (path := workspace / "artifact").write_bytes(sample)
+    clock = itertools.count().__next__ if seconds else lambda: 0.0
+    bounds = Bounds(seconds=seconds or 600)
+    return examine(path, engine=clamscan, workspace=workspace, bounds=bounds, clock=clock)
+
+
+def gzip_named(name: bytes, content: bytes) -> bytes:
+    deflated = zlib.compressobj(wbits=-15)
+    body = deflated.compress(content) + deflated.flush()
+    sums = struct.pack("<II", zlib.crc32(content), len(content))
+    return b"\x1f\x8b\x08\x08" + bytes(6) + name + b"\0" + body + sums
+
+
+def told_of(headers: Mapping[str, str], everybody: Mapping[str, str] | None = None) -> bytes:
+    """Write EICAR into a tar whose pax headers tell of it what is not so."""
+    buffer = io.BytesIO()
+    with tarfile.open(
+        fileobj=buffer, mode="w:gz", format=tarfile.PAX_FORMAT, pax_headers=everybody or {}
+    ) as archive:
+        member = tarfile.TarInfo("e")
+        member.size, member.pax_headers = len(EICAR), dict(headers)
+        archive.addfile(member, io.BytesIO(EICAR))
+    return buffer.getvalue()
+
+
+def with_an_empty_header(kind: bytes) -> bytes:
+    """Put a header of headers, which has none, before a member that only its hash tells."""
+    plain = tar([("./", b""), ("./a", b"x"), ("./e", HASHED)])
+    at = plain.index(b"./e\0")
+    empty = tarfile.TarInfo("./x")
+    empty.type = kind
+    return gzip.compress(plain[:at] + empty.tobuf() + plain[at:])
+
+
+def hidden_behind_data() -> bytes:
+    """Have a zip's entry reach over another one, which the directory does not name."""
+    shown, hidden = pack([("a.txt", b"x" * 99)]), pack([("e.exe", EICAR)], zipfile.ZIP_STORED)
+    within = hidden[: hidden.index(CENTRAL)]
+    central, end = shown.index(CENTRAL), shown.index(END)
+    size = struct.unpack_from("<I", shown, 18)[0] + len(within)
+    local = bytearray(shown[:central])
+    directory, record = bytearray(shown[central:end]), bytearray(shown[end:])
+    struct.pack_into("<I", local, 18, size)
+    struct.pack_into("<I", directory, 20, size)
+    struct.pack_into("<I", record, 16, central + len(within))
+    return bytes(local + within + directory + record)
+
+
+@pytest.mark.parametrize(
+    "sample",
+    [
+        pytest.param(pack([("a" * 227 + "ustar", b"x"), ("e", EICAR)]), id="a zip like a tar"),
+        pytest.param(gzip_named(b"a" * 502 + b"EFI PART", EICAR), id="a gzip like a disk"),
+        pytest.param(gzip_named(b"a" * 247 + b"ustar", EICAR), id="a gzip like a tar"),
+        pytest.param(told_of({"size": "1"}), id="a tar's size"),
+        pytest.param(told_of({}, {"size": "1"}), id="a tar's size for all"),
+        pytest.param(told_of({"GNU.sparse.realsize": "0"}), id="a tar's real size"),
+        pytest.param(
+            told_of({"GNU.sparse.map": "0,1", "GNU.sparse.size": "1"}), id="a tar's holes"
+        ),
+        pytest.param(with_an_empty_header(tarfile.XHDTYPE), id="an empty pax header"),
+        pytest.param(with_an_empty_header(tarfile.XGLTYPE), id="an empty global header"),
+        pytest.param(hidden_behind_data(), id="an entry within another"),
+        pytest.param(
+            "@rem Установщик игры\r\n".encode("cp866") + gzip.compress(EICAR), id="a script of DOS"
+        ),
+    ],
+)
+def test_what_is_read_in_two_ways_is_not_clean(
+    engine: tuple[Clamscan, Path], sample: bytes
+) -> None:
+    assert see(engine, sample) != Examination()
+
+
+@pytest.mark.parametrize(
+    "sample", [bytes(256) + b"\xff" * 256 + b"a table", b"\x89PNG\r\n" + bytes(999)]
+)
+def test_what_only_looks_like_an_archive_is_clean(
+    engine: tuple[Clamscan, Path], sample: bytes
+) -> None:
+    assert see(engine, sample) == Examination()
+    assert see(engine, tar([("lut.bin", sample)], "gz")) == Examination()
+
+
+def too_long_headers() -> bytes:
+    header = tarfile.TarInfo("x")
+    header.type, header.size = tarfile.XHDTYPE, 2 << 20
+    return header.tobuf()
+
+
+@pytest.mark.parametrize(
+    "sample",
+    [
+        pytest.param(
+            bz2.compress(too_long_headers()) + bz2.compress(bytes(64 << 20)), id="unread zeros"
+        ),
+        pytest.param(gzip.compress(b"") * 200, id="streams of nothing"),
+        pytest.param(
+            b"MZ" + bytes(98) + b"\x28\xb5\x2f\xfd\0\0" + bytes(1000), id="blocks of nothing"
+        ),
+    ],
+)
+def test_what_holds_nothing_is_held_to_the_time_too(
+    engine: tuple[Clamscan, Path], sample: bytes
+) -> None:
+    errors = see(engine, sample, seconds=50).errors
+    assert any("not scanned within 50 s" in error for error in errors)
