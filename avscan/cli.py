@@ -41,7 +41,8 @@ R = TypeVar("R")
 EPILOG = """
 \b
 Exit codes:
-  0    the pass is done (infected builds included: they are its purpose)
+  0    it is done (infected builds included: they are a pass's purpose), or
+       another pass is at work
   1    a bug in avscan; its traceback is in the log
   2    settings or usage
   3    PocketBase can't be reached, keeps failing, or has none of its files
@@ -170,7 +171,7 @@ def _files(number: int) -> str:
 @click.pass_context
 def init(context: click.Context, *, fix: bool) -> None:
     """Create the av_build_checks collection, or say what is wrong with it."""
-    with boundary():
+    with boundary("init"):
         settings = _settings(context)
         from avscan.backend import schema  # noqa: PLC0415
         from avscan.wiring import connect  # noqa: PLC0415
@@ -228,7 +229,7 @@ def rescan(
     Names builds, or chooses all verdicts by --status and --older-than, but for those that somebody
     corrected by hand. None is clean until it is scanned: see first that passes work.
     """
-    with boundary():
+    with boundary("rescan"):
         if not (builds or status or older_than):
             raise SettingsError("name builds, or choose them by --status or --older-than")
         age = _span("--older-than", older_than) if older_than else timedelta(0)
@@ -252,7 +253,9 @@ def _span(option: str, text: str) -> timedelta:
     match = re.fullmatch(r"(\d{1,6})([dhm])", text.strip())
     span = timedelta(**{units[match[2]]: int(match[1])}) if match else LONGEST_SPAN
     if span >= LONGEST_SPAN:
-        raise SettingsError(f"{option} must be like 30d, 12h or 90m, not {text!r}")
+        raise SettingsError(
+            f"{option} must be like 30d, 12h or 90m, and less than 36500d, not {text!r}"
+        )
     return span
 
 
@@ -277,7 +280,7 @@ def status(context: click.Context, *, since: str, form: str) -> None:
     minutes, and at most 1 % of the verdicts to be errors. Below stands what waits, is stuck or late,
     and which builds were infected or could not be scanned.
     """
-    with boundary():
+    with boundary("status"):
         window = _span("--since", since)
         settings = _settings(context)
         from avscan.ops import metrics, views  # noqa: PLC0415
@@ -303,7 +306,7 @@ def status(context: click.Context, *, since: str, form: str) -> None:
 @click.pass_context
 def history(context: click.Context, *, build: str) -> None:
     """Print all that is known of a build's verdicts, the newest first."""
-    with boundary():
+    with boundary("history"):
         settings = _settings(context)
         from avscan.ops import views  # noqa: PLC0415
         from avscan.wiring import checks_in_full  # noqa: PLC0415
@@ -326,7 +329,11 @@ def _style() -> Style:
 
 @main.command(epilog=EPILOG)
 @with_settings
-@click.option("--deep", is_flag=True, help="Load the signatures and find the canary, too.")
+@click.option(
+    "--deep",
+    is_flag=True,
+    help="Load the signatures and find the canary, too; a pass that is due then waits a minute.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def health(context: click.Context, *, deep: bool, as_json: bool) -> None:
@@ -380,7 +387,7 @@ def refresh(context: click.Context, *, now: bool) -> None:
 @click.option("--keep", is_flag=True, help="Leave the server running until Ctrl-C.")
 def demo(*, keep: bool) -> None:
     """Show a pass on a PocketBase of its own, with sample builds: needs no settings."""
-    with boundary():
+    with boundary("demo"):
         from avscan.demo import demo as show  # noqa: PLC0415
 
         configure("warn", LogFormat.TEXT)

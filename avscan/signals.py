@@ -69,11 +69,13 @@ class _Stop:
     def leave(self) -> None:
         """Have nothing raised any more: what is still to be done, nobody would catch it at."""
         signal.setitimer(signal.ITIMER_REAL, 0)  # Python takes its handler away in the end
-        signal.set_wakeup_fd(-1)
         if self._asked is None:
             for each in _ENDING:
                 signal.signal(each, signal.SIG_DFL)
+            signal.set_wakeup_fd(-1)
             os.close(self._told)
+        elif self._dropped:  # a moment ago: no alarm has told of it yet
+            raise self._asked
 
     def on_signal(self, number: int, _frame: FrameType | None) -> None:
         for each in _ENDING:

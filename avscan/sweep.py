@@ -144,6 +144,7 @@ class Sweep:
         self._backlog = Backlog()
         self._aside: dict[str, _Scan] = {}
         self._looked = clock()
+        self._rest: Iterator[Plan] | None = None  # of a comparison that was begun in the midst
 
     def run(self, *, full: bool) -> Summary:
         """Do a pass: find what there is, scan all that waits, settle each build.
@@ -281,15 +282,30 @@ class Sweep:
                 yield _Step(scan=scan, fetch=fetch)
 
     def _next_job(self) -> Job | None:
-        if self._clock() - self._looked >= REDISCOVER:
-            try:
-                for plan in self._plans(full=self._full_turn):
-                    self._apply(plan)
-            except BackendError as error:
-                log.warning("discovery.failed", extra={"reason": str(error)})
-                if self._client.failing:
-                    raise
+        self._look_around()
+        while self._rest is not None and not self._backlog:
+            self._look_around()
         return self._backlog.take(self._client.server_time())
+
+    def _look_around(self) -> None:
+        """Do what the next pass would have done by now; of a long comparison, a part each time.
+
+        So that what it opens does not keep waiting what has come meanwhile.
+        """
+        try:
+            if self._clock() - self._looked >= REDISCOVER:
+                plans = self._plans(full=self._full_turn)
+                self._apply(next(plans))
+                self._rest = self._rest or plans
+            if self._rest is not None:
+                part = next(self._rest, None)
+                self._rest = self._rest if part else None
+                self._apply(part or Plan())
+        except BackendError as error:
+            self._rest = None
+            log.warning("discovery.failed", extra={"reason": str(error)})
+            if self._client.failing:
+                raise
 
     def _begin(self, job: Job) -> _Scan | None:
         """Claim a build and check that there is something to scan; None where there is not."""

@@ -167,6 +167,15 @@ def test_a_failure_is_a_warning_that_keeps_the_address(
     assert not ours
 
 
+def test_an_address_may_have_its_scheme_in_capitals(server: Scripted) -> None:
+    server.say(Answer(status=200))
+    address = server.url.replace("http", "HTTP") + PATH
+    hook = Webhook(address, secret=b"", attempts=1, user_agent="avscan")
+    hook(settled("Eicar"))
+    hook.close(within=10)
+    assert [request.path for request in server.requests] == [PATH]
+
+
 def test_an_address_that_cannot_be_one_is_a_warning(logged: Logged) -> None:
     hook = Webhook("http://hooks..example.com/", secret=b"", attempts=1, user_agent="avscan")
     hook(settled("Eicar"))

@@ -169,7 +169,7 @@ def test_a_long_pass_compares_all_when_it_is_the_turn_for_that(
 ) -> None:
     """A build from long ago whose check an operator deleted does not wait for the pass's end."""
     monkeypatch.setattr(discovery, "PAGE", 1)
-    for _ in range(4):
+    for _ in range(8):
         one.backend.upload({"a.txt": b"new"})
     forgotten = one.backend.upload({"a.txt": b"forgotten"})
     one.backend.backdate("app_builds", forgotten, updated="2020-01-01 00:00:00.000Z")
@@ -181,8 +181,33 @@ def test_a_long_pass_compares_all_when_it_is_the_turn_for_that(
     one.listen = a_minute_later
     one.full = False
     one.full_turn = lambda: True
-    assert one.run().clean == 5
+    assert one.run().clean == 9
     assert one.engine.seen[-1] == b"new"
+
+
+def test_what_a_long_comparison_opens_does_not_keep_a_scan_waiting(
+    one: Pass, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each part of it is opened between two scans."""
+    monkeypatch.setattr(discovery, "PAGE", 1)
+    monkeypatch.setattr(discovery, "PART", 1)
+    for number in range(12):
+        old = one.backend.upload({"a.txt": b"%d" % number})
+        one.backend.backdate("app_builds", old, updated="2020-01-01 00:00:00.000Z")
+    for _ in range(4):
+        one.backend.upload({"a.txt": b"new"})
+    opened: list[int] = []
+
+    def a_minute_later(event: Event) -> None:
+        if isinstance(event, Settled):
+            one.clock.now += sweeps.REDISCOVER
+            opened.append(len(one.backend.checks()))
+
+    one.listen = a_minute_later
+    one.full = False
+    one.full_turn = lambda: True
+    assert one.run().clean == 16
+    assert opened[2] < 16
 
 
 def test_the_signatures_load_while_checks_are_written(

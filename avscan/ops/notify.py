@@ -99,7 +99,7 @@ class Webhook:
     ) -> None:
         parts = urlsplit(url)
         origin = f"{parts.scheme}://{parts.netloc}"
-        self._path = url.removeprefix(origin)
+        self._path = parts._replace(scheme="", netloc="").geturl()
         self._secret = secret
         self._now = now
         self._patience = Patience(attempts=attempts, deadline=DEADLINE, timeout=TIMEOUT)
