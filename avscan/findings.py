@@ -47,11 +47,10 @@ class Examination:
 
     `errors` say what could not be scanned and why; `opaque` what nobody can look into (encrypted,
     unsupported format); `oversize` what was too large to be seen as one file and was scanned in
-    windows; `notes` what else a reader of the log should know.
+    windows.
     """
 
     sightings: tuple[Sighting, ...] = ()
     errors: tuple[str, ...] = ()
     opaque: tuple[str, ...] = ()
     oversize: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()

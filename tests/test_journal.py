@@ -46,7 +46,6 @@ reports = st.builds(
         errors=texts,
         opaque=texts,
         oversize=texts,
-        notes=texts,
     ),
     size=st.none() | st.integers(min_value=0, max_value=1 << 30),
     sha256=st.sampled_from(["", "0" * 64]),
@@ -69,9 +68,8 @@ def report(
     errors: tuple[str, ...] = (),
     opaque: tuple[str, ...] = (),
     oversize: tuple[str, ...] = (),
-    notes: tuple[str, ...] = (),
 ) -> FileReport:
-    examination = Examination(errors=errors, opaque=opaque, oversize=oversize, notes=notes)
+    examination = Examination(errors=errors, opaque=opaque, oversize=oversize)
     return FileReport(name=name, examination=examination, size=6, sha256="ab" * 32, seconds=1.25)
 
 
@@ -86,7 +84,7 @@ def settled(files: list[FileReport], *, before: tuple[str, ...] = (), limit: int
 
 def test_a_verdicts_log_reads_from_the_reason_to_each_file() -> None:
     files = [
-        report("a.txt", notes=("a note",)),
+        report("a.txt", opaque=("zstd",)),
         report("b.txt", errors=("unreadable",), opaque=("Encrypted.Zip",), oversize=("big",)),
         FileReport(
             name="c.zip",
@@ -112,7 +110,7 @@ def test_a_verdicts_log_reads_from_the_reason_to_each_file() -> None:
             "    too large to be scanned as one: big",
             "    not looked into: Encrypted.Zip",
             f"clean     a.txt  6 bytes  sha256 {'ab' * 32}  1.2 s",
-            "    note: a note",
+            "    not looked into: zstd",
             journal.RULE,
             "clean: earlier",
         ]
@@ -156,7 +154,7 @@ def test_what_does_not_fit_is_counted_and_the_gravest_stays() -> None:
 
 
 def test_lines_below_a_file_give_way_to_other_files() -> None:
-    files = [report("a.txt", notes=tuple("n" * 40 for _ in range(20))), report("b.txt")]
+    files = [report("a.txt", opaque=tuple("n" * 40 for _ in range(20))), report("b.txt")]
     text = settled(files, limit=700)
     assert "clean     b.txt" in text
     assert re.search(r"\.\.\. and \d+ more lines$", text)

@@ -266,7 +266,7 @@ def test_the_longest_log_is_learned_from_the_server(every_backend: Backend) -> N
     ledger = ledger_of(backend)
     claim = claimed(backend, ledger, build)
     notes = tuple("x" * 100 for _ in range(100))
-    reports = [FileReport(name=claim.build.files[0], examination=Examination(notes=notes))]
+    reports = [FileReport(name=claim.build.files[0], examination=Examination(opaque=notes))]
     verdict = judge(reports, POLICIES)
     settled = ledger.settle(claim, verdict, reports, POLICIES, engine="ClamAV 1")
     assert settled is Settlement.SETTLED

@@ -38,7 +38,6 @@ examinations = st.builds(
     errors=texts,
     opaque=texts,
     oversize=texts,
-    notes=texts,
 )
 reports = st.builds(
     FileReport,
@@ -59,7 +58,6 @@ def report(name: str, examination: Examination = CLEAN, size: int | None = 10) -
     ("examination", "policy", "status"),
     [
         (CLEAN, STRICT, Status.CLEAN),
-        (Examination(notes=("a note",)), STRICT, Status.CLEAN),
         (INFECTED, LENIENT, Status.INFECTED),
         (FAILED, LENIENT, Status.ERROR),
         (OPAQUE, DEFAULT, Status.CLEAN),
@@ -80,7 +78,7 @@ def test_a_file_is_judged_by_what_was_found_and_the_policies(
 
 
 def test_problems_name_errors_first() -> None:
-    found = Examination(errors=("e",), opaque=("q",), oversize=("s",), notes=("n",))
+    found = Examination(errors=("e",), opaque=("q",), oversize=("s",))
     assert problems(found, STRICT) == ("e", "s", "q")
     assert problems(found, LENIENT) == ("e",)
 

@@ -236,7 +236,6 @@ def _file_lines(report: FileReport, policies: Policies) -> Iterator[str]:
     yield from (f"    error: {text}" for text in found.errors)
     yield from (f"    too large to be scanned as one: {text}" for text in found.oversize)
     yield from (f"    not looked into: {text}" for text in found.opaque)
-    yield from (f"    note: {text}" for text in found.notes)
 
 
 def _where(member: str) -> str:
