@@ -100,6 +100,7 @@ def test_zstd_and_what_only_has_its_magic() -> None:
     assert found(SCRIPT + packed) == {f"(at byte {len(SCRIPT)})": expected}
     assert found(SCRIPT + packed + b"code") == {f"(at byte {len(SCRIPT)})": expected}
     assert found(SCRIPT + packed[:4] + b"code" * 99) == {}
+    assert f"(at byte {len(SCRIPT)})" in found(SCRIPT + zstd(b"a") + zstd(b"b") + b"code")
     assert found(SCRIPT + packed[:-1]) == {}
 
 

@@ -199,7 +199,7 @@ def _is_zstd(place: _Place, tick: Callable[[], None]) -> bool:
     """Tell whether a frame begins here, and is no few bytes that look like one (RFC 8878, 3.1.1).
 
     Every program that has zstd's library has its magic too, and code behind it: that is no chain of
-    several blocks up to the last one, nor of one that ends with the file.
+    several blocks up to the last one, nor one block that ends with the file or before another frame.
     """
     head = place.read(HEAD)
     if len(head) < 6 or head[4] & 8:  # noqa: PLR2004 - magic, flags, size
@@ -216,5 +216,7 @@ def _is_zstd(place: _Place, tick: Callable[[], None]) -> bool:
             return False
         place = place.forward(3 + (1 if kind == 1 else size))
         blocks += 1
-    end = place.at + (4 if flags & 4 else 0)
-    return end == place.end or (blocks > 1 and end < place.end)
+    place = place.forward(4 if flags & 4 else 0)
+    if place.at >= place.end:
+        return place.at == place.end
+    return blocks > 1 or place.read(len(_ZSTD)) == _ZSTD
