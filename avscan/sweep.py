@@ -298,9 +298,10 @@ class Sweep:
                 self._apply(next(plans))
                 self._rest = self._rest or plans
             if self._rest is not None:
-                part = next(self._rest, None)
-                self._rest = self._rest if part else None
-                self._apply(part or Plan())
+                if (part := next(self._rest, None)) is None:
+                    self._rest = None
+                else:
+                    self._apply(part)
         except BackendError as error:
             self._rest = None
             log.warning("discovery.failed", extra={"reason": str(error)})

@@ -141,9 +141,14 @@ def surely_tar(head: bytes) -> bool:
     )
 
 
-def has_two_faces(begin: bytes) -> bool:
-    """Tell whether clamscan takes a file for a tar or a disk, whatever it begins with besides."""
-    return begin[257:262] == b"ustar" or begin[512:520] == b"EFI PART"
+def passes_for_tar(begin: bytes) -> bool:
+    """Tell whether clamscan takes a zip or a gzip for a tar, by its first `SURE` bytes."""
+    return begin[257:262] == b"ustar"
+
+
+def passes_for_disk(begin: bytes) -> bool:
+    """Tell whether clamscan takes a gzip or a 7z for a disk, by its first `SURE` bytes."""
+    return begin[512:520] == b"EFI PART"
 
 
 def is_program(head: bytes) -> bool:

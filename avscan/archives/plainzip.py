@@ -14,6 +14,8 @@ from itertools import pairwise
 from os import SEEK_END
 from typing import BinaryIO
 
+from avscan.archives.containers import SURE, passes_for_tar
+
 DIRECTORY = 24 << 20  # bytes that a directory may have
 
 _END = struct.Struct("<4s4HIIH")
@@ -22,7 +24,6 @@ _END = struct.Struct("<4s4HIIH")
 _COMMON = struct.Struct("<HH4x4sIIHH")
 _ENTRY_LENGTH = 46
 _LOCAL_LENGTH = 30
-_USTAR = 257  # where a tar's first header has its magic
 _USUAL_FLAGS = 0x080E  # the ways to deflate, sizes that follow, names in UTF-8
 _SIZES_FOLLOW = 0x8
 _IN_EXTRA = 0xFFFFFFFF
@@ -48,8 +49,8 @@ def is_plain(file: BinaryIO) -> bool:
     Behind them comes the directory, then the end record without a comment, then nothing. And it is
     no tar at once, which clamscan would take it for.
     """
-    file.seek(_USTAR)
-    if file.read(5) == b"ustar":
+    file.seek(0)
+    if passes_for_tar(file.read(SURE)):
         return False
     try:
         begin, directory = _directory(file)

@@ -11,6 +11,7 @@ from os import SEEK_END
 from typing import BinaryIO
 
 from avscan.archives import streams
+from avscan.archives.containers import SURE, passes_for_disk
 from avscan.archives.streams import Stream
 
 MAGIC = b"7z\xbc\xaf\x27\x1c"
@@ -72,16 +73,11 @@ def unsupported(file: BinaryIO, begin: int = 0) -> str:
         return "7z with a header that can't be read"
     if longest > SOLID:
         return f"7z with a block of {longest} bytes"
-    if begin == 0 and _is_disk(file):
+    file.seek(0)
+    if begin == 0 and passes_for_disk(file.read(SURE)):
         return "7z that looks like a disk"
     unknown = sorted(_NAMES.get(method, method) for method in methods - _UNPACKED)
     return f"7z {', '.join(unknown)}" if unknown else ""
-
-
-def _is_disk(file: BinaryIO) -> bool:
-    """Tell whether clamscan takes a file for a disk, for bytes that a packed stream may have."""
-    file.seek(512)
-    return file.read(8) == b"EFI PART"
 
 
 def _methods(file: BinaryIO, begin: int) -> tuple[set[str], int]:

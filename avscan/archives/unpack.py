@@ -36,6 +36,8 @@ from avscan.archives.containers import (
     Member,
     is_carrier,
     is_program,
+    passes_for_disk,
+    passes_for_tar,
     surely_tar,
 )
 from avscan.archives.lines import LINES, Lines, said, shown
@@ -197,7 +199,8 @@ class _Walk:
         if kind is None or not kind.squeezed:
             return True
         file.seek(0)
-        if kind is not Kind.GZIP or containers.has_two_faces(file.read(2 * HEAD)):
+        begin = file.read(SURE)
+        if kind is not Kind.GZIP or passes_for_tar(begin) or passes_for_disk(begin):
             return False
         file.seek(0)
         decoder, size, head = streams.gzip_decoder(), 0, b""
