@@ -20,7 +20,7 @@ from avscan.backend.pocketbase import Password, PocketBase, Rejected, Token, che
 from avscan.backend.transport import Patience, Transport
 from avscan.errors import AvscanError, BackendError, SchemaError, SettingsError, unmasked
 from avscan.events import Event, Listener, ignore
-from avscan.findings import Examination
+from avscan.findings import Collector, Examination
 from avscan.ops.watch import Watch
 from avscan.records import BUILDS, CHECKS, Check, Status
 from avscan.settings import Settings
@@ -138,7 +138,15 @@ class LazyScanner:
         from avscan.archives.unpack import examine  # noqa: PLC0415
 
         bounds = Bounds(seconds=self._settings.scan_timeout)
-        return examine(path, engine=self._clamscan, workspace=self._folder, bounds=bounds)
+        found = Collector()
+        examine(
+            path,
+            engine=self._clamscan,
+            workspace=self._folder,
+            bounds=bounds,
+            report=found.add,
+        )
+        return found.examination()
 
     def close(self) -> None:
         """End clamscan."""

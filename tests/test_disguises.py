@@ -14,10 +14,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from support.examine import examined
 from support.samples import EICAR, HASHED, pack, signatures, tar
 
 from avscan.archives.bounds import Bounds
-from avscan.archives.unpack import examine
 from avscan.clamav.clamscan import Clamscan
 from avscan.findings import Examination
 
@@ -40,7 +40,7 @@ def see(engine: tuple[Clamscan, Path], sample: bytes, *, seconds: int = 0) -> Ex
     (path := workspace / "artifact").write_bytes(sample)
     clock = itertools.count().__next__ if seconds else lambda: 0.0
     bounds = Bounds(seconds=seconds or 600)
-    return examine(path, engine=clamscan, workspace=workspace, bounds=bounds, clock=clock)
+    return examined(path, engine=clamscan, workspace=workspace, bounds=bounds, clock=clock)
 
 
 def gzip_named(name: bytes, content: bytes) -> bytes:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from support.examine import examined
 from support.packed import CAB, ISO, SEVENZIP
 from support.quine import quine
 from support.samples import (
@@ -37,7 +38,6 @@ from test_sevenzip import BZIP2
 
 from avscan.archives import streams
 from avscan.archives.bounds import Bounds
-from avscan.archives.unpack import examine
 from avscan.clamav.clamscan import MAX_FILE_SIZE, Clamscan
 from avscan.findings import Examination, Findings
 
@@ -64,7 +64,7 @@ class Eyes:
             (path := self.workspace / "artifact").write_bytes(sample)
         else:
             path = sample
-        examination = examine(path, engine=self, workspace=self.workspace, bounds=bounds)
+        examination = examined(path, engine=self, workspace=self.workspace, bounds=bounds)
         path.unlink()
         assert not [*self._members()]
         return examination

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.examine import examined
 from support.samples import (
     EICAR,
     Squeeze,
@@ -34,11 +35,9 @@ from support.samples import (
 from avscan.archives import containers, streams
 from avscan.archives.bounds import LITTLE, Account, Bounds, ExceededError
 from avscan.archives.containers import UNREADABLE
-from avscan.archives.lines import LINES
 from avscan.archives.plainzip import is_plain
-from avscan.archives.unpack import examine
 from avscan.errors import EngineError, WorkspaceError
-from avscan.findings import Examination, Findings, Sighting
+from avscan.findings import LINES, Examination, Findings, Sighting
 
 CEILING = 4096
 SMALL = Bounds(
@@ -121,7 +120,7 @@ def look(
     workspace = folder / "work"
     workspace.mkdir(exist_ok=True)
     (path := folder / "artifact").write_bytes(data)
-    examination = examine(path, engine=engine, workspace=workspace, bounds=bounds, **options)  # type: ignore[arg-type] # a clock
+    examination = examined(path, engine=engine, workspace=workspace, bounds=bounds, **options)
     assert not [*workspace.iterdir()]
     return Scanned(examination, engine)
 

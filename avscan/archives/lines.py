@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from avscan.text import printable
 
 NAME = 120  # characters of a member's path that a line shows: its end
-LINES = 100
 
 
 def shown(place: Sequence[str]) -> str:
@@ -22,25 +21,3 @@ def said(place: Sequence[str], what: str) -> str:
     """Say something of a member, or of the artifact itself."""
     name, what = shown(place), shown((what,))
     return f"{name}: {what}" if name else what
-
-
-class Lines:
-    """Different lines, of which the first ones are kept and the others counted."""
-
-    def __init__(self) -> None:
-        self._kept: dict[str, None] = {}
-        self._more = 0
-
-    def __len__(self) -> int:
-        return len(self._kept) + self._more
-
-    def add(self, line: str) -> None:
-        """Keep a line, or count it."""
-        if len(self._kept) < LINES:
-            self._kept[line] = None
-        else:
-            self._more += line not in self._kept
-
-    def all(self) -> tuple[str, ...]:
-        """Give the lines that were kept, and one that counts the others."""
-        return (*self._kept, *([f"and {self._more} more"] if self._more else []))

@@ -40,10 +40,11 @@ from avscan.archives.containers import (
     passes_for_tar,
     surely_tar,
 )
-from avscan.archives.lines import LINES, Lines, said, shown
+from avscan.archives.lines import said, shown
 from avscan.archives.scratch import Scratch
 from avscan.archives.streams import CHUNK, Stream
-from avscan.findings import Examination, Findings, Sighting
+from avscan.findings import Finding, Findings
+from avscan.findings import Kind as Finds
 
 OVERLAP = 16 << 20
 """Bytes that two windows of a long file share. Body signatures span kilobytes; this is 0.8 % more
@@ -87,47 +88,41 @@ def examine(
     engine: Engine,
     workspace: Path,
     bounds: Bounds,
+    report: Callable[[Finding], None],
     clock: Callable[[], float] = time.monotonic,
-) -> Examination:
-    """Scan one artifact so that nothing of it stays unseen, or is said to be.
+) -> None:
+    """Scan one artifact so that nothing of it stays unseen, or is reported as such.
 
-    Nothing is left behind in the workspace. Raises EngineError if the engine doesn't work and
-    WorkspaceError if the disk doesn't: what is wrong with the artifact is in the Examination.
+    Each finding is reported as it is made. Nothing is left behind in the workspace. Raise
+    EngineError if the engine doesn't work and WorkspaceError if the disk doesn't: what is wrong
+    with the artifact is a finding.
     """
-    walk = _Walk(engine, workspace, bounds, Account(bounds, workspace, clock))
+    walk = _Walk(engine, workspace, bounds, Account(bounds, workspace, clock), report)
     walk.artifact(path)
-    return walk.examination()
 
 
 class _Walk:
     """One artifact's walk."""
 
-    def __init__(self, engine: Engine, workspace: Path, bounds: Bounds, account: Account) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        workspace: Path,
+        bounds: Bounds,
+        account: Account,
+        report: Callable[[Finding], None],
+    ) -> None:
         self._engine = engine
         self._workspace = workspace
         self._bounds = bounds
         self._account = account
+        self._tell = report
         self._place: tuple[str, ...] = ()  # the member that the walk is at, for what ends it
         self._files = 0
-        self._signatures: set[str] = set()
-        self._sightings: dict[Sighting, None] = {}
-        self._errors = Lines()
-        self._opaque = Lines()
-        self._oversize = Lines()
+        self._noted = 0
 
-    def examination(self) -> Examination:
-        """Give what was found so far."""
-        named = {sighting.signature for sighting in self._sightings if sighting.member}
-        return Examination(
-            sightings=tuple(
-                sighting
-                for sighting in self._sightings
-                if sighting.member or sighting.signature not in named
-            ),
-            errors=self._errors.all(),
-            opaque=self._opaque.all(),
-            oversize=self._oversize.all(),
-        )
+    def _report(self, kind: Finds, text: str, member: str = "") -> None:
+        self._tell(Finding(kind=kind, text=text, member=member))
 
     def artifact(self, path: Path) -> None:
         """Walk the artifact itself: one that is too much is an error, whatever else was found."""
@@ -135,7 +130,7 @@ class _Walk:
             with path.open("rb") as file:
                 self._file(path, file, _Spot())
         except ExceededError as exceeded:
-            self._errors.add(said(self._place, f"cannot be scanned whole: {exceeded}"))
+            self._report(Finds.ERROR, said(self._place, f"cannot be scanned whole: {exceeded}"))
 
     def _file(self, path: Path, file: BinaryIO, spot: _Spot) -> None:
         """Show a file to the engine, unless it saw it already, and open it if it is a container."""
@@ -150,7 +145,7 @@ class _Walk:
             self._in_windows(file, spot)
         elif whole and not spot.saw:
             findings = self._show(path, spot)
-        noted = len(self._opaque)
+        noted = self._noted
         self._note_format(head, file, spot)
         if kind is not None:
             # What was found in a stream is looked for again in its members, to name the one; and so
@@ -158,7 +153,7 @@ class _Walk:
             again = findings.limits or findings.unopened or (kind.squeezed and findings.signatures)
             self._open(kind, file, replace(spot, saw=whole and not again))
         elif not fits:
-            self._oversize.add(said(spot.place, f"{size} bytes"))
+            self._report(Finds.OVERSIZE, said(spot.place, f"{size} bytes"))
         else:
             self._limited(findings, spot)
         if containers.sniff(head) is None:
@@ -167,7 +162,7 @@ class _Walk:
             self._unopened(findings, spot, known=known | {containers.opaque(head)})
         for name in findings.opaque:
             # Of a zip we know which members are encrypted; the engine only that some are.
-            if not (kind is Kind.ZIP and len(self._opaque) > noted and name == "Encrypted.Zip"):
+            if not (kind is Kind.ZIP and self._noted > noted and name == "Encrypted.Zip"):
                 self._note(name, spot)
 
     def _note_format(self, head: bytes, file: BinaryIO, spot: _Spot) -> None:
@@ -320,7 +315,7 @@ class _Walk:
                     self._file(scratch.path, file, spot)
                 return
             self._windows(scratch, stream, spot)
-            self._oversize.add(said(spot.place, f"{stream.tell()} bytes"))
+            self._report(Finds.OVERSIZE, said(spot.place, f"{stream.tell()} bytes"))
 
     def _in_windows(self, file: BinaryIO, spot: _Spot) -> None:
         file.seek(0)
@@ -346,17 +341,16 @@ class _Walk:
         self._account.check_time()
         findings = self._engine.scan(path)
         for signature in findings.signatures:
-            # Every name is told, and with the first ones every place.
-            if signature not in self._signatures or len(self._sightings) < LINES:
-                self._signatures.add(signature)
-                self._sightings[Sighting(signature=signature, member=shown(spot.place))] = None
+            self._report(Finds.SIGNATURE, signature, shown(spot.place))
         for error in findings.errors:
-            self._errors.add(said(spot.place, error))
+            self._report(Finds.ERROR, said(spot.place, error))
         return findings
 
     def _limited(self, findings: Findings, spot: _Spot) -> None:
         for limit in findings.limits:
-            self._errors.add(said(spot.place, f"cannot be scanned whole: clamscan's limit {limit}"))
+            self._report(
+                Finds.ERROR, said(spot.place, f"cannot be scanned whole: clamscan's limit {limit}")
+            )
 
     def _unopened(
         self, findings: Findings, spot: _Spot, *, known: frozenset[str] = frozenset()
@@ -367,10 +361,11 @@ class _Walk:
 
     def _note(self, what: str, spot: _Spot) -> None:
         """Note what nobody can look into."""
-        self._opaque.add(f"{what}: {name}" if (name := shown(spot.place)) else what)
+        self._noted += 1
+        self._report(Finds.OPAQUE, f"{what}: {name}" if (name := shown(spot.place)) else what)
 
     def _broken(self, place: tuple[str, ...], broken: _BrokenError) -> None:
-        self._errors.add(said(place, f"cannot be scanned whole: {broken}"))
+        self._report(Finds.ERROR, said(place, f"cannot be scanned whole: {broken}"))
 
     def _scratch(self) -> Scratch:
         self._files += 1
