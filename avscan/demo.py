@@ -61,7 +61,7 @@ def demo(*, keep: bool, say: Callable[[str], None]) -> tuple[Shown, ...]:
     """
     if shutil.which("clamscan") is None:
         raise EngineError("there is no clamscan on this machine: apt-get install clamav")
-    password = secrets.token_urlsafe(12)
+    password = secrets.token_hex(12)  # an argument must not begin with a dash
     with tempfile.TemporaryDirectory(prefix="avscan-demo-", ignore_cleanup_errors=True) as name:
         server = Embedded(Path(name), email=EMAIL, password=password)
         server.create_superuser()
@@ -146,7 +146,7 @@ class _Publisher:
     """A publisher at their launcher, which creates a build without files and then uploads them."""
 
     def __init__(self, client: PocketBase, url: str) -> None:
-        password = secrets.token_urlsafe(12)
+        password = secrets.token_hex(12)  # an argument must not begin with a dash
         values: Row = {"email": PUBLISHER, "password": password, "passwordConfirm": password}
         member = client.create("users", values)
         studio = client.create("publishers", {"name": "Studio", "members": [member["id"]]})

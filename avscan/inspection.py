@@ -1,115 +1,80 @@
-"""From a file that was fetched to the report on it, by whatever engine there is."""
+"""From a file that was fetched to the report on it."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from pathlib import Path
-from typing import Protocol, assert_never
+from dataclasses import replace
+from typing import TypeAlias
 
-from avscan.backend.download import Artifact, Missing, TooLarge
-from avscan.backend.fetch import Fetched
-from avscan.errors import EngineError, WorkspaceError
+from avscan.backend.download import Artifact
 from avscan.findings import Examination
+from avscan.inspector.process import Broken, Examined, Inspector
 from avscan.verdict import FileReport, Policies, file_status
-from avscan.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
-
-class Scanner(Protocol):
-    """The engine, as a pass needs it."""
-
-    def version(self) -> object:
-        """Tell the engine's and its signatures' version, as a line of text by `str`."""
-        ...
-
-    def warm_up(self) -> None:
-        """Begin loading the signatures, without waiting."""
-        ...
-
-    def prove(self) -> None:
-        """Wait until the engine has found its canary; EngineError if it does not work."""
-        ...
-
-    def examine(self, path: Path) -> Examination:
-        """Scan one artifact, member by member where it can't be seen whole."""
-        ...
-
-    def close(self) -> None:
-        """End the engine's process; the next use starts a fresh one."""
-        ...
+TICK = 1.0
+"""Seconds from one look at what else there is to do to the next, while an artifact is examined."""
 
 
-class Inspector:
-    """Reports on files, one after another."""
+class GaveWay:
+    """The examination was given up so that others need not wait; nothing is known of the file."""
 
-    def __init__(
-        self,
-        scanner: Scanner,
-        workspace: Workspace,
-        policies: Policies,
-        clock: Callable[[], float],
-    ) -> None:
-        self._scanner = scanner
-        self._workspace = workspace
-        self._policies = policies
-        self._clock = clock
 
-    def report(self, build: str, name: str, fetched: Fetched) -> FileReport:
-        """Say what a build's file is like.
+Outcome: TypeAlias = FileReport | Broken | GaveWay
 
-        Raises:
-            EngineError: the engine does not work, at this file at least (see `works`).
-            WorkspaceError: the disk does not, likewise.
 
-        """
-        match fetched:
-            case Artifact():
-                return self._examine(build, name, fetched)
-            case Missing():
-                return failure(name, "missing from the storage")
-            case TooLarge(size=size, capacity=capacity):
-                return failure(name, f"of {size} bytes, more than the disk's {capacity}")
-            case _:
-                assert_never(fetched)
+def inspect(
+    inspector: Inspector,
+    build: str,
+    name: str,
+    artifact: Artifact,
+    *,
+    policies: Policies,
+    timeout: float,
+    meanwhile: Callable[[], bool],
+) -> Outcome:
+    """Have an inspector examine a build's file within `timeout` seconds of running.
 
-    def works(self) -> bool:
-        """Tell whether engine and disk work without the file at which one of them failed."""
-        try:
-            self._scanner.close()
-            self._scanner.prove()
-            self._workspace.require_room()
-        except (EngineError, WorkspaceError):
-            return False
-        return True
-
-    def _examine(self, build: str, name: str, artifact: Artifact) -> FileReport:
-        where = {"build": build, "file": name, "size": artifact.size}
-        log.info("file.started", extra=where)
-        started = self._clock()
-        examination = self._scanner.examine(artifact.path)
-        if examination.errors:
-            self._workspace.require_room()
-        report = FileReport(
-            name=name,
-            examination=examination,
-            size=artifact.size,
-            sha256=artifact.sha256,
-            seconds=self._clock() - started,
-        )
-        log.info(
-            "file.finished",
-            extra=where
-            | {
-                "status": file_status(report, self._policies),
-                "signatures": [sighting.signature for sighting in examination.sightings],
-                "seconds": round(report.seconds, 3),
-            },
-        )
-        return report
+    `meanwhile` is called each second and may pause the inspector; False gives the examination up.
+    `Broken` says that the inspector ended before it found anything: whether the file or the
+    installation is to blame is for the caller to find out.
+    """
+    where = {"build": build, "file": name, "size": artifact.size}
+    log.info("file.started", extra=where)
+    inspector.begin(artifact.path)
+    while (ended := inspector.wait(TICK)) is None:
+        if inspector.ran > timeout:
+            break
+        if not meanwhile():
+            return GaveWay()
+    found = inspector.examination
+    if not isinstance(ended, Examined):
+        reason = ended.reason if ended else f"not scanned within {timeout:g} s"
+        log.warning("inspector.ended", extra=where | {"reason": reason})
+        if ended and not found.sightings:
+            return ended
+        found = replace(found, errors=(reason, *found.errors))
+    report = FileReport(
+        name=name,
+        examination=found,
+        size=artifact.size,
+        sha256=artifact.sha256,
+        seconds=inspector.ran,
+    )
+    log.info(
+        "file.finished",
+        extra=where
+        | {
+            "status": file_status(report, policies),
+            "signatures": [sighting.signature for sighting in found.sightings],
+            "seconds": round(report.seconds, 3),
+        },
+    )
+    return report
 
 
 def failure(name: str, reason: str) -> FileReport:
-    """Report on a file that could not be looked at."""
+    """Return the report on a file that could not be examined."""
     return FileReport(name=name, examination=Examination(errors=(reason,)))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from functools import cache
-from pathlib import Path
 from platform import node
 from typing import TYPE_CHECKING
 
@@ -18,18 +17,20 @@ from avscan.backend.fetch import Fetcher
 from avscan.backend.ledger import Ledger
 from avscan.backend.pocketbase import Password, PocketBase, Rejected, Token, check_id
 from avscan.backend.transport import Patience, Transport
+from avscan.clamav import program
+from avscan.clamav.program import DATABASE
 from avscan.errors import AvscanError, BackendError, SchemaError, SettingsError, unmasked
 from avscan.events import Event, Listener, ignore
-from avscan.findings import Collector, Examination
 from avscan.ops.watch import Watch
 from avscan.records import BUILDS, CHECKS, Check, Status
+from avscan.scanner import Scanner
 from avscan.settings import Settings
-from avscan.sweep import Summary, Sweep
+from avscan.summary import Summary
+from avscan.sweep import Sweep
 from avscan.verdict import Policies
 from avscan.workspace import Workspace
 
 if TYPE_CHECKING:
-    from avscan.clamav.clamscan import Clamscan
     from avscan.ops.report import Report
 
 log = logging.getLogger(__name__)
@@ -62,96 +63,18 @@ def connect(settings: Settings) -> Iterator[PocketBase]:
         transport.close()
 
 
-def engine(settings: Settings, folder: Path) -> Clamscan:
-    """Make clamscan as the settings want it, at work in a folder; nothing is started yet."""
-    # Imported late: a pass that has nothing to do is mostly its imports.
-    from avscan.clamav.clamscan import Clamscan  # noqa: PLC0415
-
-    return Clamscan(
-        program=settings.clamscan,
-        workspace=folder,
-        database=settings.signatures,
-        timeout=settings.scan_timeout,
+def make_scanner(
+    settings: Settings, workspace: Workspace, server_time: Callable[[], datetime]
+) -> Scanner:
+    """Make the scanner of a pass; nothing is started yet."""
+    return Scanner(
+        clamscan=settings.clamscan,
+        database=settings.signatures or DATABASE,
         canary=settings.canary,
+        most=timedelta(days=settings.max_signature_age),
+        folder=workspace.inspector_folder,
+        server_time=server_time,
     )
-
-
-class LazyScanner:
-    """The engine of one pass, made when there is something to scan, which mostly there is not."""
-
-    def __init__(self, settings: Settings, client: PocketBase, folder: Path) -> None:
-        self._settings = settings
-        self._client = client
-        self._folder = folder
-        self._made: Clamscan | None = None
-        self._warned = False
-
-    @property
-    def _clamscan(self) -> Clamscan:
-        if self._made is None:
-            self._made = engine(self._settings, self._folder)
-        return self._made
-
-    def signatures(self) -> str:
-        """Tell the version, however old the signatures are.
-
-        Raises:
-            EngineError: clamscan does not work.
-
-        """
-        return str(self._clamscan.version())
-
-    def version(self) -> str:
-        """Tell the version, unless there are no signatures yet or the official ones are too old.
-
-        Raises:
-            EngineError: that is so, or clamscan does not work.
-
-        """
-        from avscan.clamav import signatures  # noqa: PLC0415 - imported late, as the engine is
-
-        signatures.require(self._settings.signatures)
-        version = self._clamscan.version()
-        now, most = self._client.server_time(), timedelta(days=self._settings.max_signature_age)
-        signatures.require_fresh(version, now=now, most=most)
-        if most and signatures.age(version, now) is None and not self._warned:
-            log.warning("signatures.of_unknown_age", extra={"engine": str(version)})
-            self._warned = True
-        return str(version)
-
-    def warm_up(self) -> None:
-        """Begin loading the signatures, without waiting."""
-        self._clamscan.warm_up()
-
-    def prove(self) -> None:
-        """Wait until clamscan has found its canary.
-
-        Raises:
-            EngineError: it does not.
-
-        """
-        self._clamscan.prove()
-
-    def examine(self, path: Path) -> Examination:
-        """Scan one artifact, member by member where it can't be seen whole."""
-        from avscan.archives.bounds import Bounds  # noqa: PLC0415
-        from avscan.archives.unpack import examine  # noqa: PLC0415
-
-        bounds = Bounds(seconds=self._settings.scan_timeout)
-        found = Collector()
-        examine(
-            path,
-            engine=self._clamscan,
-            workspace=self._folder,
-            bounds=bounds,
-            report=found.add,
-        )
-        return found.examination()
-
-    def close(self) -> None:
-        """End clamscan."""
-        if self._made is not None:
-            self._made.close()
 
 
 def run_pass(settings: Settings, *, full: bool = False, listen: Listener = ignore) -> Summary:
@@ -178,7 +101,7 @@ def run_pass(settings: Settings, *, full: bool = False, listen: Listener = ignor
         Workspace(settings.work_dir) as workspace,
         connect(settings) as client,
     ):
-        scanner = LazyScanner(settings, client, workspace.folder)
+        scanner = make_scanner(settings, workspace, client.server_time)
         stuck_after = timedelta(seconds=settings.stuck_after)
         sweep = Sweep(
             client=client,
@@ -187,6 +110,7 @@ def run_pass(settings: Settings, *, full: bool = False, listen: Listener = ignor
             scanner=scanner,
             workspace=workspace,
             policies=Policies(opaque=settings.opaque_content, oversize=settings.oversize_content),
+            timeout=settings.scan_timeout,
             stuck_after=stuck_after,
             rescan_after=timedelta(days=settings.rescan_after),
             full_turn=lambda: is_full_turn(client.server_time()),
@@ -205,7 +129,9 @@ def run_pass(settings: Settings, *, full: bool = False, listen: Listener = ignor
         finally:
             if settings.metrics_file and sweep.summary.signatures is None:
                 with suppress(AvscanError):  # it is for the figures alone
-                    sweep.summary.signatures = scanner.signatures()
+                    sweep.summary.signatures = str(
+                        program.version(settings.clamscan, settings.signatures or DATABASE)
+                    )
             scanner.close()
             log.info(event, extra={**asdict(sweep.summary), "requests": client.requests_made})
         return sweep.summary

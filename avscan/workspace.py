@@ -76,6 +76,15 @@ class Workspace:
         shutil.rmtree(self.folder, ignore_errors=True)
         self._close()
 
+    @property
+    def downloads(self) -> Path:
+        found = self.folder / "downloads"
+        found.mkdir(exist_ok=True)
+        return found
+
+    def inspector_folder(self) -> Path:
+        return Path(tempfile.mkdtemp(prefix="inspector-", dir=self.folder))
+
     def free(self) -> int:
         """Tell how many bytes artifacts may still take."""
         return max(0, shutil.disk_usage(self.folder).free - RESERVE)

@@ -14,7 +14,7 @@ from avscan.ops import metrics
 from avscan.ops.exposition import Gauge, gauge
 from avscan.ops.watch import Watch, exit_code
 from avscan.settings import Settings
-from avscan.sweep import Summary
+from avscan.summary import Summary
 from avscan.workspace import Busy
 
 SETTINGS = Settings.parse(

@@ -23,7 +23,7 @@ from test_survival import Pass
 from test_sweep import Engine, a_pass_over
 
 from avscan.errors import EngineError
-from avscan.sweep import Summary
+from avscan.summary import Summary
 
 CLEAN = b"a game"
 

@@ -17,7 +17,7 @@ from avscan.ops.exposition import exposition
 from avscan.ops.report import Criterion, Delays, Event, Late, Report, State, Waiting
 from avscan.ops.terminal import Style, width
 from avscan.records import Check, Status
-from avscan.sweep import Summary
+from avscan.summary import Summary
 from avscan.text import printable
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import IO, TypeAlias
 from urllib.parse import urlsplit
 
-from avscan.clamav.feed import ending
+from avscan.clamav.program import ending
 from avscan.clamav.signatures import NOTES, files
 from avscan.clamav.transcript import one_line
 from avscan.errors import EngineError

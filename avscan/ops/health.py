@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from avscan import signals
 from avscan.backend import schema
 from avscan.backend.pocketbase import PocketBase, Rejected
-from avscan.clamav import signatures
+from avscan.clamav import program, signatures
 from avscan.clamav.transcript import EngineVersion
 from avscan.errors import (
     AvscanError,
@@ -24,9 +25,10 @@ from avscan.errors import (
     SignInError,
     WorkspaceError,
 )
+from avscan.inspector import confine
 from avscan.records import BUILDS, CHECKS
 from avscan.settings import Settings
-from avscan.wiring import connect, engine
+from avscan.wiring import connect, make_scanner
 from avscan.workspace import Workspace
 
 ENOUGH = 4 << 30
@@ -61,6 +63,7 @@ def examine(settings: Settings, *, deep: bool) -> Iterator[Part]:
     yield from _backend(settings)
     yield from _engine(settings)
     yield _look("disk", lambda: _disk(settings))
+    yield _confinement()
     if deep:
         yield _look("canary", lambda: _canary(settings))
 
@@ -106,7 +109,7 @@ def _collections(client: PocketBase) -> tuple[State, str]:
 
 def _engine(settings: Settings) -> Iterator[Part]:
     try:
-        version = engine(settings, settings.work_dir).version()
+        version = program.version(settings.clamscan, settings.signatures or program.DATABASE)
     except EngineError as error:
         yield _failed("clamscan", error)
         yield _skipped("signatures")
@@ -135,11 +138,19 @@ def _disk(settings: Settings) -> tuple[State, str]:
     return State.OK, text
 
 
+def _confinement() -> Part:
+    lacking = confine.features()
+    if lacking:
+        return Part(name="confinement", state=State.WARN, text=f"lacks {'; '.join(lacking)}")
+    return Part(name="confinement", state=State.OK, text="all that avscan uses is there")
+
+
 def _canary(settings: Settings) -> tuple[State, str]:
     started = time.monotonic()
-    with (
-        Workspace(settings.work_dir) as workspace,
-        engine(settings, workspace.folder) as clamscan,
-    ):
-        clamscan.prove()
+    with Workspace(settings.work_dir) as workspace:
+        scanner = make_scanner(settings, workspace, lambda: datetime.now(UTC))
+        try:
+            scanner.inspector(signals.check)
+        finally:
+            scanner.close()
     return State.OK, f"found, {time.monotonic() - started:.1f} s after clamscan was started"

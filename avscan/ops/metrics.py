@@ -17,7 +17,7 @@ from pathlib import Path
 from avscan.ops.exposition import Gauge, exposition, gauge, gauges
 from avscan.ops.report import Report, State
 from avscan.records import Status
-from avscan.sweep import Summary
+from avscan.summary import Summary
 from avscan.text import printable
 
 # How `str` of an engine's version tells the day of its signatures.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 from avscan.errors import AvscanError, Interrupted, interruption
 from avscan.events import Event
 from avscan.settings import INFECTED, PASS_FAILED, Settings
-from avscan.sweep import Summary
+from avscan.summary import Summary
 from avscan.workspace import Busy
 
 if TYPE_CHECKING:

@@ -1,0 +1,78 @@
+"""The inspector: examines the artifacts that its standard input names, and reports findings.
+
+It runs as
+
+    python -I -m avscan.inspector.child PARENT FOLDER PROGRAM SIGNATURES CANARY
+
+where `PARENT` is the process id that it must be the child of, `FOLDER` its own folder, `PROGRAM`,
+`SIGNATURES` and `CANARY` (may be empty) are absolute paths. It confines itself before it reads the
+first artifact. `protocol` has the lines that it reads and writes.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+
+from avscan.archives.bounds import Bounds
+from avscan.archives.unpack import examine
+from avscan.clamav.clamscan import Clamscan
+from avscan.clamav.feed import FILE_SIZE
+from avscan.errors import EngineError, WorkspaceError
+from avscan.inspector import confine
+from avscan.inspector.protocol import Done, Failed, Message, Ready, encode
+
+
+def main(arguments: list[str]) -> None:
+    """Inspect until the standard input ends."""
+    parent, folder, program, signatures, canary = arguments
+    try:
+        confine.confine(
+            parent=int(parent),
+            folder=Path(folder),
+            readable=confine.readable_paths([program], Path(signatures), _path(canary)),
+            memory=confine.PYTHON_MEMORY,
+        )
+        _inspect(Path(folder), program, Path(signatures), _path(canary))
+    except (EngineError, WorkspaceError) as error:
+        _send(Failed(reason=str(error)))
+        sys.exit(1)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the pass has to know
+        _send(Failed(reason=f"the inspector has a bug: {_place(error)}"))
+        sys.exit(1)
+
+
+def _inspect(folder: Path, program: str, signatures: Path, canary: Path | None) -> None:
+    with Clamscan(
+        program=program,
+        workspace=folder,
+        database=signatures,
+        canary=canary,
+        limit=confine.engine_limits(confine.ENGINE_MEMORY, FILE_SIZE),
+    ) as engine:
+        engine.prove()
+        _send(Ready())
+        for line in sys.stdin:
+            path = folder / line.rstrip("\n")
+            examine(path, engine=engine, workspace=folder, bounds=Bounds(), report=_send)
+            _send(Done())
+
+
+def _send(message: Message) -> None:
+    """Write a message at once: what was found before a death counts."""
+    sys.stdout.buffer.write(encode(message))
+    sys.stdout.buffer.flush()
+
+
+def _path(argument: str) -> Path | None:
+    return Path(argument) if argument else None
+
+
+def _place(error: Exception) -> str:
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}: {error}"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

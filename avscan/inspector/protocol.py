@@ -1,0 +1,105 @@
+"""The lines between a pass and its inspector.
+
+The pass writes a line for each artifact: the path of a file in the inspector's folder. The inspector
+answers with lines of three fields, which a tab separates: a kind, a member, a text.
+
+    ready                           clamscan has found its canary; once, before everything else
+    signature   MEMBER   NAME       a finding (see `findings.Kind`), as soon as it is made
+    error                TEXT
+    opaque               TEXT
+    oversize             TEXT
+    done                            the artifact was examined to its end
+    failed               TEXT       it was not: clamscan or the disk does not work; the last line
+
+The pass does not trust the inspector, which hostile content may have taken over: it parses the lines
+strictly, bounds their length, and ends an inspector that sends anything else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias, assert_never
+
+from avscan.findings import Finding, Kind
+from avscan.text import printable
+
+LINE_LENGTH = 4096
+"""Bytes of a line, at the most."""
+
+_TEXT_LENGTH = 800
+"""Characters of a field, at the most: four bytes each fit the line."""
+
+_FIELDS = 3
+_KINDS = frozenset(Kind)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """clamscan has found its canary."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """An artifact was examined to its end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """The inspector can't go on; `reason` is one printable line."""
+
+    reason: str
+
+
+Message: TypeAlias = Ready | Finding | Done | Failed
+
+
+class ProtocolError(Exception):
+    """A line is not of the protocol."""
+
+
+def encode(message: Message) -> bytes:
+    """Write a message as a line; a field that is too long is cut."""
+    match message:
+        case Ready():
+            fields = ("ready", "", "")
+        case Done():
+            fields = ("done", "", "")
+        case Failed(reason=reason):
+            fields = ("failed", "", reason)
+        case Finding(kind=kind, member=member, text=text):
+            fields = (kind, member, text)
+        case _:
+            assert_never(message)
+    return "\t".join(map(_field, fields)).encode() + b"\n"
+
+
+def decode(line: bytes) -> Message:
+    """Parse a line without its newline.
+
+    Raises:
+        ProtocolError: it is none of this protocol.
+
+    """
+    try:
+        fields = line.decode().split("\t")
+    except UnicodeDecodeError as error:
+        raise ProtocolError("a line that is not UTF-8") from error
+    if len(fields) != _FIELDS or not all(map(str.isprintable, fields)):
+        raise ProtocolError("a line that is not three printable fields")
+    kind, member, text = fields
+    match kind:
+        case "ready" if not member + text:
+            return Ready()
+        case "done" if not member + text:
+            return Done()
+        case "failed" if text and not member:
+            return Failed(reason=text)
+        case _ if kind in _KINDS and text and not (member and kind != Kind.SIGNATURE):
+            return Finding(kind=Kind(kind), text=text, member=member)
+        case _:
+            raise ProtocolError("a line of an unknown kind or form")
+
+
+def _field(text: str) -> str:
+    text = printable(text[:_TEXT_LENGTH])
+    return text if len(text) <= _TEXT_LENGTH else text[: _TEXT_LENGTH - 1] + "…"

@@ -1,0 +1,367 @@
+"""The builds that wait, one after another: claim, download, inspection, verdict.
+
+Files download ahead, and a build is claimed when its first file is here and an inspector is ready.
+Scans are sequential. A slow one delays nobody for long: after a minute the inspector is paused in
+the midst of the artifact, and a second one scans the builds whose files are here. There are never
+more than two. What is slow there too is given up and scanned again when none is paused, and so is
+what was interrupted before: it must not take others down with it.
+
+An inspector that ends in the midst of a file counts as an interruption of that file, so that it is
+an error in the end. But if a fresh inspector does not find its canary either, or the disk is full,
+the installation is at fault, and nothing is counted.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import assert_never
+
+from avscan import signals
+from avscan.backend import journal
+from avscan.backend.backlog import Backlog
+from avscan.backend.discovery import Job
+from avscan.backend.download import Artifact, Missing, TooLarge
+from avscan.backend.fetch import Fetched, Fetcher
+from avscan.backend.ledger import Claim, Ledger, Settlement
+from avscan.backend.pocketbase import PocketBase, Rejected
+from avscan.errors import BackendError
+from avscan.events import Left, Listener, Scanned, Scanning, Settled
+from avscan.inspection import TICK, GaveWay, failure, inspect
+from avscan.inspector.process import Broken, Inspector
+from avscan.scanner import Scanner
+from avscan.summary import Summary
+from avscan.verdict import FileReport, Policies, judge
+from avscan.workspace import Workspace
+
+log = logging.getLogger(__name__)
+
+TURN = 60.0
+"""Seconds that a build is scanned for before other builds that wait get a turn."""
+
+OTHERS_TURN = 300.0
+"""Seconds that others are scanned for before a paused build gets another turn."""
+
+IN_LINE = 8
+"""Builds whose files download ahead, at the most."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Scan:
+    """A claimed build: which files are still to be inspected, and the reports on the others."""
+
+    job: Job
+    claim: Claim
+    waiting: list[str]
+    reports: list[FileReport] = field(default_factory=list)
+
+
+class Scans:
+    """Scans builds from a backlog.
+
+    `timeout` is for one artifact, in seconds of running. `look_around` is called now and then, to
+    fill the backlog with what is new; it returns whether there is more to look at.
+    """
+
+    def __init__(
+        self,
+        *,
+        client: PocketBase,
+        ledger: Ledger,
+        fetcher: Fetcher,
+        scanner: Scanner,
+        workspace: Workspace,
+        backlog: Backlog,
+        policies: Policies,
+        timeout: float,
+        summary: Summary,
+        look_around: Callable[[], bool],
+        listen: Listener,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._client = client
+        self._ledger = ledger
+        self._fetcher = fetcher
+        self._scanner = scanner
+        self._workspace = workspace
+        self._backlog = backlog
+        self._policies = policies
+        self._timeout = timeout
+        self._summary = summary
+        self._look_around = look_around
+        self._listen = listen
+        self._clock = clock
+        self._line: list[Job] = []
+        self._aside: dict[str, _Scan] = {}
+        self._current: list[_Scan] = []
+
+    def run(self) -> None:
+        """Scan until nothing waits.
+
+        Raises:
+            AvscanError: what is wrong with the installation.
+
+        """
+        while True:
+            more = self._tick()
+            if (job := self._ready_job()) is not None:
+                self._scan(job)
+            elif self._line:
+                self._fetcher.wait(TICK, alone=True)
+            elif not (self._backlog or more):
+                return
+
+    def warm_up(self) -> None:
+        """Start loading the signatures. Raise EngineError if they can't be scanned with."""
+        self._summary.signatures = self._scanner.version()
+        self._scanner.warm_up()
+
+    def postpone(self, build: str, error: BackendError) -> None:
+        """Leave a build to a later pass, unless the error is not about this build alone."""
+        if isinstance(error, Rejected):
+            from avscan.backend.schema import require  # noqa: PLC0415 - most passes don't need it
+
+            require(self._client)
+        self._summary.failed += 1
+        log.warning("build.postponed", extra={"build": build, "reason": str(error)})
+        self._listen(Left(build=build, reason=str(error)))
+        if self._client.failing:
+            raise error
+
+    # -- which build is next ------------------------------------------------------------------
+
+    def _tick(self) -> bool:
+        """Do what is due now and then: hear of signals, look for builds, download ahead.
+
+        Return whether there is more to look at.
+        """
+        signals.check()
+        more = self._look_around()
+        while len(self._line) < IN_LINE and (job := self._backlog.take(self._client.server_time())):
+            self._line.append(job)
+        self._fetcher.want(self._files())
+        return more
+
+    def _files(self) -> Iterator[tuple[str, str]]:
+        """List the files that are needed, the first one first."""
+        for scan in reversed(self._current):
+            yield from ((scan.claim.build.id, name) for name in scan.waiting)
+        for job in sorted(self._line, key=self._is_heavy):
+            aside = self._aside.get(job.build)
+            yield from ((job.build, name) for name in (aside.waiting if aside else job.files))
+
+    def _is_heavy(self, job: Job) -> bool:
+        """Return whether a build must not be scanned while another one is paused."""
+        return job.build in self._aside or job.interruptions > 0
+
+    def _ready_job(self) -> Job | None:
+        """Return the first build whose next file is here; what is heavy comes last and alone."""
+        for job in sorted(self._line, key=self._is_heavy):
+            if self._is_heavy(job) and self._scanner.is_paused:
+                return None
+            aside = self._aside.get(job.build)
+            files = aside.waiting if aside else job.files
+            if not files or self._fetcher.is_ready(job.build, files[0]):
+                return job
+        return None
+
+    def _others_wait(self) -> bool:
+        """Return whether a build could be scanned at once that need not be alone."""
+        job = self._ready_job()
+        return job is not None and not self._is_heavy(job)
+
+    # -- one build ----------------------------------------------------------------------------
+
+    def _scan(self, job: Job) -> None:
+        """Scan a build, unless it is lost, or must wait for others."""
+        scan = self._aside.pop(job.build, None) or self._begin(job)
+        self._line.remove(job)
+        if scan is None:
+            return
+        self._current.append(scan)
+        try:
+            if self._inspect_files(scan):
+                self._settle(scan)
+        except BackendError as error:
+            self._abandon(scan, error)
+        finally:
+            self._current.pop()
+
+    def _begin(self, job: Job) -> _Scan | None:
+        """Claim a build, once an inspector is ready: what can't scan claims nothing."""
+        self.warm_up()
+        self._scanner.inspector(self._tick)
+        try:
+            claim = self._ledger.claim(job)
+        except BackendError as error:
+            self.postpone(job.build, error)
+            return None
+        if claim is None:
+            return None
+        log.info("build.started", extra={"build": job.build, "files": len(claim.files)})
+        reports = [
+            failure(
+                name,
+                f"its inspection was begun {each.times} times and never ended"
+                f" (last: {each.reason})",
+            )
+            for name, each in claim.given_up.items()
+        ]
+        waiting = [name for name in claim.files if name not in claim.given_up]
+        return _Scan(job=job, claim=claim, waiting=waiting, reports=reports)
+
+    def _inspect_files(self, scan: _Scan) -> bool:
+        """Inspect the files that are left; False if the scan does not come to its end now."""
+        end = self._clock() + TURN
+        while scan.waiting:
+            if not self._await_file(scan, end):
+                self._put_aside(scan)
+                return False
+            name = scan.waiting.pop(0)
+            fetched = self._fetcher.take(scan.claim.build, name)
+            report = self._report(scan, name, fetched)
+            if report is None:
+                return False
+            scan.reports.append(report)
+        return self._ledger.holds(scan.claim)
+
+    def _await_file(self, scan: _Scan, end: float) -> bool:
+        """Wait for the next file of a build; False if others go first."""
+        paused = self._scanner.is_paused
+        while True:
+            self._tick()
+            if self._clock() > end and (paused or self._others_wait()):
+                return False
+            if self._fetcher.is_ready(scan.claim.build.id, scan.waiting[0]):
+                return True
+            self._fetcher.wait(TICK, alone=not paused)
+
+    def _report(self, scan: _Scan, name: str, fetched: Fetched) -> FileReport | None:
+        match fetched:
+            case Artifact():
+                return self._examine(scan, name, fetched)
+            case Missing():
+                return failure(name, "missing from the storage")
+            case TooLarge(size=size, capacity=capacity):
+                return failure(name, f"of {size} bytes, more than the disk's {capacity}")
+            case _:
+                assert_never(fetched)
+
+    def _examine(self, scan: _Scan, name: str, artifact: Artifact) -> FileReport | None:
+        """Have an inspector examine a file; None if there is no report for now."""
+        # Before the record: the file must not be blamed for what happens while signatures load.
+        inspector = self._scanner.inspector(self._tick)
+        build = scan.claim.build.id
+        if not self._ledger.inspect(scan.claim, name):
+            artifact.path.unlink(missing_ok=True)
+            return None
+        scanning = Scanning(build=build, file=name, size=artifact.size)
+        self._listen(scanning)
+        pause = _Pause()
+        outcome = inspect(
+            inspector,
+            build,
+            name,
+            artifact,
+            policies=self._policies,
+            timeout=self._timeout,
+            meanwhile=lambda: self._meanwhile(scan, scanning, inspector, pause),
+        )
+        if not isinstance(outcome, FileReport) or not inspector.works:
+            self._scanner.discard(inspector)
+        if not self._scanner.is_paused:
+            self._scanner.release_second()
+        self._listen(Scanned(build=build, file=name))
+        match outcome:
+            case FileReport():
+                if outcome.examination.errors:
+                    self._workspace.require_room()
+                self._summary.files += 1
+                self._summary.bytes += artifact.size
+                return outcome
+            case Broken(reason=reason):
+                self._interrupted(scan, reason)
+            case GaveWay():
+                scan.waiting.insert(0, name)
+                self._put_aside(scan)
+            case _:
+                assert_never(outcome)
+        return None
+
+    def _meanwhile(
+        self, scan: _Scan, scanning: Scanning, inspector: Inspector, pause: _Pause
+    ) -> bool:
+        """Let others go first while a file is slow; False gives the inspection up."""
+        self._tick()
+        if not self._ledger.holds(scan.claim):
+            return False
+        if inspector.ran < pause.after or not self._others_wait():
+            return True
+        if self._scanner.is_paused or not self._ledger.inspect(scan.claim, None):
+            return False
+        log.info("file.paused", extra={"build": scanning.build, "file": scanning.file})
+        with self._scanner.pausing(inspector):
+            end = self._clock() + OTHERS_TURN
+            while self._clock() < end and (job := self._ready_job()) is not None:
+                self._scan(job)
+                self._tick()
+            pause.after = inspector.ran + (TURN if self._clock() >= end else 0.0)
+            held = self._ledger.inspect(scan.claim, scanning.file)
+        self._listen(scanning)
+        log.info("file.resumed", extra={"build": scanning.build, "file": scanning.file})
+        return held
+
+    def _put_aside(self, scan: _Scan) -> None:
+        """Go on with a build when no other waits; its claim stays."""
+        if self._ledger.inspect(scan.claim, None):
+            self._aside[scan.claim.build.id] = scan
+            self._backlog.resume(scan.job)
+
+    def _interrupted(self, scan: _Scan, reason: str) -> None:
+        """Count an interruption of the file under inspection, if the installation works."""
+        self._scanner.inspector(self._tick)
+        self._workspace.require_room()
+        self._ledger.release(scan.claim, reason, interrupted=True)
+        self._backlog.add([replace(scan.job, interruptions=scan.job.interruptions + 1)])
+
+    def _settle(self, scan: _Scan) -> None:
+        build = scan.claim.build.id
+        verdict = judge(scan.reports, self._policies)
+        settlement = self._ledger.settle(
+            scan.claim, verdict, scan.reports, self._policies, engine=self._scanner.version()
+        )
+        fields = {"build": build, "reason": verdict.reason, "virus": verdict.virus_name or None}
+        if settlement is not Settlement.SETTLED:
+            log.info("build.left", extra={"build": build, "reason": settlement})
+            self._listen(Left(build=build, reason=settlement.value))
+            return
+        self._summary.count(verdict)
+        log.info("build.finished", extra={"status": verdict.status, **fields})
+        files = scan.claim.build.files
+        known = any(journal.infected_before(check.log, files) for check in scan.claim.checks)
+        self._listen(
+            Settled(
+                build=scan.claim.build,
+                verdict=verdict,
+                reports=tuple(scan.reports),
+                at=self._client.server_time(),
+                known=known,
+            )
+        )
+
+    def _abandon(self, scan: _Scan, error: BackendError) -> None:
+        """Give a build back that PocketBase failed on."""
+        if not self._client.failing:
+            with suppress(BackendError):
+                self._ledger.release(scan.claim, "PocketBase failed while it was scanned")
+        self.postpone(scan.claim.build.id, error)
+
+
+@dataclass(slots=True)
+class _Pause:
+    """After how many seconds of running an artifact lets others go first."""
+
+    after: float = TURN

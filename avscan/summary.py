@@ -1,0 +1,35 @@
+"""What a pass did, in figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from avscan.records import Status
+from avscan.verdict import Verdict
+
+
+@dataclass(slots=True, kw_only=True)
+class Summary:
+    """What a pass did; `bytes` were downloaded, `seconds` are its whole time."""
+
+    discovered: int = 0
+    reopened: int = 0
+    reclaimed: int = 0
+    removed: int = 0
+    renewed: int = 0
+    scanned: int = 0
+    clean: int = 0
+    infected: int = 0
+    errors: int = 0
+    files: int = 0
+    bytes: int = 0
+    failed: int = 0
+    signatures: str | None = None
+    seconds: float = 0.0
+
+    def count(self, verdict: Verdict) -> None:
+        """Count a settled build."""
+        self.scanned += 1
+        self.clean += verdict.status is Status.CLEAN
+        self.infected += verdict.status is Status.INFECTED
+        self.errors += verdict.status is Status.ERROR
