@@ -41,6 +41,7 @@ class Scanner:
         most: timedelta,
         folder: Callable[[], Path],
         server_time: Callable[[], datetime],
+        start: Callable[[Engine, Path], Inspector] = Inspector,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clamscan = clamscan
@@ -49,6 +50,7 @@ class Scanner:
         self._most = most
         self._folder = folder
         self._server_time = server_time
+        self._start_inspector = start
         self._clock = clock
         self._version: EngineVersion | None = None
         self._warned = False
@@ -139,7 +141,7 @@ class Scanner:
             canary=self._canary,
         )
         log.debug("confinement.lacks", extra={"features": list(confine.features())})
-        found = Inspector(engine, self._folder(), clock=self._clock)
+        found = self._start_inspector(engine, self._folder())
         self._inspectors.append(found)
         log.info("inspector.started", extra={"running": len(self._inspectors)})
         return found

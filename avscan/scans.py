@@ -45,7 +45,7 @@ TURN = 60.0
 OTHERS_TURN = 300.0
 """Seconds that others are scanned for before a paused build gets another turn."""
 
-IN_LINE = 8
+IN_LINE = 4
 """Builds whose files download ahead, at the most."""
 
 

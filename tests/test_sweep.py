@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import json
 import shutil
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from chaos.gate import eventually
 from support.backend import Backend
 from support.proxy import Answer, Proxy, Request, request_to
+from support.scanner import Script, ScriptedInspector, ScriptedScanner
 
+from avscan import scans
 from avscan import sweep as sweeps
 from avscan.backend import discovery
-from avscan.backend.download import Download
-from avscan.backend.fetch import SCAN_ROOM, Fetch, Fetched, Fetcher, StorageError
-from avscan.backend.ledger import Ledger
+from avscan.backend.fetch import SCAN_ROOM, Fetched, Fetcher, StorageError
+from avscan.backend.ledger import INTERRUPTIONS, Ledger
 from avscan.backend.pocketbase import PocketBase
 from avscan.errors import BackendError, EngineError, SchemaError, WorkspaceError
 from avscan.events import (
@@ -30,43 +31,18 @@ from avscan.events import (
     Settled,
     ignore,
 )
-from avscan.findings import Examination
-from avscan.records import CHECKS
-from avscan.sweep import INTERRUPTIONS, Summary, Sweep
+from avscan.findings import Examination, Sighting
+from avscan.inspector.process import Broken
+from avscan.records import CHECKS, Build
+from avscan.scanner import Scanner
+from avscan.summary import Summary
+from avscan.sweep import Sweep
 from avscan.verdict import Policies
 from avscan.workspace import Workspace
 
 STUCK_AFTER = timedelta(seconds=90)
 GIB = 1 << 30
 LONG_AGO = "2020-01-01 00:00:00.000Z"
-
-
-class Engine:
-    """An engine that does what a test says; `works` is whether its canary is found."""
-
-    def __init__(self) -> None:
-        self.works = True
-        self.seen: list[bytes] = []
-        self.meanwhile: Callable[[Path], object] = lambda _: None
-
-    def version(self) -> str:
-        return "ClamAV"
-
-    def warm_up(self) -> None:
-        pass
-
-    def prove(self) -> None:
-        if not self.works:
-            raise EngineError("clamscan does not find its canary")
-
-    def examine(self, path: Path) -> Examination:
-        self.prove()
-        self.seen.append(path.read_bytes())
-        self.meanwhile(path)
-        return Examination()
-
-    def close(self) -> None:
-        pass
 
 
 class Disk(Workspace):
@@ -81,23 +57,15 @@ class Disk(Workspace):
         return 200 * GIB
 
 
-class Clock:
-    """A clock that a test moves."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 class Pass:
     """What a pass is made of."""
 
     def __init__(self, backend: Backend, client: PocketBase, disk: Disk) -> None:
         self.backend = backend
-        self.engine = Engine()
+        self.script = Script()
+        self.clock = self.script.clock
         self.disk = disk
-        self.clock = Clock()
+        self.scanner: Scanner = ScriptedScanner(self.script, disk)
         self.client = client
         self.rescan_after = timedelta(0)
         self.listen: Listener = ignore
@@ -105,15 +73,17 @@ class Pass:
         self.indexed: Callable[[], bool] = lambda: False
         self.full = True
         self.full_turn: Callable[[], bool] = lambda: False
+        self.timeout = 3600.0
 
     def run(self) -> Summary:
         sweep = Sweep(
             client=self.client,
             ledger=Ledger(self.client, host="here", stuck_after=STUCK_AFTER),
             fetcher=self.fetcher(self.client, self.disk, listen=self.listen),
-            scanner=self.engine,
+            scanner=self.scanner,
             workspace=self.disk,
             policies=Policies(),
+            timeout=self.timeout,
             stuck_after=STUCK_AFTER,
             rescan_after=self.rescan_after,
             full_turn=self.full_turn,
@@ -121,7 +91,10 @@ class Pass:
             listen=self.listen,
             clock=self.clock,
         )
-        return sweep.run(full=self.full)
+        try:
+            return sweep.run(full=self.full)
+        finally:
+            self.scanner.close()
 
 
 @contextmanager
@@ -130,7 +103,7 @@ def a_pass_over(backend: Backend, folder: Path, *, url: str | None = None) -> It
     client.sign_in()
     with Disk(folder) as disk:
         yield Pass(backend, client, disk)
-        assert not [left for left in disk.folder.iterdir() if left.is_file()]
+        assert not [left for left in disk.folder.rglob("*") if left.is_file()]
 
 
 @pytest.fixture
@@ -161,7 +134,7 @@ def test_a_long_comparison_that_finds_nothing_still_looks_for_what_is_new(
 
     one.indexed = a_minute_later
     assert one.run().clean == 1
-    assert one.engine.seen == [b"new"]
+    assert one.script.seen == [b"new"]
 
 
 def test_a_long_pass_compares_all_when_it_is_the_turn_for_that(
@@ -182,7 +155,7 @@ def test_a_long_pass_compares_all_when_it_is_the_turn_for_that(
     one.full = False
     one.full_turn = lambda: True
     assert one.run().clean == 9
-    assert one.engine.seen[-1] == b"new"
+    assert one.script.seen[-1] == b"new"
 
 
 def test_what_a_long_comparison_opens_does_not_keep_a_scan_waiting(
@@ -210,12 +183,10 @@ def test_what_a_long_comparison_opens_does_not_keep_a_scan_waiting(
     assert opened[2] < 16
 
 
-def test_the_signatures_load_while_checks_are_written(
-    one: Pass, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_signatures_load_while_checks_are_written(one: Pass) -> None:
     one.backend.upload({"a.txt": b"a game"})
     written: list[int] = []
-    monkeypatch.setattr(one.engine, "warm_up", lambda: written.append(len(one.backend.checks())))
+    one.script.loading = lambda: written.append(len(one.backend.checks()))
     assert one.run().clean == 1
     assert written[0] == 0
 
@@ -226,89 +197,243 @@ def test_checks_are_written_though_the_engine_does_not_even_start(
     def fail() -> str:
         raise EngineError("clamscan is missing")
 
-    monkeypatch.setattr(one.engine, "version", fail)
+    monkeypatch.setattr(one.scanner, "version", fail)
     builds = [one.backend.upload({"a.txt": b"a game"}) for _ in range(2)]
     with pytest.raises(EngineError, match="missing"):
         one.run()
     assert [one.backend.status_of(build) for build in builds] == ["pending", "pending"]
 
 
-# -- scans that break the pass --------------------------------------------------------------------
+# -- scans that break an inspector, or the pass ---------------------------------------------------
 
 
-def breaks_at(content: bytes, error: Exception) -> Callable[[Path], None]:
-    def meanwhile(path: Path) -> None:
-        if path.read_bytes() == content:
-            raise error
+def breaks_at(content: bytes) -> Callable[[bytes], Examination | Broken]:
+    def examine(found: bytes) -> Examination | Broken:
+        return Broken(reason="the inspector died") if found == content else Examination()
 
-    return meanwhile
+    return examine
 
 
-@pytest.mark.parametrize(
-    "error",
-    [MemoryError(), RecursionError("deep"), EngineError("no canary"), WorkspaceError("full")],
-    ids=lambda error: type(error).__name__,
-)
-def test_a_build_that_breaks_every_pass_is_an_error_in_the_end_and_the_others_get_on(
-    one: Pass, error: Exception
+def test_a_file_that_ends_each_inspector_is_an_error_in_the_end_and_the_others_get_on(
+    one: Pass,
 ) -> None:
-    backend = one.backend
-    poison = backend.upload({"a.txt": b"poison"})
-    other = backend.upload({"a.txt": b"a game"})
-    one.engine.meanwhile = breaks_at(b"poison", error)
-    for number in range(1, INTERRUPTIONS + 1):
-        with pytest.raises(type(error)):
-            one.run()
-        assert f"broke the pass: {type(error).__name__}" in log_of(backend, poison)
-        assert f"interrupted {number} times" in log_of(backend, poison)
-        assert "interrupted" not in log_of(backend, other)
-    one.run()
-    assert backend.status_of(other) == "clean"
-    assert log_of(backend, poison).startswith("error: ")
-    assert f"(last: its scan broke the pass: {type(error).__name__})" in log_of(backend, poison)
+    poison = one.backend.upload({"a.txt": b"poison"})
+    other = one.backend.upload({"a.txt": b"a game"})
+    one.script.examine = breaks_at(b"poison")
+    while one.backend.status_of(poison) == "pending" or not one.script.seen:
+        one.run()
+    assert one.script.seen == [b"poison", b"a game", b"poison", b"poison"]
+    assert one.backend.status_of(other) == "clean"
+    assert log_of(one.backend, poison).startswith("error: ")
+    assert "begun 3 times and never ended (last: the inspector died)" in log_of(one.backend, poison)
 
 
-def test_a_download_that_breaks_every_pass_counts_too(one: Pass) -> None:
+def test_the_other_files_of_its_build_are_scanned_all_the_same(one: Pass) -> None:
+    build = one.backend.upload({"a.txt": b"poison", "b.txt": b"virus"})
+    one.script.examine = lambda content: (
+        Broken(reason="the inspector died")
+        if content == b"poison"
+        else Examination(sightings=(Sighting(signature="Worm"),))
+    )
+    while one.backend.status_of(build) == "pending" or not one.script.seen:
+        one.run()
+    assert one.backend.status_of(build) == "infected"
+    assert one.script.seen.count(b"poison") <= INTERRUPTIONS
+
+
+def test_what_was_found_before_an_inspector_died_counts(one: Pass) -> None:
     build = one.backend.upload({"a.txt": b"a game"})
 
-    class Broken(Fetcher):
-        def _download(self, fetch: Fetch, *, leave: int) -> Download:
-            raise ZeroDivisionError
+    class Dying(ScriptedInspector):
+        @property
+        def examination(self) -> Examination:
+            return Examination(sightings=(Sighting(signature="Worm"),))
 
-    one.fetcher = Broken
-    with pytest.raises(ZeroDivisionError):
+    one.scanner = ScriptedScanner(one.script, one.disk, kind=Dying)
+    one.script.examine = breaks_at(b"a game")
+    assert one.run().infected == 1
+    assert "the inspector died" in log_of(one.backend, build)
+
+
+def test_a_bug_that_ends_the_pass_counts_for_the_file_under_inspection(one: Pass) -> None:
+    poison = one.backend.upload({"a.txt": b"poison"})
+    other = one.backend.upload({"a.txt": b"a game"})
+
+    def fail(content: bytes) -> Examination:
+        if content == b"poison":
+            raise ZeroDivisionError
+        return Examination()
+
+    one.script.examine = fail
+    for _ in range(INTERRUPTIONS):
+        with pytest.raises(ZeroDivisionError):
+            one.run()
+        one.scanner = ScriptedScanner(one.script, one.disk)
+    one.run()
+    assert one.backend.status_of(other) == "clean"
+    assert one.backend.status_of(poison) == "error"
+    assert "interrupted" not in log_of(one.backend, other)
+
+
+@pytest.mark.parametrize("kind", [EngineError("no canary"), BackendError("no network")])
+def test_an_error_of_the_installation_counts_for_no_file(one: Pass, kind: Exception) -> None:
+    build = one.backend.upload({"a.txt": b"a game"})
+
+    def fail(_: bytes) -> Examination:
+        raise kind
+
+    one.script.examine = fail
+    with suppress(EngineError):
         one.run()
-    assert "ZeroDivisionError, interrupted 1 times" in log_of(one.backend, build)
+    assert one.backend.status_of(build) == "pending"
+    assert "interrupted" not in log_of(one.backend, build)
 
 
 def test_an_engine_that_does_not_work_either_without_the_file_is_no_builds_fault(
     one: Pass,
 ) -> None:
     build = one.backend.upload({"a.txt": b"a game"})
-    one.engine.works = False
+
+    def examine(_: bytes) -> Broken:
+        one.script.works = False
+        return Broken(reason="the inspector died")
+
+    one.script.examine = examine
     for _ in range(INTERRUPTIONS + 1):
+        one.script.works = True
         with pytest.raises(EngineError):
             one.run()
         assert one.backend.status_of(build) == "pending"
         assert "interrupted" not in log_of(one.backend, build)
-        assert "EngineError" in log_of(one.backend, build)
+
+
+def test_nothing_is_claimed_before_an_inspector_is_ready(one: Pass) -> None:
+    """Passes that are killed while they load the signatures must not blame a build for it."""
+    build = one.backend.upload({"a.txt": b"a game"})
+    one.script.loading = lambda: statuses.append(one.backend.status_of(build))
+    one.script.works = False
+    statuses: list[str | None] = []
+    with pytest.raises(EngineError):
+        one.run()
+    assert "scanning" not in statuses
+    assert one.backend.status_of(build) == "pending"
 
 
 def test_a_disk_that_is_full_without_the_file_too_is_no_builds_fault(one: Pass) -> None:
     build = one.backend.upload({"a.txt": b"a game"})
 
-    def fill(_: Path) -> None:
+    def fill(_: bytes) -> Broken:
         one.disk.room = 0
-        raise WorkspaceError("full")
+        return Broken(reason="the disk is full")
 
-    one.engine.meanwhile = fill
+    one.script.examine = fill
     with pytest.raises(WorkspaceError):
         one.run()
     assert one.backend.status_of(build) == "pending"
     assert "interrupted" not in log_of(one.backend, build)
 
 
+def test_a_file_that_takes_too_long_is_an_error_at_once(one: Pass) -> None:
+    build = one.backend.upload({"a.txt": b"slow"})
+    one.timeout = 600.0
+    one.script.takes = lambda _: 1e9
+    assert one.run().errors == 1
+    assert "not scanned within 600 s" in log_of(one.backend, build)
+
+
+# -- slow artifacts -------------------------------------------------------------------------------
+
+
+def test_a_slow_artifact_delays_nobody_by_more_than_a_minute(one: Pass) -> None:
+    """It takes ten minutes and comes first; a small build comes each 30 s after it."""
+    backend, clock = one.backend, one.clock
+    slow = backend.upload({"a.txt": b"slow"})
+    uploaded: dict[str, float] = {}
+    delays: list[float] = []
+
+    def takes(content: bytes) -> float:
+        if content == b"slow" and clock.now // 30 > len(uploaded):
+            uploaded[backend.upload({"a.txt": b"small"})] = clock.now
+        return 600.0 if content == b"slow" else 1.0
+
+    def settled(event: Event) -> None:
+        if isinstance(event, Settled) and event.build.id in uploaded:
+            delays.append(clock.now - uploaded[event.build.id])
+
+    one.script.takes = takes
+    one.listen = settled
+    assert one.run().clean == len(uploaded) + 1
+    assert backend.status_of(slow) == "clean"
+    assert len(delays) >= 15
+    assert max(delays) <= 2 * 60
+    assert one.script.most == 2
+    assert one.script.seen.count(b"slow") == 1  # it went on where it was
+
+
+def test_there_are_never_more_than_two_inspectors(one: Pass) -> None:
+    backend = one.backend
+    for number in range(3):
+        backend.upload({"a.txt": b"slow %d" % number})
+    small: list[str] = []
+
+    def takes(content: bytes) -> float:
+        if not small and one.clock.now > 100:
+            small.append(backend.upload({"a.txt": b"small"}))
+        return 300.0 if content.startswith(b"slow") else 1.0
+
+    one.script.takes = takes
+    assert one.run().clean == 4
+    assert one.script.most == 2
+    assert one.script.seen[0] == b"small"
+
+
+def test_what_was_interrupted_before_is_scanned_last_and_alone(one: Pass) -> None:
+    """Neither while another is paused nor before anything else that waits."""
+    backend = one.backend
+    poison = backend.upload({"a.txt": b"poison"})
+    backend.upload({"a.txt": b"slow"})
+    running: list[int] = []
+
+    def examine(content: bytes) -> Examination | Broken:
+        if content == b"poison":
+            running.append(one.script.running)
+            return Broken(reason="the inspector died")
+        return Examination()
+
+    one.script.takes = lambda content: 200.0 if content == b"slow" else 0.0
+    one.script.examine = examine
+    one.run()
+    assert one.script.seen[:2] == [b"poison", b"slow"]
+    assert running == [1, 1, 1]
+    assert backend.status_of(poison) == "error"
+
+
+def test_a_paused_build_is_not_blamed_for_the_end_of_the_pass(one: Pass) -> None:
+    backend = one.backend
+    slow = backend.upload({"a.txt": b"slow"})
+
+    def takes(content: bytes) -> float:
+        if content == b"slow" and one.clock.now > 50 and len(backend.checks()) < 2:
+            backend.upload({"a.txt": b"poison"})
+        return 600.0 if content == b"slow" else 0.0
+
+    def fail(content: bytes) -> Examination:
+        if content == b"poison":
+            raise ZeroDivisionError
+        return Examination()
+
+    one.script.takes, one.script.examine = takes, fail
+    with pytest.raises(ZeroDivisionError):
+        one.run()
+    assert "interrupted" not in log_of(backend, slow)
+    assert backend.status_of(slow) == "pending"
+
+
 # -- room -----------------------------------------------------------------------------------------
+
+
+def downloaded(one: Pass) -> int:
+    return len([file for file in one.disk.downloads.iterdir() if file.stat().st_size])
 
 
 @pytest.mark.parametrize(
@@ -322,26 +447,32 @@ def test_a_file_is_fetched_beside_a_scan_only_where_the_scan_keeps_its_room(
     one.disk.room = room
     for _ in range(2):
         one.backend.upload({"a.txt": b"a game"})
-    fetched = threading.Event()
     beside: list[int] = []
 
-    class Watched(Fetcher):
-        def _download(self, fetch: Fetch, *, leave: int) -> Download:
-            try:
-                return super()._download(fetch, leave=leave)
-            finally:
-                if fetch.target.name.endswith("2"):
-                    fetched.set()
+    def look(_: bytes) -> Examination:
+        with suppress(AssertionError):
+            eventually(lambda: downloaded(one), within=2 if together else 0.5)
+        beside.append(downloaded(one))
+        return Examination()
 
-    def look(path: Path) -> None:
-        fetched.wait(10)
-        files = [file for file in path.parent.iterdir() if file.stat().st_size]
-        beside.append(len(files))
-
-    one.fetcher = Watched
-    one.engine.meanwhile = look
+    one.script.examine = look
     assert one.run().clean == 2
-    assert beside == [2 if together else 1, 1]
+    assert beside == [1 if together else 0, 0]
+
+
+def test_downloads_run_several_files_ahead_and_claim_nothing(one: Pass) -> None:
+    builds = [one.backend.upload({"a.txt": b"a game"}) for _ in range(5)]
+    seen: list[tuple[int, list[str]]] = []
+
+    def look(_: bytes) -> Examination:
+        if not seen:
+            eventually(lambda: downloaded(one) == 3)
+            seen.append((4, sorted(str(one.backend.status_of(build)) for build in builds)))
+        return Examination()
+
+    one.script.examine = look
+    assert one.run().clean == 5
+    assert seen[0][1] == ["pending"] * 4 + ["scanning"]
 
 
 # -- the storage ----------------------------------------------------------------------------------
@@ -380,14 +511,15 @@ def test_a_build_of_many_files_lets_others_go_first(one: Pass) -> None:
     many = backend.upload({f"{number}.txt": b"many" for number in range(6)})
     few: list[str] = []
 
-    def work(_: Path) -> None:
-        one.clock.now += sweeps.TURN / 2 + 1
+    def work(_: bytes) -> Examination:
+        one.clock.now += scans.TURN / 2 + 1
         if not few:
             few.append(backend.upload({"a.txt": b"few"}))
+        return Examination()
 
-    one.engine.meanwhile = work
+    one.script.examine = work
     assert one.run().clean == 2
-    assert one.engine.seen.index(b"few") < 5
+    assert one.script.seen.index(b"few") < 5
     assert [backend.status_of(build) for build in (many, *few)] == ["clean", "clean"]
 
 
@@ -397,17 +529,18 @@ def test_a_build_that_was_postponed_comes_back_within_the_same_pass(one: Pass) -
     failing = [BackendError("not now")]
 
     class Failing(Fetcher):
-        def result(self, fetch: Fetch) -> Fetched:
+        def take(self, build: Build, name: str) -> Fetched:
             if failing:
                 raise failing.pop()
-            return super().result(fetch)
+            return super().take(build, name)
 
     one.fetcher = Failing
 
-    def work(_: Path) -> None:
+    def work(_: bytes) -> Examination:
         one.clock.now += sweeps.REDISCOVER + 1
+        return Examination()
 
-    one.engine.meanwhile = work
+    one.script.examine = work
     summary = one.run()
     assert (summary.failed, summary.clean) == (1, 4)
     assert {backend.status_of(build) for build in builds} == {"clean"}
@@ -468,7 +601,7 @@ def test_no_verdict_is_renewed_before_the_engine_is_known_to_work(one: Pass) -> 
     old_verdict(one.backend, build)
     before = one.backend.check_of(build)
     one.rescan_after = timedelta(days=30)
-    one.engine.works = False
+    one.script.works = False
     with pytest.raises(EngineError):
         one.run()
     assert one.backend.check_of(build) == before
@@ -483,9 +616,12 @@ def test_verdicts_are_renewed_one_by_one(one: Pass) -> None:
         old_verdict(backend, build)
     one.rescan_after = timedelta(days=30)
     unclean: list[int] = []
-    one.engine.meanwhile = lambda _: unclean.append(
-        sum(backend.status_of(build) != "clean" for build in builds)
-    )
+
+    def look(_: bytes) -> Examination:
+        unclean.append(sum(backend.status_of(build) != "clean" for build in builds))
+        return Examination()
+
+    one.script.examine = look
     assert one.run().renewed == 3
     assert unclean == [1, 1, 1]
 

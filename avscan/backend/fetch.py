@@ -117,6 +117,7 @@ class Fetcher:
         """
         with self._changed:
             fetch = self._fetches.pop((build.id, name))
+            self._wanted.remove((build.id, name))
             self._pump()
         if fetch.error is not None:
             raise fetch.error
