@@ -11,6 +11,7 @@ import enum
 import math
 import os
 import re
+import stat
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -76,8 +77,8 @@ VARIABLES = (
     ),
     Variable(
         name="WORK_DIR",
-        default="/tmp/zapuskalka-av-scans",  # noqa: S108 - created 0700; others' are refused
-        help="Folder for artifacts under scan; created if missing.",
+        default="/tmp/zapuskalka-av-scans",  # noqa: S108 - the folder in it is private
+        help="Folder in which avscan creates a private one for artifacts; created if missing.",
     ),
     Variable(name="MAX_RETRIES", default="3", help="Attempts for a download or a call."),
     Variable(name="LOG_LEVEL", default="info", help="debug, info, warn or error."),
@@ -322,12 +323,14 @@ class _Reader:
         return path
 
     def writable(self, name: str) -> Path | None:
-        """Read the path of a file that will be written beside and put in its place."""
+        """Parse the path of a file that will be replaced: a regular file, or none yet."""
         text = self.text(name)
         if not text:
             return None
         path = Path(text).absolute()
-        if path.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
+        if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
+            self._problems.append(f"{name}: {text} is not a regular file: choose another path")
+        elif not os.access(path.parent, os.W_OK | os.X_OK):
             self._problems.append(f"{name}: {text} can't be written")
         return path
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -90,3 +91,20 @@ def test_figures_that_cannot_be_written_are_a_warning(
     with Watch(replace(SETTINGS, metrics_file=gone), user_agent="avscan"):
         pass
     assert [record.message for record in caplog.records] == ["metrics.unwritten"]
+
+
+@pytest.mark.parametrize("kind", ["a pipe", "a link"])
+def test_only_a_regular_file_is_replaced(path: Path, kind: str) -> None:
+    """A device is refused just so; a pipe needs no privileges, and is no loss."""
+    target = path.with_name("target")
+    target.write_text("not avscan's")
+    if kind == "a pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(target)
+    before = path.lstat()
+    with pytest.raises(OSError, match="is not a regular file"):
+        metrics.write(path, iter([gauge("pass_files", "Files.", 1)]))
+    assert path.lstat() == before
+    assert target.read_text() == "not avscan's"
+    assert sorted(path.parent.iterdir()) == [path, target]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -327,7 +328,27 @@ def test_the_metrics_file_is_made_beside_others_and_needs_its_folder(tmp_path: P
     assert Settings.parse(LEAST | {"METRICS_FILE": str(path)}).metrics_file == path
     missing = str(tmp_path / "missing" / "avscan.prom")
     assert problem(METRICS_FILE=missing) == f"METRICS_FILE: {missing} can't be written"
-    assert "can't be written" in problem(METRICS_FILE=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "kind", ["a folder", "a device", "a pipe", "a link to a file", "a dangling link"]
+)
+def test_a_metrics_file_that_exists_must_be_a_regular_file(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "avscan.prom"
+    match kind:
+        case "a folder":
+            path.mkdir()
+        case "a device":
+            path = Path("/dev/full")
+        case "a pipe":
+            os.mkfifo(path)
+        case "a link to a file":
+            (tmp_path / "target").write_text("")
+            path.symlink_to(tmp_path / "target")
+        case _:
+            path.symlink_to(tmp_path / "missing")
+    said = problem(METRICS_FILE=str(path))
+    assert said == f"METRICS_FILE: {path} is not a regular file: choose another path"
 
 
 @given(text=st.text(max_size=30))

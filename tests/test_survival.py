@@ -48,7 +48,8 @@ PATIENCE = 30.0
 
 
 def left_in(folder: Path) -> list[Path]:
-    return list(folder.rglob("*")) if folder.exists() else []
+    """List what is in a work folder, beside avscan's own folder in it."""
+    return [path for path in folder.rglob("*") if path.parent != folder]
 
 
 class Pass:

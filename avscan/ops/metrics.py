@@ -5,8 +5,10 @@ Pure, but for the writing of the pass's own into a file.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import stat
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -104,22 +106,29 @@ def of_pass(
 
 
 def write(path: Path, metrics: Iterator[Gauge]) -> None:
-    """Write metrics into a file that its reader sees whole or not at all.
+    """Replace a file with metrics, so that its reader sees it whole or not at all.
 
-    Raises:
-        OSError: it can't be written.
-
+    Raise OSError if the file can't be written, or if the path is no regular file: as root, this
+    would replace a device. A link is not followed, since its target may be any file. Between the
+    check and the replacement, only a process that may write in the folder can change the path, and
+    then nothing but an entry of that folder is replaced.
     """
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(exposition(metrics))
             os.fchmod(file.fileno(), _READABLE)  # the collector is another user
+        _require_regular(path)
         Path(name).replace(path)
     except BaseException:
         with suppress(OSError):
             Path(name).unlink()
         raise
+
+
+def _require_regular(path: Path) -> None:
+    if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
 
 
 def _of_signatures(engine: str, now: datetime) -> Iterator[Gauge]:
