@@ -24,6 +24,7 @@ from avscan.backend.backlog import Backlog
 from avscan.backend.discovery import Job, Plan
 from avscan.backend.download import Artifact
 from avscan.backend.fetch import Fetch, Fetched, Fetcher
+from avscan.backend.journal import Interruption
 from avscan.backend.ledger import Claim, Ledger, Settlement
 from avscan.backend.pocketbase import PocketBase, Rejected
 from avscan.backend.transport import FAREWELL, PARTING, Patience
@@ -51,8 +52,6 @@ R = TypeVar("R")
 REDISCOVER = 60.0
 # So long a build's files are scanned one after another, before other builds that wait get a turn.
 TURN = 60.0
-# A build whose scan was begun this often and never ended is not scanned again.
-INTERRUPTIONS = 3
 # Verdicts that one pass renews: few, so that new builds never wait long for old ones.
 RENEWALS = 10
 
@@ -163,23 +162,24 @@ class Sweep:
                     self._scan_backlog()
                 self._renew()
         except BaseException as error:
-            if isinstance(error, Interrupted):
+            stopped = isinstance(error, Interrupted)
+            if stopped:
                 reason, patience = f"the pass was stopped: {error}", PARTING
             else:
                 reason, patience = f"the pass ended early: {type(error).__name__}", FAREWELL
-            self._release_all(reason, patience)
+            self._release_all(reason, patience, interrupted=stopped)
             raise
         finally:
             self._fetcher.stop()
             self.summary.seconds = round(self._clock() - started, 3)
         return self.summary
 
-    def _release_all(self, reason: str, patience: Patience) -> None:
+    def _release_all(self, reason: str, patience: Patience, *, interrupted: bool) -> None:
         try:
-            self._ledger.release_all(reason, patience=patience)
-        except Interrupted as interrupted:  # it is told to stop while it ends by itself
-            reason = f"the pass was stopped: {interrupted}"
-            self._ledger.release_all(reason, patience=PARTING)
+            self._ledger.release_all(reason, interrupted=interrupted, patience=patience)
+        except Interrupted as signal:  # it is told to stop while it ends by itself
+            reason = f"the pass was stopped: {signal}"
+            self._ledger.release_all(reason, interrupted=interrupted, patience=PARTING)
             raise
 
     # -- finding ------------------------------------------------------------------------------
@@ -199,7 +199,7 @@ class Sweep:
             self._load_meanwhile()
         self._backlog.add(plan.jobs)
         for check, _ in plan.stuck:
-            job = self._try(check.build, self._ledger.take_back, check)
+            job = self._try(check.build, self._ledger.reclaim, check)
             self.summary.reclaimed += self._queue(job)
         for check, _ in plan.changed:
             job = self._try(check.build, self._ledger.reopen, check)
@@ -255,6 +255,7 @@ class Sweep:
                 following = None
                 try:
                     with self._counted(step.scan.claim):
+                        self._try(step.scan.claim.build.id, self._record, step)
                         outcome = self._outcome(step)
                     following = next(steps, None)
                     with self._counted(step.scan.claim):
@@ -276,7 +277,7 @@ class Sweep:
             while scan and scan.unfetched and not scan.abandoned:
                 if self._clock() > end:
                     self._aside[job.build] = scan
-                    self._backlog.resume(job)
+                    self._backlog.put_aside(job)
                     break
                 fetch = self._fetcher.start(scan.claim.build, scan.unfetched.pop(0))
                 yield _Step(scan=scan, fetch=fetch)
@@ -312,15 +313,24 @@ class Sweep:
         """Claim a build and check that there is something to scan; None where there is not."""
         self._warm_up()
         claim = self._try(job.build, self._ledger.claim, job)
-        if claim is None:
+        if claim is None or not self._try(job.build, self._pause, claim):
             return None
-        files = claim.build.files
-        log.info("build.started", extra={"build": claim.build.id, "files": len(files)})
-        if claim.interruptions < INTERRUPTIONS and files:
-            return _Scan(claim=claim, unfetched=list(files))
-        reports = [failure(name, _given_up(claim)) for name in files]
-        self._settle(_Scan(claim=claim, reports=reports))
+        log.info("build.started", extra={"build": claim.build.id, "files": len(claim.files)})
+        reports = [failure(name, _given_up(each)) for name, each in claim.given_up.items()]
+        unfetched = [name for name in claim.files if name not in claim.given_up]
+        scan = _Scan(claim=claim, unfetched=unfetched, reports=reports)
+        if unfetched:
+            return scan
+        self._settle(scan)
         return None
+
+    def _pause(self, claim: Claim) -> bool:
+        return self._ledger.inspect(claim, None)
+
+    def _record(self, step: _Step) -> None:
+        scan = step.scan
+        if not scan.abandoned and not self._ledger.inspect(scan.claim, step.fetch.name):
+            scan.abandoned = True
 
     def _warm_up(self) -> None:
         self._engine()  # what can't scan claims nothing
@@ -359,6 +369,8 @@ class Sweep:
         scan.reports.append(self._report(step, outcome))
         if len(scan.reports) == len(scan.claim.build.files):
             self._settle(scan)
+        else:
+            self._try(scan.claim.build.id, self._pause, scan.claim)
 
     def _report(self, step: _Step, outcome: Fetched) -> FileReport:
         claim, name = step.scan.claim, step.fetch.name
@@ -449,6 +461,6 @@ class Sweep:
             raise error
 
 
-def _given_up(claim: Claim) -> str:
-    last = next(filter(None, (journal.why_pending(check.log) for check in claim.checks)), "unknown")
-    return f"its scan was begun {claim.interruptions} times and never ended (last: {last})"
+def _given_up(interruption: Interruption) -> str:
+    last = f" (last: {interruption.reason})" if interruption.reason else ""
+    return f"its inspection was begun {interruption.times} times and never ended{last}"

@@ -18,7 +18,7 @@ from avscan import sweep as sweeps
 from avscan.backend import discovery
 from avscan.backend.download import Download
 from avscan.backend.fetch import SCAN_ROOM, Fetch, Fetched, Fetcher, StorageError
-from avscan.backend.ledger import Ledger
+from avscan.backend.ledger import INTERRUPTIONS, Ledger
 from avscan.backend.pocketbase import PocketBase
 from avscan.errors import BackendError, EngineError, SchemaError, WorkspaceError
 from avscan.events import (
@@ -32,7 +32,7 @@ from avscan.events import (
 )
 from avscan.findings import Examination
 from avscan.records import CHECKS
-from avscan.sweep import INTERRUPTIONS, Summary, Sweep
+from avscan.sweep import Summary, Sweep
 from avscan.verdict import Policies
 from avscan.workspace import Workspace
 
@@ -260,7 +260,8 @@ def test_a_build_that_breaks_every_pass_is_an_error_in_the_end_and_the_others_ge
         with pytest.raises(type(error)):
             one.run()
         assert f"broke the pass: {type(error).__name__}" in log_of(backend, poison)
-        assert f"interrupted {number} times" in log_of(backend, poison)
+        (name,) = backend.file_names(poison)
+        assert f"\ninterrupted: {name} {number}; last: " in log_of(backend, poison)
         assert "interrupted" not in log_of(backend, other)
     one.run()
     assert backend.status_of(other) == "clean"
@@ -278,7 +279,8 @@ def test_a_download_that_breaks_every_pass_counts_too(one: Pass) -> None:
     one.fetcher = Broken
     with pytest.raises(ZeroDivisionError):
         one.run()
-    assert "ZeroDivisionError, interrupted 1 times" in log_of(one.backend, build)
+    (name,) = one.backend.file_names(build)
+    assert f"ZeroDivisionError\ninterrupted: {name} 1; " in log_of(one.backend, build)
 
 
 def test_an_engine_that_does_not_work_either_without_the_file_is_no_builds_fault(

@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from itertools import islice, pairwise
 
 from avscan.backend import journal
+from avscan.backend.journal import Interruption
 from avscan.backend.pocketbase import PAGE, PocketBase, Row, any_of
 from avscan.records import BUILDS, CHECKS, Build, Check, Status, expanded_build, format_time
 
@@ -45,10 +46,15 @@ _UNSETTLED = f'status = "{Status.PENDING}" || status = "{Status.SCANNING}"'
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A build that waits for its scan; `uploaded` is when its files last came."""
+    """A build that waits for its scan.
+
+    `uploaded` is when its `files` last came, `interruptions` how many inspections of them were begun
+    and never ended.
+    """
 
     build: str
     uploaded: datetime
+    files: tuple[str, ...] = ()
     interruptions: int = 0
 
 
@@ -247,9 +253,19 @@ def waits_since(check: Check, build: Build) -> datetime:
     return min(build.updated, check.updated) if opened else build.updated
 
 
-def job_of(build: Build, interruptions: int = 0) -> Job:
+def job_of(build: Build, interruptions: Iterable[Interruption] = ()) -> Job:
     """Make the job of scanning a build."""
-    return Job(build=build.id, uploaded=build.updated, interruptions=interruptions)
+    return Job(
+        build=build.id,
+        uploaded=build.updated,
+        files=build.files,
+        interruptions=count_interruptions(interruptions),
+    )
+
+
+def count_interruptions(interruptions: Iterable[Interruption]) -> int:
+    """Count the interruptions of all files of a build."""
+    return sum(each.times for each in interruptions)
 
 
 def parts(number: int) -> Iterator[tuple[str, str]]:

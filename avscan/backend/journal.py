@@ -3,9 +3,10 @@
 A log is a list of sections, newest first. The first line of the newest begins with the check's
 status and says why. A verdict's second line has a digest of the file names that it is about, a
 claim's first line has the claim: these two are what later passes read back. A verdict's third line
-says since when its files had waited, for the report. Behind them stand the verdicts that the check
-had before, cut to their first lines where they don't fit. Lengths are in code points, as PocketBase
-counts them.
+says since when its files had waited, for the report. Below a claim's first line stand the file under
+inspection and, as below that of a waiting check, the files whose inspection was interrupted. Behind
+them stand the verdicts that the check had before, cut to their first lines where they don't fit.
+Lengths are in code points, as PocketBase counts them.
 """
 
 from __future__ import annotations
@@ -33,10 +34,15 @@ _OLDER = re.compile(rf"\s{RULE}\s{_VERDICT.pattern}", re.DOTALL)
 # A reason may quote a member's name; what looks like the line behind it would be read in its place.
 _FORGED = re.compile(r"digest (?=[0-9a-f]{32})")
 _CLAIM = re.compile(r"scanning: claim (\S+)|(?:clean|infected|error): .*?\nclaim: (\S+)", re.DOTALL)
+# A file in a line that is read back: its name, or a digest of one that is long or unusual.
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_.-]{1,39}\Z")
+_INSPECTED = re.compile(r"scanning: [^\n]*\ninspecting: (\S+)$", re.MULTILINE)
 _INTERRUPTED = re.compile(
-    r"(?:pending|scanning): .{0,250}?\binterrupted (\d{1,6}) times?(?: over files ([0-9a-f]{32}))?"
+    r"(?:pending|scanning): .{0,350}?\sinterrupted: (\S+ \d{1,6}(?:, \S+ \d{1,6})*)"
+    r"(?:; last: ([^\n]*))?",
+    re.DOTALL,
 )
-_WAITS = re.compile(r"pending: (.*?)(?:, interrupted \d+ times.*)?$", re.MULTILINE)
+_LONGEST_REASON = 120
 _ENTRY = re.compile(
     r"(?P<status>clean|infected|error): (?P<reason>.{0,250}?)\sfiles: \d+, digest [0-9a-f]{32}"
     r"(?:\suploaded: (?P<uploaded>[0-9-]{10} [0-9:.]{8,15}Z)(?P<again>, scanned before)?"
@@ -60,6 +66,18 @@ class Scan:
     claim: str
     started: datetime
     ended: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interruption:
+    """A file whose inspection was begun `times` times and never ended.
+
+    `reason` says why the last time, for the file that was interrupted last.
+    """
+
+    file: str
+    times: int
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +124,7 @@ def entry_of(log: str) -> Entry | None:
 
 
 def scanned_before(log: str, files: Iterable[str]) -> bool:
-    """Tell whether an older verdict in a log is about these files.
+    """Return whether an older verdict in a log is about these files.
 
     Works on the first `ENTRY` characters, also with their white space folded, since the newest of
     the older verdicts is the one that counts.
@@ -116,7 +134,7 @@ def scanned_before(log: str, files: Iterable[str]) -> bool:
 
 
 def infected_before(log: str, files: Iterable[str]) -> bool:
-    """Tell whether the newest of the older verdicts in a log found these very files infected."""
+    """Return whether the newest of the older verdicts in a log found these very files infected."""
     older = sections(log)[1:2]
     return any(
         section.startswith(f"{Status.INFECTED}: ") and digest_of(section) == digest(files)
@@ -130,21 +148,36 @@ def claim_of(log: str) -> str | None:
     return (found[1] or found[2]) if found else None
 
 
-def interruptions_of(log: str, files: Iterable[str]) -> int:
-    """Read how many scans of these files were begun and never ended; those of others don't count.
+def inspected(log: str, files: Iterable[str]) -> str | None:
+    """Return which of a build's files a claim's log records as under inspection, if any."""
+    found = _INSPECTED.match(log)
+    return {_token(name): name for name in files}.get(found[1]) if found else None
 
-    A log that does not say which files were scanned is taken to be about these.
+
+def interruptions_of(log: str, files: Iterable[str]) -> tuple[Interruption, ...]:
+    """Read which of a build's files were interrupted, the last one first.
+
+    Works on the first `EXCERPT` characters, also with their white space folded, as far as they
+    reach. Files that the build no longer has don't count.
     """
-    found = _INTERRUPTED.match(log)
-    if found is None or (found[2] and found[2] != digest(files)):
-        return 0
-    return int(found[1])
+    found = _INTERRUPTED.match(log.partition(RULE)[0])
+    if found is None:
+        return ()
+    names = {_token(name): name for name in files}
+    counts = [count.split(" ") for count in found[1].split(", ")]
+    reasons = [(found[2] or "").strip(), *[""] * len(counts)]
+    return tuple(
+        Interruption(file=names[token], times=int(times), reason=reason)
+        for (token, times), reason in zip(counts, reasons, strict=False)
+        if token in names
+    )
 
 
-def why_pending(log: str) -> str:
-    """Read why a check waits for its scan; nothing if the log does not say."""
-    found = _WAITS.match(log)
-    return found[1] if found else ""
+def interrupt(before: Sequence[Interruption], file: str, reason: str) -> tuple[Interruption, ...]:
+    """Count one more interruption of a file's inspection."""
+    times = sum(each.times for each in before if each.file == file) + 1
+    others = (each for each in before if each.file != file)
+    return (Interruption(file=file, times=times, reason=reason), *others)
 
 
 def sections(log: str) -> list[str]:
@@ -167,13 +200,12 @@ def history(log: str, status: Status | None) -> list[str]:
 def pending(
     reason: str,
     *,
-    interruptions: int = 0,
-    files: Iterable[str] = (),
+    interruptions: Sequence[Interruption] = (),
     before: Sequence[str] = (),
     limit: int,
 ) -> str:
-    """Write the log of a check that waits for its scan; `files` are what was scanned so far."""
-    return _fit([f"pending: {reason}{_counted(interruptions, files)}"], before, limit)
+    """Write the log of a check that waits for its scan."""
+    return _fit([f"pending: {_one_line(reason)}", *_counts(interruptions)], before, limit)
 
 
 def claimed(
@@ -181,21 +213,34 @@ def claimed(
     host: str,
     at: datetime,
     *,
-    interruptions: int,
-    files: Iterable[str],
-    before: Sequence[str],
+    inspecting: str | None,
+    interruptions: Sequence[Interruption] = (),
+    before: Sequence[str] = (),
     limit: int,
 ) -> str:
-    """Write the log of a check that is being scanned."""
-    counted = _counted(interruptions, files)
-    head = f"scanning: claim {claim} by {host} at {_moment(at)}{counted}"
-    return _fit([head], before, limit)
+    """Write the log of a check that is being scanned, with the file under inspection."""
+    head = [f"scanning: claim {claim} by {_one_line(host)} at {_moment(at)}"]
+    if inspecting is not None:
+        head.append(f"inspecting: {_token(inspecting)}")
+    return _fit([*head, *_counts(interruptions)], before, limit)
 
 
-def _counted(interruptions: int, files: Iterable[str]) -> str:
-    if not interruptions:
-        return ""
-    return f", interrupted {interruptions} times over files {digest(files)}"
+def _counts(interruptions: Sequence[Interruption]) -> Iterator[str]:
+    if interruptions:
+        counts = ", ".join(f"{_token(each.file)} {each.times}" for each in interruptions)
+        yield f"interrupted: {counts}; last: {_one_line(interruptions[0].reason)}"
+
+
+def _token(name: str) -> str:
+    """Return what stands for a file in a line that is read back: no space, no comma, never long."""
+    if _PLAIN_NAME.match(name):
+        return name
+    return f"#{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:16]}"
+
+
+def _one_line(text: str) -> str:
+    """Keep free text from being read as a line of its own, and from crowding out the others."""
+    return " ".join(text.split()).replace("interrupted: ", "interrupted ")[:_LONGEST_REASON]
 
 
 def settled(

@@ -1,16 +1,20 @@
 """Every write to `av_build_checks`, and with it the life of a check.
 
-    from       to         who, and on what evidence
+    from       to         written by, and on what evidence
     (none)     pending    any pass: the build has files and no check
-    pending    scanning   a pass that claims it: the claim is in the log
-    scanning   scanning   its claimant: a heartbeat, which moves `updated` and nothing else
+    pending    scanning   a pass that claims it: the log names the claim and the file under inspection
+    scanning   scanning   its claimant: another file is under inspection from now on, or none;
+                          a heartbeat, which moves `updated` and nothing else
     scanning   settled    its claimant: it read its own claim and the very files it scanned
-    scanning   pending    its claimant: the files changed, the pass ends early, or (counted as an
-                          interruption) breaks at this scan;
-                          any pass: no heartbeat for long (an interruption, too)
+    scanning   pending    its claimant: the files changed, or the pass ends early;
+                          any pass: no heartbeat for long, by PocketBase's own clock
     settled    pending    any pass: the verdict is about other files than the build's;
                           an operator, or the age of the verdict: asks for another scan
     any        (none)     any pass: its build is proved to be gone
+
+Where a pass dies or breaks at an inspection, the way back to `pending` counts an interruption of
+the file that the log records as under inspection, and of no other. A file that was interrupted
+`INTERRUPTIONS` times is not inspected again.
 
 PocketBase has no conditional update, so a claim is a mark that its claimant reads again before it
 writes what follows from it. Two that claim at once both write; the later mark stands, and the
@@ -20,17 +24,28 @@ the file names in each verdict, which every later pass compares with the build.
 
 from __future__ import annotations
 
+import base64
 import enum
+import hashlib
 import logging
+import re
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from avscan.backend import journal
-from avscan.backend.discovery import Job, is_due, is_outdated, job_of, waits_since
+from avscan.backend.discovery import (
+    Job,
+    count_interruptions,
+    is_due,
+    is_outdated,
+    job_of,
+    waits_since,
+)
+from avscan.backend.journal import Interruption
 from avscan.backend.pocketbase import PocketBase, Rejected, check_id
 from avscan.backend.pocketbase import Row as Values
 from avscan.backend.transport import Patience
@@ -52,6 +67,8 @@ log = logging.getLogger(__name__)
 
 LONGEST_LOG = 200_000
 HEARTBEAT = Patience(attempts=1, deadline=10.0, timeout=10.0)
+# A file whose inspection was begun this often and never ended is not inspected again.
+INTERRUPTIONS = 3
 # Seconds in which PocketBase does a write whose answer nobody waited for.
 ON_ITS_WAY = 0.3
 # What must not keep us from the other claims.
@@ -59,17 +76,42 @@ _FAILURES = (BackendError, SchemaError, SignInError)
 _NOT_UNIQUE = "validation_not_unique"
 _GONE = "validation_missing_rel_records"
 _TOO_LONG = "validation_max_text_constraint"
+_PLAIN_ID = re.compile(r"[a-z0-9]{15}\Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A build that is ours to scan, with all of its checks; `mark` stands in their logs."""
+    """A build that is ours to scan, with all of its checks; `mark` stands in their logs.
+
+    `interruptions` are those of its files whose inspection was interrupted, the last one first.
+    """
 
     mark: str
     build: Build
     checks: tuple[Check, ...]
-    interruptions: int
+    interruptions: tuple[Interruption, ...]
     started: datetime
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All files, in the order to inspect them in: what was interrupted before goes last."""
+        times = {each.file: each.times for each in self.interruptions}
+        return tuple(sorted(self.build.files, key=lambda name: times.get(name, 0)))
+
+    @property
+    def interruption(self) -> Interruption | None:
+        """The last interruption; None if there was none."""
+        return self.interruptions[0] if self.interruptions else None
+
+    @property
+    def given_up(self) -> dict[str, Interruption]:
+        """The files that must not be inspected again, by name."""
+        return {each.file: each for each in self.interruptions if each.times >= INTERRUPTIONS}
+
+    @property
+    def first(self) -> str | None:
+        """The first file to inspect; None if there is none. The claim itself records it."""
+        return next((name for name in self.files if name not in self.given_up), None)
 
 
 class Settlement(enum.Enum):
@@ -119,6 +161,7 @@ class Ledger:
         self._sleep = sleep
         self._longest = {"log": LONGEST_LOG, "virus_name": LONGEST_LOG}
         self._held: dict[str, Claim] = {}
+        self._inspected: dict[str, str | None] = {}
         self._quiet: set[str] = set()
         self._lock = threading.Lock()
 
@@ -127,37 +170,53 @@ class Ledger:
     def open(self, build: Build) -> Job | None:
         """Create a build's pending check; None if another pass has it, or the build is gone.
 
-        The check has the build's own id: of all passes that create it at once, one succeeds.
+        The check's id follows from the build's: of all passes that create it at once, one succeeds.
+
+        Raises:
+            SchemaError: the collection requires a field that avscan does not know.
+
         """
         text = journal.pending("new build", limit=self._longest["log"])
-        values: Values = {"id": build.id, "build": build.id, "status": Status.PENDING, "log": text}
+        values: Values = {"build": build.id, "status": Status.PENDING, "log": text}
+        for number in _ids_for(build.id):
+            try:
+                return self._create(build, {"id": number, **values})
+            except Rejected as rejection:
+                if "id" not in rejection.codes:
+                    raise
+                # A check of another build has it, or the collection wants ids of another form.
+                fields = {"build": build.id, "check": number, "reason": str(rejection)}
+                log.warning("check.id_refused", extra=fields)
+        return self._create(build, values)
+
+    def _create(self, build: Build, values: Values) -> Job | None:
         try:
             self._client.create(CHECKS, values)
         except Rejected as rejection:
             codes = rejection.codes
             if codes.get("build") == _GONE:
                 return None
-            if _NOT_UNIQUE not in {codes.get("id"), codes.get("build")}:
-                raise
-            return self._waiting(build)
+            if _NOT_UNIQUE in {codes.get("id"), codes.get("build")}:
+                # It may be our own, whose creation was answered with silence and tried again.
+                view = self._read_build(build.id)
+                if view.checks:
+                    return job_of(view.build) if view.build and view.waits else None
+            if unknown := ", ".join(sorted(codes.keys() - set(CHECK_FIELDS))):
+                raise SchemaError(
+                    f"PocketBase refuses every new check for the field {unknown}, which avscan does"
+                    f" not know ({rejection}): make it optional in {CHECKS}, or let a hook fill it"
+                ) from rejection
+            raise
         log.info("check.opened", extra={"build": build.id})
         return job_of(build)
 
-    def _waiting(self, build: Build) -> Job | None:
-        """Return the job of a build that has a check already; None if that does not wait.
-
-        It may be our own, whose creation was answered with silence and tried again.
-        """
-        view = self._look(build.id)
-        return job_of(view.build) if view.build and view.waits else None
-
     def reopen(self, check: Check) -> Job | None:
         """Put a verdict that is about other files back to pending; None if it is not, after all."""
-        view = self._look(check.build)
+        view = self._read_build(check.build)
         build = view.build
         outdated = [each for each in view.checks if build and is_outdated(each, build)]
         for each in outdated:
-            self._wait(each, "the build's files changed after its verdict")
+            self._set_pending(each, "the build's files changed after its verdict")
             log.info("check.reopened", extra={"build": each.build, "check": each.id})
         if not outdated or build is None or not is_due(build, self._client.server_time()):
             return None
@@ -165,39 +224,50 @@ class Ledger:
 
     def rescan(self, check: Check, reason: str) -> Job | None:
         """Put a verdict back to pending because somebody asks for it; None if it is another now."""
-        view = self._look(check.build)
+        view = self._read_build(check.build)
         known = (check.id, check.updated)
         settled = [
             each for each in view.checks if (each.id, each.updated) == known and each.settled
         ]
         for each in settled:
-            self._wait(each, reason)
+            self._set_pending(each, reason)
             log.info("check.rescan", extra={"build": each.build, "check": each.id})
         return job_of(view.build) if settled and view.build else None
 
-    def take_back(self, check: Check) -> Job | None:
-        """Put an abandoned check back to pending; None if it is no longer abandoned.
+    def reclaim(self, check: Check) -> Job | None:
+        """Put an abandoned check back to pending; None if it is not abandoned, after all.
 
         Our own claims are not abandoned, however long their heartbeats have failed.
         """
-        if any(held.build.id == check.build for held in self._loud()):
+        if any(held.build.id == check.build for held in self._beating_claims()):
             return None
-        view = self._look(check.build)
-        limit = self._client.server_time() - self._stuck_after
-        interruptions = 0
-        for each in view.checks:
-            if each.id == check.id and each.status is Status.SCANNING and each.updated < limit:
-                files = view.build.files if view.build else ()
-                interruptions = journal.interruptions_of(each.log, files) + 1
-                reason = f"taken back, no heartbeat since {format_time(each.updated)}"
-                self._wait(each, reason, interruptions=interruptions, files=files)
-                log.warning(
-                    "check.taken_back",
-                    extra={"build": each.build, "check": each.id, "interruptions": interruptions},
-                )
-        if not interruptions or view.build is None:
+        view = self._read_build(check.build)
+        found = next((each for each in view.checks if each.id == check.id), None)
+        if found is None or found.status is not Status.SCANNING or not self._is_silent(found):
             return None
-        return job_of(view.build, interruptions)
+        reason = f"reclaimed, no heartbeat since {format_time(found.updated)}"
+        files = view.build.files if view.build else ()
+        interruptions = journal.interruptions_of(found.log, files)
+        file = journal.inspected(found.log, files)
+        if file is not None:
+            interruptions = journal.interrupt(interruptions, file, reason)
+        if not self._set_pending(found, reason, interruptions=interruptions):
+            return None
+        count = count_interruptions(interruptions)
+        log.warning(
+            "check.reclaimed",
+            extra={"build": check.build, "check": check.id, "file": file, "interruptions": count},
+        )
+        return job_of(view.build, interruptions) if view.build else None
+
+    def _is_silent(self, check: Check) -> bool:
+        """Return whether a check's last heartbeat is long ago by PocketBase's own clock.
+
+        The `Date` of its answers may be a proxy's, and wrong.
+        """
+        last, limit = format_time(check.updated), format_time(check.updated + self._stuck_after)
+        where = f'id = "{check_id(check.id)}" && updated = "{last}" && "{limit}" < @now'
+        return bool(self._client.page(CHECKS, where=where, fields=("id",)))
 
     def remove(self, check: Check) -> bool:
         """Delete a check whose build is proved to be gone; False if it is there, after all."""
@@ -210,33 +280,62 @@ class Ledger:
     # -- claiming and what only the claimant may do -------------------------------------------
 
     def claim(self, job: Job) -> Claim | None:
-        """Make a waiting build ours; None if it no longer waits, or is somebody else's."""
-        view = self._look(job.build)
+        """Make a waiting build ours; None if it no longer waits, or is somebody else's.
+
+        The first file to inspect is recorded with it.
+        """
+        view = self._read_build(job.build)
         statuses = {check.status for check in view.checks}
         if view.build is None or Status.PENDING not in statuses or Status.SCANNING in statuses:
             return None
+        files = view.build.files
         claim = Claim(
             mark=uuid.uuid4().hex[:12],
             build=view.build,
             checks=tuple(check for check in view.checks if check.status is not None),
             interruptions=max(
-                journal.interruptions_of(check.log, view.build.files) for check in view.checks
+                (journal.interruptions_of(check.log, files) for check in view.checks),
+                key=count_interruptions,
             ),
             started=self._client.server_time(),
         )
+        # No heartbeat may undo the write; and one that failed may be written all the same, and has
+        # none for good, so that it is reclaimed.
+        self._quiet.add(claim.mark)
         self._held[claim.mark] = claim
-        try:
-            ours = all(self._mark(check, claim) for check in claim.checks)
-        except BackendError:
-            # It may have been written all the same: without a heartbeat it is taken back.
-            self._quiet.add(claim.mark)
-            raise
+        ours = all(self._mark(check, claim, claim.first) for check in claim.checks)
+        self._quiet.discard(claim.mark)
         if not ours:
             self._forget(claim)
-        return claim if ours else None
+            return None
+        self._inspected[claim.mark] = claim.first
+        return claim
+
+    def inspect(self, claim: Claim, file: str | None) -> bool:
+        """Record which file is under inspection from now on; False if the claim is lost.
+
+        None says that none is: the build is paused, or between two files. What is recorded already
+        is not written again.
+        """
+        if not self.holds(claim):
+            return False
+        if self._inspected.get(claim.mark, "") == file:
+            return True
+        self._inspected.pop(claim.mark, None)
+        self._pause_heartbeat(claim)
+        try:
+            checks = self._read_build(claim.build.id).marked(claim.mark)
+            ours = [self._mark(check, claim, file, mark=claim.mark) for check in checks]
+        finally:
+            self._quiet.discard(claim.mark)
+        if not any(ours):
+            self._forget(claim)
+            return False
+        self._inspected[claim.mark] = file
+        return True
 
     def holds(self, claim: Claim) -> bool:
-        """Tell whether a claim is still ours, as far as its last heartbeat knows."""
+        """Return whether a claim is still ours, as far as its last heartbeat knows."""
         return claim.mark in self._held
 
     def beat(self) -> None:
@@ -245,7 +344,7 @@ class Ledger:
         An update without values changes nothing else, and its answer tells whose the check is.
         """
         with self._lock:
-            for claim in self._loud():
+            for claim in self._beating_claims():
                 try:
                     rows = [
                         self._client.update(CHECKS, check.id, {}, patience=HEARTBEAT)
@@ -275,9 +374,9 @@ class Ledger:
         `scan_time` is a moment before the files were read once more: whatever the build becomes
         afterwards is younger. Checks that a hook added meanwhile are settled alike.
         """
-        self._hush(claim)
+        self._pause_heartbeat(claim)
         now = self._client.server_time()
-        view = self._look(claim.build.id)
+        view = self._read_build(claim.build.id)
         settlement = self._settle(view, claim, verdict, reports, policies, engine=engine, now=now)
         self._forget(claim)
         return settlement
@@ -338,20 +437,23 @@ class Ledger:
         interrupted: bool = False,
         patience: Patience | None = None,
     ) -> None:
-        """Give a claim back unscanned, if it is still ours; `interrupted` counts it as such."""
-        self._hush(claim, patience)
-        view = self._look(claim.build.id, patience)
+        """Put a claimed build back to pending, if it is still ours.
+
+        `interrupted` counts an interruption of the file under inspection, if there is one.
+        """
+        self._pause_heartbeat(claim, patience)
+        view = self._read_build(claim.build.id, patience)
         if view.waits and not view.marked(claim.mark):
             # The claim itself may be on its way still: a signal does not wait for its answer.
             self._sleep(ON_ITS_WAY)
-            view = self._look(claim.build.id, patience)
+            view = self._read_build(claim.build.id, patience)
         self._give_back(view, claim, reason, interrupted=interrupted, patience=patience)
         self._forget(claim)
 
-    def release_all(self, reason: str, *, patience: Patience) -> None:
-        """Give back what is still claimed, within about the patience's deadline.
+    def release_all(self, reason: str, *, interrupted: bool, patience: Patience) -> None:
+        """Release all that is still claimed, within about the patience's deadline.
 
-        What can't be given back is taken back by a later pass.
+        What can't be released is reclaimed by a later pass.
         """
         end = self._clock() + patience.deadline
         for claim in list(self._held.values()):
@@ -359,13 +461,13 @@ class Ledger:
                 log.warning("release.failed", extra={"build": claim.build.id, "reason": "no time"})
                 continue
             try:
-                self.release(claim, reason, patience=patience)
+                self.release(claim, reason, interrupted=interrupted, patience=patience)
             except _FAILURES as error:
                 log.warning("release.failed", extra={"build": claim.build.id, "reason": str(error)})
 
     # -- below --------------------------------------------------------------------------------
 
-    def _look(self, build: str, patience: Patience | None = None) -> _View:
+    def _read_build(self, build: str, patience: Patience | None = None) -> _View:
         """Read a build's checks, and the build with them."""
         rows = self._client.page(
             CHECKS,
@@ -380,20 +482,22 @@ class Ledger:
             checks=tuple(Check.parse(row) for row in rows),
         )
 
-    def _hush(self, claim: Claim, patience: Patience | None = None) -> None:
+    def _pause_heartbeat(self, claim: Claim, patience: Patience | None = None) -> None:
         """Stop a claim's heartbeat and wait for one under way: it could undo the next write."""
         self._quiet.add(claim.mark)
         if self._lock.acquire(timeout=-1 if patience is None else patience.timeout):
             self._lock.release()
 
-    def _loud(self) -> list[Claim]:
+    def _beating_claims(self) -> list[Claim]:
         return [held for mark, held in self._held.copy().items() if mark not in self._quiet]
 
     def _forget(self, claim: Claim) -> None:
         self._held.pop(claim.mark, None)
+        self._inspected.pop(claim.mark, None)
         self._quiet.discard(claim.mark)
 
-    def _mark(self, check: Check, claim: Claim) -> bool:
+    def _mark(self, check: Check, claim: Claim, file: str | None, *, mark: str = "") -> bool:
+        """Write that a check is ours, and the file under inspection."""
         before = journal.history(check.log, check.status)
 
         def text(limit: int) -> str:
@@ -401,31 +505,28 @@ class Ledger:
                 claim.mark,
                 self._host,
                 claim.started,
+                inspecting=file,
                 interruptions=claim.interruptions,
-                files=claim.build.files,
                 before=before,
                 limit=limit,
             )
 
         values: Values = {"status": Status.SCANNING, "virus_name": "", "scan_time": ""}
-        return self._write(check, values, text)
+        return self._write(check, values, text, mark=mark)
 
-    def _wait(
+    def _set_pending(
         self,
         check: Check,
         reason: str,
         *,
-        interruptions: int = 0,
-        files: Sequence[str] = (),
+        interruptions: Sequence[Interruption] = (),
         mark: str = "",
         patience: Patience | None = None,
     ) -> bool:
         before = journal.history(check.log, check.status)
 
         def text(limit: int) -> str:
-            return journal.pending(
-                reason, interruptions=interruptions, files=files, before=before, limit=limit
-            )
+            return journal.pending(reason, interruptions=interruptions, before=before, limit=limit)
 
         values: Values = {"status": Status.PENDING, "virus_name": "", "scan_time": ""}
         return self._write(check, values, text, mark=mark, patience=patience)
@@ -439,14 +540,12 @@ class Ledger:
         interrupted: bool = False,
         patience: Patience | None = None,
     ) -> None:
+        interruptions, file = claim.interruptions, self._inspected.get(claim.mark)
+        if interrupted and file is not None:
+            interruptions = journal.interrupt(interruptions, file, reason)
         for check in view.marked(claim.mark):
-            self._wait(
-                check,
-                reason,
-                interruptions=claim.interruptions + interrupted,
-                files=claim.build.files,
-                mark=claim.mark,
-                patience=patience,
+            self._set_pending(
+                check, reason, interruptions=interruptions, mark=claim.mark, patience=patience
             )
             log.info(
                 "check.released",
@@ -465,7 +564,8 @@ class Ledger:
         """Update a check, with texts as long as PocketBase takes; False if it is gone or lost.
 
         Raises:
-            SchemaError: PocketBase stored something else than was meant.
+            Rejected: PocketBase refuses it, or stored something else than was meant. That is about
+                this check unless the collection is at fault (see `schema.require`).
 
         """
 
@@ -492,9 +592,10 @@ class Ledger:
                 return False
             for name, value in wanted.items():
                 if row.get(name) != value:
-                    raise SchemaError(
-                        f"PocketBase did not store {CHECKS}.{name} as it was sent:"
-                        " run `avscan init` to see what is wrong with the collection"
+                    raise Rejected(
+                        f"{CHECKS}.{name} was stored otherwise than it was sent:"
+                        " look for a hook of PocketBase that changes it",
+                        {},
                     )
             return True
 
@@ -508,3 +609,13 @@ class Ledger:
                 self._longest[name] = int(longest)
                 learned = True
         return learned
+
+
+def _ids_for(build: str) -> Iterator[str]:
+    """List the ids that a build's check may have, in the order to try them in.
+
+    The build's own where that has PocketBase's usual form, or else a digest of it.
+    """
+    if _PLAIN_ID.match(build):
+        yield build
+    yield base64.b32encode(hashlib.sha256(build.encode()).digest()).decode().lower()[:15]

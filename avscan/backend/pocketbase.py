@@ -34,7 +34,8 @@ QUERY_TIMEOUT = 25.0
 TOKEN_MARGIN = timedelta(minutes=5)
 OK, PARTIAL, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, BAD = 200, 206, 401, 403, 404, 400
 NO_CONTENT, UNSATISFIABLE = 204, 416
-_ID = re.compile(r"[a-zA-Z0-9_]+\Z")
+# What PocketBase allows in an id, as far as it is safe in paths and filters.
+_ID = re.compile(r"[a-zA-Z0-9_~+=@-]+\Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
