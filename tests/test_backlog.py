@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -97,23 +99,27 @@ def test_a_build_that_waits_becomes_late() -> None:
     assert backlog.take(NOW + PROMISE) == fresh("a")
 
 
-def test_interrupted_builds_go_last_the_most_often_interrupted_at_the_very_end() -> None:
-    twice = Job(build="z", uploaded=NOW - 9 * PROMISE, interruptions=2)
-    once = Job(build="y", uploaded=NOW - 9 * PROMISE, interruptions=1)
-    assert order(twice, once, late("x"), late("w", 1)) == "wxyz"
+def interrupted(build: str, times: int, age: int = 0) -> Job:
+    return Job(build=build, uploaded=NOW - age * SECOND, interruptions=times)
 
 
-def test_an_interrupted_build_does_not_starve_among_fresh_ones() -> None:
-    poison = Job(build="z", uploaded=NOW, interruptions=2)
-    assert order(poison, *map(fresh, "abcd")) == "azbcd"
+def test_interrupted_builds_go_last_the_least_often_interrupted_first() -> None:
+    twice, once = interrupted("z", 2, age=9999), interrupted("y", 1)
+    assert order(twice, once, *map(late, "wx"), *map(fresh, "ab")) == "awbxyz"
 
 
-def test_a_build_that_waits_again_takes_turns_with_the_late_ones() -> None:
+def test_of_equally_interrupted_builds_the_oldest_goes_first() -> None:
+    assert (
+        order(interrupted("b", 1, age=1), interrupted("a", 1), interrupted("c", 1, age=2)) == "cba"
+    )
+
+
+def test_a_build_that_waits_again_lets_all_others_go_first() -> None:
     backlog = Backlog()
     backlog.add([fresh("a")])
     assert backlog.take(NOW) == fresh("a")
     backlog.add([fresh("a"), late("x"), late("y")])
-    assert "".join(job.build for job in drained(backlog)) == "xay"
+    assert "".join(job.build for job in drained(backlog)) == "xya"
 
 
 def test_a_build_that_waits_again_and_again_does_not_keep_a_pass_from_its_end() -> None:
@@ -127,37 +133,71 @@ def test_a_build_that_waits_again_and_again_does_not_keep_a_pass_from_its_end() 
     assert backlog.take(NOW) == fresh("a", -5)
 
 
-def test_a_build_in_the_middle_of_its_scan_lets_all_others_go_first() -> None:
+def test_a_build_that_was_put_aside_goes_after_all_others_but_the_interrupted_ones() -> None:
     backlog = Backlog()
-    backlog.add([late("a", 9), late("x"), fresh("b")])
+    backlog.add([interrupted("z", 1), late("a", 9), late("x"), fresh("b")])
     assert backlog.take(NOW) == fresh("b")
-    long = backlog.take(NOW)
-    assert long == late("a", 9)
-    backlog.resume(long)
+    heavy = backlog.take(NOW)
+    assert heavy == late("a", 9)
+    backlog.put_aside(heavy)
     backlog.add([fresh("c")])
-    assert "".join(job.build for job in drained(backlog)) == "cxa"
+    assert "".join(job.build for job in drained(backlog)) == "cxaz"
 
 
-def test_an_upload_that_comes_meanwhile_goes_before_the_rest_of_a_long_scan() -> None:
+def test_a_build_may_be_put_aside_as_often_as_it_takes() -> None:
     backlog = Backlog()
     backlog.add([fresh("a")])
-    long = backlog.take(NOW)
-    assert long is not None
-    backlog.resume(long)
-    backlog.add([fresh("b")])
-    assert backlog.take(NOW) == fresh("b")
+    for _ in range(TURNS + 1):
+        heavy = backlog.take(NOW)
+        assert heavy == fresh("a")
+        backlog.put_aside(heavy)
+    assert len(backlog) == 1
 
 
-def test_a_build_in_the_middle_of_its_scan_waits_for_one_of_each_kind_at_the_most() -> None:
+@pytest.mark.parametrize(
+    ("added", "aside", "wait"),
+    [
+        ([], [], False),
+        ([fresh("a")], [], True),
+        ([late("a")], [fresh("b")], True),
+        ([interrupted("a", 1)], [], False),
+        ([], [fresh("a")], False),
+        ([interrupted("a", 1)], [fresh("b")], False),
+    ],
+)
+def test_others_are_builds_that_were_neither_interrupted_nor_put_aside(
+    *, added: list[Job], aside: list[Job], wait: bool
+) -> None:
     backlog = Backlog()
-    backlog.add([fresh("a")])
-    long = backlog.take(NOW)
-    assert long is not None
-    backlog.resume(long)
-    backlog.add(map(fresh, "bcd"))
-    backlog.add(map(late, "uvwxyz"))
-    taken = [job.build for job in drained(backlog)]
-    assert taken.index("a") <= 3
+    backlog.add(added)
+    for job in aside:
+        backlog.put_aside(job)
+    assert backlog.others_wait is wait
+    assert len(backlog) == len(added) + len(aside)
+
+
+@given(jobs=jobs, number=st.integers(0, 30), taken=st.integers(0, 5), aside=st.booleans())
+def test_what_is_ahead_is_what_would_be_taken(
+    *, jobs: list[Job], number: int, taken: int, aside: bool
+) -> None:
+    backlog = Backlog()
+    backlog.add(jobs)
+    begun, *_ = (backlog.take(NOW) for _ in range(taken + 1))
+    if begun is not None and aside:
+        backlog.put_aside(begun)
+    ahead, before = backlog.ahead(number), len(backlog)
+    assert len(backlog) == before
+    assert ahead == drained(backlog)[:number]
+
+
+def test_to_look_ahead_is_cheap_among_many() -> None:
+    backlog = Backlog()
+    backlog.add(fresh(str(number), number // 10) for number in range(10_000))
+    assert backlog.take(NOW) is not None
+    started = time.perf_counter()
+    for _ in range(100):
+        backlog.ahead(10)
+    assert time.perf_counter() - started < 0.5
 
 
 @given(jobs=jobs)
@@ -176,18 +216,25 @@ def test_every_build_is_taken_once_however_often_it_is_added(jobs: list[Job]) ->
 def test_no_two_of_one_kind_in_a_row_while_the_other_kind_waits(jobs: list[Job]) -> None:
     backlog = Backlog()
     backlog.add(jobs)
-    taken = drained(backlog)
-    kinds = [bool(job.interruptions) or job.uploaded <= NOW - PROMISE for job in taken]
+    kinds = [is_late(job) for job in drained(backlog) if not job.interruptions]
     for position, (one, next_one) in enumerate(pairwise(kinds)):
         assert one is not next_one or (not one) not in kinds[position + 1 :]
 
 
 @given(jobs=jobs)
-def test_each_kind_goes_by_interruptions_then_age(jobs: list[Job]) -> None:
+def test_each_kind_goes_oldest_first_and_the_interrupted_ones_last_of_all(jobs: list[Job]) -> None:
     backlog = Backlog()
     backlog.add(jobs)
     taken = drained(backlog)
-    is_late = {job: bool(job.interruptions) or job.uploaded <= NOW - PROMISE for job in taken}
+    assert [bool(job.interruptions) for job in taken] == sorted(
+        bool(job.interruptions) for job in taken
+    )
     for kind in (False, True):
-        same = [(job.interruptions, job.uploaded) for job in taken if is_late[job] is kind]
+        same = [job.uploaded for job in taken if is_late(job) is kind and not job.interruptions]
         assert same == sorted(same)
+    last = [(job.interruptions, job.uploaded) for job in taken if job.interruptions]
+    assert last == sorted(last)
+
+
+def is_late(job: Job) -> bool:
+    return job.uploaded <= NOW - PROMISE

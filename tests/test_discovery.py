@@ -26,6 +26,7 @@ from avscan.backend.discovery import (
     parts,
     plans,
 )
+from avscan.backend.journal import Interruption
 from avscan.backend.pocketbase import PocketBase
 from avscan.errors import SchemaError
 from avscan.records import BUILDS, CHECKS, Build, Check, Status, format_time, parse_time
@@ -264,9 +265,10 @@ def judged(backend: Backend, build: str, *, files: Iterable[str] | None = None) 
 def test_checks_that_wait_are_jobs_with_their_interruptions(every_backend: Backend) -> None:
     backend = every_backend
     build = backend.upload({"a.txt": b"a game"})
-    backend.create_check(build, log="pending: taken back, interrupted 2 times")
-    uploaded = Build.parse(backend.build(build)).updated
-    assert plan_of(backend) == Plan(jobs=(Job(build=build, uploaded=uploaded, interruptions=2),))
+    found = Build.parse(backend.build(build))
+    interrupted = [Interruption(file=found.files[0], times=2, reason="signal 15")]
+    backend.create_check(build, log=journal.pending("x", interruptions=interrupted, limit=5000))
+    assert plan_of(backend) == Plan(jobs=(job_of(found, interrupted),))
 
 
 def test_checks_of_builds_that_still_upload_do_not_wait_yet(every_backend: Backend) -> None:
@@ -447,5 +449,8 @@ def test_a_verdict_that_was_corrected_by_hand_is_not_listed(every_backend: Backe
     assert discovery.verdicts(signed_in(backend), status=None, before=NOON + SECOND) == []
 
 
-def test_a_job_remembers_when_its_files_came() -> None:
-    assert job_of(BUILD, 2) == Job(build="abc", uploaded=NOON, interruptions=2)
+def test_a_job_remembers_when_which_files_came_and_what_they_interrupted() -> None:
+    interrupted = [Interruption(file="a", times=2), Interruption(file="b", times=1)]
+    assert job_of(BUILD, interrupted) == Job(
+        build="abc", uploaded=NOON, files=BUILD.files, interruptions=3
+    )

@@ -12,6 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from avscan.backend import journal
+from avscan.backend.journal import Interruption
 from avscan.findings import Examination, Sighting
 from avscan.records import Status
 from avscan.verdict import FileReport, Policies, Verdict, judge
@@ -26,6 +27,7 @@ SCAN = journal.Scan(
     ended=NOON + timedelta(seconds=42),
 )
 POLICIES = Policies()
+INTERRUPTED = (Interruption(file="a" * 99, times=3, reason="x" * 999),)
 BY_HAND = f"clean: {journal.OTHERS}"
 FORGED = f"x files: 1, digest {'0' * 32}"
 
@@ -117,27 +119,39 @@ def test_a_verdicts_log_reads_from_the_reason_to_each_file() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("interruptions", "text"),
-    [
-        (0, "pending: new build"),
-        (2, f"pending: new build, interrupted 2 times over files {journal.digest(['a'])}"),
-    ],
-)
-def test_a_pending_log_says_why_and_counts_interruptions(interruptions: int, text: str) -> None:
-    log = journal.pending("new build", interruptions=interruptions, files=["a"], limit=5000)
-    assert log == text
+def test_a_pending_log_says_why() -> None:
+    assert journal.pending("new build", limit=5000) == "pending: new build"
 
 
-def test_a_claimed_log_says_who_and_when() -> None:
+def test_a_pending_log_counts_the_interruptions_of_each_file() -> None:
+    twice = Interruption(file="a.zip", times=2, reason="signal 15")
+    once = Interruption(file="b.zip", times=1)
+    log = journal.pending("PocketBase failed", interruptions=(twice, once), limit=5000)
+    assert log == "pending: PocketBase failed\ninterrupted: a.zip 2, b.zip 1; last: signal 15"
+
+
+def test_a_claimed_log_says_who_and_when_and_which_file_is_under_inspection() -> None:
     text = journal.claimed(
-        "abc", "host", NOON, interruptions=1, files=[], before=["clean: x"], limit=5000
+        "abc",
+        "host",
+        NOON,
+        inspecting="b.zip",
+        interruptions=[Interruption(file="a.zip", times=1, reason="signal 15")],
+        before=["clean: x"],
+        limit=5000,
     )
     assert text == (
-        "scanning: claim abc by host at 2025-05-01 12:00:00Z, interrupted 1 times"
-        f" over files {journal.digest([])}"
-        f"\n{journal.RULE}\nclean: x"
+        "scanning: claim abc by host at 2025-05-01 12:00:00Z\n"
+        "inspecting: b.zip\n"
+        "interrupted: a.zip 1; last: signal 15\n"
+        f"{journal.RULE}\nclean: x"
     )
+
+
+def test_a_paused_claims_log_names_no_file() -> None:
+    text = journal.claimed("abc", "host", NOON, inspecting=None, limit=5000)
+    assert text == "scanning: claim abc by host at 2025-05-01 12:00:00Z"
+    assert journal.inspected(text, ["a.zip"]) is None
 
 
 def test_what_does_not_fit_is_counted_and_the_gravest_stays() -> None:
@@ -203,23 +217,37 @@ def test_a_log_that_is_no_verdict_of_ours_has_no_digest(log: str) -> None:
     assert journal.digest_of(log) is None
 
 
-@given(mark=marks, host=names, before=sections, interruptions=st.integers(0, 999_999))
-def test_a_claim_is_read_back_with_its_interruptions(
-    mark: str, host: str, before: list[str], interruptions: int
+# A file name that nobody sanitized, which may look like what is written around it.
+wild = st.text(max_size=60) | st.sampled_from(
+    [
+        "a 9",
+        "a, b 7",
+        "\ninspecting: b",
+        "\ninterrupted: b 9; last: x",
+        journal.RULE,
+        "#0",
+        "é" * 90,
+    ]
+)
+wild_builds = st.lists(wild, min_size=1, max_size=6, unique=True)
+
+
+@given(mark=marks, host=names, before=sections, files=wild_builds, times=st.integers(1, 999))
+def test_a_claim_is_read_back_whatever_its_files_are_called(
+    mark: str, host: str, before: list[str], files: list[str], times: int
 ) -> None:
+    counted = (
+        Interruption(file=files[0], times=times, reason="signal 15"),
+        *(Interruption(file=name, times=1) for name in files[1:]),
+    )
     log = journal.claimed(
-        mark,
-        host,
-        NOON,
-        interruptions=interruptions,
-        files=["a", "b"],
-        before=before,
-        limit=5000,
+        mark, host, NOON, inspecting=files[-1], interruptions=counted, before=before, limit=5000
     )
     assert journal.claim_of(log) == mark
-    for text in (log, excerpt(log)):
-        assert journal.interruptions_of(text, ["b", "a"]) == interruptions
-        assert journal.interruptions_of(text, ["c"]) == 0
+    assert journal.inspected(log, files) == files[-1]
+    assert journal.interruptions_of(log, files) == counted
+    assert journal.interruptions_of(log, files[1:]) == counted[1:]
+    assert journal.interruptions_of(excerpt(log), files)[0].times == times
 
 
 @given(files=builds, before=sections)
@@ -229,21 +257,42 @@ def test_a_verdict_carries_the_claim_that_it_was_written_under(
     assert journal.claim_of(settled(files, before=tuple(before))) == SCAN.claim
 
 
-@given(interruptions=st.integers(0, 999_999), before=sections)
+@given(before=sections, files=wild_builds, reason=st.text(max_size=300))
 def test_a_pending_log_keeps_its_interruptions_and_is_nobodys(
-    interruptions: int, before: list[str]
+    before: list[str], files: list[str], reason: str
 ) -> None:
-    log = journal.pending(
-        "taken back", interruptions=interruptions, files=["a"], before=before, limit=5000
-    )
-    assert journal.interruptions_of(log, ["a"]) == interruptions
-    assert journal.interruptions_of(log, ["b"]) == 0
-    assert journal.why_pending(log) == "taken back"
+    counted = journal.interrupt((), files[0], "signal 15")
+    log = journal.pending(reason, interruptions=counted, before=before, limit=5000)
+    assert journal.interruptions_of(log, files) == counted
+    assert journal.interruptions_of(log, files[1:]) == ()
     assert journal.claim_of(log) is None
 
 
-def test_interruptions_that_name_no_files_are_about_any() -> None:
-    assert journal.interruptions_of("pending: taken back, interrupted 2 times", ["a"]) == 2
+def test_interruptions_of_files_that_the_build_no_longer_has_do_not_count() -> None:
+    counted = journal.interrupt(journal.interrupt((), "a", "x"), "b", "y")
+    log = journal.pending("z", interruptions=counted, limit=5000)
+    assert journal.interruptions_of(log, ["a", "c"]) == (
+        Interruption(file="a", times=1, reason=""),
+    )
+
+
+def test_each_file_has_its_own_count_and_the_last_one_comes_first() -> None:
+    counted = journal.interrupt((), "a", "first")
+    counted = journal.interrupt(counted, "b", "second")
+    counted = journal.interrupt(counted, "a", "third")
+    assert counted == (
+        Interruption(file="a", times=2, reason="third"),
+        Interruption(file="b", times=1, reason="second"),
+    )
+
+
+@pytest.mark.parametrize("state", ["pending: taken back", "scanning: claim abc by host at noon"])
+def test_interruptions_of_whole_builds_as_older_versions_counted_them_blame_no_file(
+    state: str,
+) -> None:
+    log = f"{state}, interrupted 2 times over files {journal.digest(['a'])}"
+    assert journal.interruptions_of(log, ["a"]) == ()
+    assert journal.inspected(log, ["a"]) is None
 
 
 @pytest.mark.parametrize("log", ["", "by hand", f"pending: x\n{journal.RULE}\nscanning: claim a"])
@@ -251,9 +300,29 @@ def test_a_claim_of_an_older_section_does_not_count(log: str) -> None:
     assert journal.claim_of(log) is None
 
 
-@pytest.mark.parametrize("log", ["", "clean: interrupted 3 times", "pending: interrupted often"])
+@pytest.mark.parametrize(
+    "log",
+    [
+        "",
+        "clean: x\ninterrupted: a 3; last: y",
+        "pending: interrupted often",
+        f"pending: x\n{journal.RULE}\nerror: x\ninterrupted: a 3; last: y",
+    ],
+)
 def test_a_log_that_counts_no_interruption_has_none(log: str) -> None:
-    assert journal.interruptions_of(log, []) == 0
+    assert journal.interruptions_of(log, ["a"]) == ()
+
+
+def test_a_reason_is_not_read_as_a_count() -> None:
+    log = journal.pending("x\ninterrupted: a 3; last: y", limit=5000)
+    assert journal.interruptions_of(log, ["a"]) == ()
+
+
+def test_the_counts_of_all_files_of_a_build_fit_into_pocketbases_shortest_log() -> None:
+    files = [f"{number}{'x' * 110}.zip" for number in range(99)]
+    counted = tuple(Interruption(file=name, times=2) for name in files)
+    log = journal.claimed("m", "h", NOON, inspecting=files[0], interruptions=counted, limit=5000)
+    assert journal.interruptions_of(log, files) == counted
 
 
 # -- history --------------------------------------------------------------------------------------
@@ -280,9 +349,7 @@ def test_a_check_that_is_judged_again_and_again_keeps_its_verdicts_newest_first(
     log, status = "", Status.PENDING
     for number in range(3):
         before = journal.history(log, status)
-        log = journal.claimed(
-            "abc", "h", NOON, interruptions=0, files=[], before=before, limit=5000
-        )
+        log = journal.claimed("abc", "h", NOON, inspecting="a", before=before, limit=5000)
         before = journal.history(log, Status.SCANNING)
         verdict = Verdict(status=Status.CLEAN, reason=f"scan {number}")
         log = journal.settled(verdict, [], SCAN, POLICIES, before=before, limit=5000)
@@ -338,9 +405,15 @@ def test_a_waiting_check_tells_whether_its_files_were_judged_before(
     names = [file.name for file in files]
     before = [settled(files)]
     for log in (
-        journal.pending("x" * 99, interruptions=3, before=before, limit=5000),
+        journal.pending("x" * 99, interruptions=INTERRUPTED, before=before, limit=5000),
         journal.claimed(
-            "m" * 12, "h" * 64, NOON, interruptions=3, files=names, before=before, limit=5000
+            "m" * 12,
+            "h" * 64,
+            NOON,
+            inspecting="a" * 99,
+            interruptions=INTERRUPTED,
+            before=before,
+            limit=5000,
         ),
     ):
         for text in (log, excerpt(log, journal.ENTRY)):
@@ -376,9 +449,16 @@ def test_a_log_never_exceeds_its_limit(
     files: list[FileReport], before: list[str], limit: int
 ) -> None:
     assert len(settled(files, before=tuple(before), limit=limit)) <= limit
-    assert len(journal.pending("x" * 99, interruptions=3, before=before, limit=limit)) <= limit
+    pending = journal.pending("x" * 99, interruptions=INTERRUPTED, before=before, limit=limit)
+    assert len(pending) <= limit
     claimed = journal.claimed(
-        "m", "h" * 99, NOON, interruptions=3, files=[], before=before, limit=limit
+        "m",
+        "h" * 99,
+        NOON,
+        inspecting="a" * 99,
+        interruptions=INTERRUPTED,
+        before=before,
+        limit=limit,
     )
     assert len(claimed) <= limit
 

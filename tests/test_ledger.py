@@ -11,10 +11,11 @@ import pytest
 import requests
 from support.backend import Backend
 
-from avscan.backend import journal
+from avscan.backend import journal, schema
 from avscan.backend.discovery import Job, job_of
+from avscan.backend.journal import Interruption
 from avscan.backend.ledger import Claim, Ledger, Settlement
-from avscan.backend.pocketbase import JSON, PocketBase
+from avscan.backend.pocketbase import JSON, PocketBase, Rejected
 from avscan.backend.transport import PARTING, Patience, Transient
 from avscan.errors import AvscanError, BackendError, SchemaError
 from avscan.findings import Examination, Sighting
@@ -31,11 +32,11 @@ class Late(Ledger):
 
     meanwhile: Callable[[], object] | None = None
 
-    def _mark(self, check: Check, claim: Claim) -> bool:
+    def _mark(self, check: Check, claim: Claim, file: str | None, *, mark: str = "") -> bool:
         if self.meanwhile is not None:
             meanwhile, self.meanwhile = self.meanwhile, None
             meanwhile()
-        return super()._mark(check, claim)
+        return super()._mark(check, claim, file, mark=mark)
 
 
 def ledger_of(backend: Backend, client: PocketBase | None = None) -> Late:
@@ -86,7 +87,8 @@ def settle(ledger: Ledger, claim: Claim, *, virus: str = "") -> Settlement:
 def test_a_new_check_has_the_builds_own_id_and_waits(every_backend: Backend) -> None:
     backend = every_backend
     build = read(backend, backend.upload({"a.txt": b"a game"}))
-    assert ledger_of(backend).open(build) == Job(build=build.id, uploaded=build.updated)
+    job = Job(build=build.id, uploaded=build.updated, files=build.files)
+    assert ledger_of(backend).open(build) == job
     check = check_of(backend, build.id)
     assert check.id == build.id
     assert check.status is Status.PENDING
@@ -159,7 +161,7 @@ def test_a_build_that_vanishes_while_it_is_claimed_is_not_held(backend: Backend)
     ledger = ledger_of(backend)
     ledger.meanwhile = lambda: backend.delete_build(build)
     assert ledger.claim(job_of(read(backend, build))) is None
-    ledger.release_all("the pass ends", patience=PARTING)
+    ledger.release_all("the pass ends", interrupted=False, patience=PARTING)
 
 
 def test_of_two_that_claim_at_once_the_later_mark_stands(backend: Backend) -> None:
@@ -240,7 +242,7 @@ def test_a_stale_pass_never_overwrites_a_newer_verdict(backend: Backend) -> None
     stale, fresh = ledger_of(backend), ledger_of(backend)
     old = claimed(backend, stale, build)
     backend.backdate(CHECKS, build, updated=LONG_AGO)
-    assert fresh.take_back(check_of(backend, build)) is not None
+    assert fresh.reclaim(check_of(backend, build)) is not None
     new = claimed(backend, fresh, build)
     assert settle(stale, old) is Settlement.LOST
     assert settle(fresh, new, virus="Worm") is Settlement.SETTLED
@@ -287,8 +289,7 @@ def test_a_virus_name_that_is_too_long_for_the_collection_is_cut(every_backend: 
     assert check_of(backend, build).virus_name == "Win.Trojan"
 
 
-def test_a_server_that_stores_something_else_is_told_of(backend: Backend) -> None:
-    build = waiting(backend)
+def without_a_log(backend: Backend) -> None:
     client = backend.client()
     definition = client.collection(CHECKS)
     assert definition is not None
@@ -296,8 +297,15 @@ def test_a_server_that_stores_something_else_is_told_of(backend: Backend) -> Non
     assert isinstance(fields, list)
     kept: list[JSON] = [each for each in fields if isinstance(each, dict) and each["name"] != "log"]
     client.update_collection(CHECKS, {"fields": kept})
-    with pytest.raises(SchemaError, match="log as it was sent"):
+
+
+def test_a_collection_that_does_not_store_what_it_is_sent_is_told_of(backend: Backend) -> None:
+    build = waiting(backend)
+    without_a_log(backend)
+    with pytest.raises(Rejected, match=r"log was stored otherwise"):
         ledger_of(backend).claim(job_of(read(backend, build)))
+    with pytest.raises(SchemaError, match="log is missing"):
+        schema.require(backend.client())
 
 
 def losing_an_answer(client: PocketBase, meanwhile: Callable[[], object]) -> None:
@@ -422,51 +430,64 @@ def test_what_is_settled_has_no_heartbeat(backend: Backend) -> None:
 # -- taking back ----------------------------------------------------------------------------------
 
 
-def test_an_abandoned_check_is_taken_back_and_the_interruption_counted(
-    every_backend: Backend,
-) -> None:
+def die(backend: Backend, build: str) -> None:
+    """Let the last heartbeat be long ago, as where the claimant was killed."""
+    backend.backdate(CHECKS, check_of(backend, build).id, updated=LONG_AGO)
+
+
+def reclaimed(backend: Backend, build: str) -> Job:
+    die(backend, build)
+    job = ledger_of(backend).reclaim(check_of(backend, build))
+    assert job is not None
+    return job
+
+
+def test_an_abandoned_check_is_reclaimed_and_its_file_is_counted(every_backend: Backend) -> None:
     backend = every_backend
     build = waiting(backend)
-    for number in (1, 2):
+    (name,) = backend.file_names(build)
+    for times in (1, 2):
         claimed(backend, ledger_of(backend), build)
-        backend.backdate(CHECKS, build, updated=LONG_AGO)
-        job = ledger_of(backend).take_back(check_of(backend, build))
-        assert job is not None
-        assert job.interruptions == number
+        assert reclaimed(backend, build).interruptions == times
         check = check_of(backend, build)
         assert check.status is Status.PENDING
-        assert journal.interruptions_of(check.log, backend.file_names(build)) == number
-    assert claimed(backend, ledger_of(backend), build).interruptions == 2
+        assert f"\ninterrupted: {name} {times}; last: reclaimed, no heartbeat since 2020-01-01" in (
+            check.log
+        )
+    found = claimed(backend, ledger_of(backend), build).interruption
+    assert found is not None
+    assert (found.file, found.times) == (name, 2)
+    assert found.reason.startswith("reclaimed, no heartbeat since 2020-01-01")
 
 
-def test_a_check_with_a_heartbeat_is_not_taken_back(backend: Backend) -> None:
+def test_a_check_with_a_heartbeat_is_not_reclaimed(backend: Backend) -> None:
     build = waiting(backend)
     ledger = ledger_of(backend)
     claim = claimed(backend, ledger, build)
     backend.backdate(CHECKS, build, updated=LONG_AGO)
     stuck = check_of(backend, build)
     ledger.beat()
-    assert ledger_of(backend).take_back(stuck) is None
+    assert ledger_of(backend).reclaim(stuck) is None
     assert settle(ledger, claim) is Settlement.SETTLED
 
 
-def test_a_claim_of_ones_own_is_not_taken_back_however_old_its_heartbeat(backend: Backend) -> None:
+def test_a_claim_of_ones_own_is_not_reclaimed_however_old_its_heartbeat(backend: Backend) -> None:
     build = waiting(backend)
     ledger = ledger_of(backend)
     claim = claimed(backend, ledger, build)
     backend.backdate(CHECKS, build, updated=LONG_AGO)
-    assert ledger.take_back(check_of(backend, build)) is None
+    assert ledger.reclaim(check_of(backend, build)) is None
     assert settle(ledger, claim) is Settlement.SETTLED
 
 
-def test_a_verdict_that_came_after_all_is_not_taken_back(backend: Backend) -> None:
+def test_a_verdict_that_came_after_all_is_not_reclaimed(backend: Backend) -> None:
     build = waiting(backend)
     ledger = ledger_of(backend)
     claim = claimed(backend, ledger, build)
     stuck = check_of(backend, build)
     settle(ledger, claim)
     backend.backdate(CHECKS, build, updated=LONG_AGO)
-    assert ledger_of(backend).take_back(stuck) is None
+    assert ledger_of(backend).reclaim(stuck) is None
     assert backend.status_of(build) == "clean"
 
 
@@ -544,9 +565,11 @@ def test_a_release_may_count_as_an_interruption(backend: Backend) -> None:
     build = waiting(backend)
     ledger = ledger_of(backend)
     ledger.release(claimed(backend, ledger, build), "MemoryError", interrupted=True)
+    (name,) = backend.file_names(build)
     log = check_of(backend, build).log
-    assert log.startswith("pending: MemoryError, interrupted 1 times over files ")
-    assert claimed(backend, ledger_of(backend), build).interruptions == 1
+    assert log == f"pending: MemoryError\ninterrupted: {name} 1; last: MemoryError"
+    claim = claimed(backend, ledger_of(backend), build)
+    assert claim.interruption == Interruption(file=name, times=1, reason="MemoryError")
 
 
 def test_interruptions_are_not_counted_against_files_that_came_later(backend: Backend) -> None:
@@ -555,7 +578,7 @@ def test_interruptions_are_not_counted_against_files_that_came_later(backend: Ba
     ledger = ledger_of(backend)
     ledger.release(claimed(backend, ledger, build), "MemoryError", interrupted=True)
     backend.replace_files(build, {"b.txt": b"another game"})
-    assert claimed(backend, ledger, build).interruptions == 0
+    assert claimed(backend, ledger, build).interruption is None
 
 
 def test_a_release_ends_with_its_time(backend: Backend, caplog: pytest.LogCaptureFixture) -> None:
@@ -567,7 +590,7 @@ def test_a_release_ends_with_its_time(backend: Backend, caplog: pytest.LogCaptur
     builds = [waiting(backend) for _ in range(4)]
     for build in builds:
         claimed(backend, ledger, build)
-    ledger.release_all("stopped", patience=Patience(deadline=2.0))
+    ledger.release_all("stopped", interrupted=False, patience=Patience(deadline=2.0))
     statuses = [backend.status_of(build) for build in builds]
     assert statuses == ["pending", "pending", "scanning", "scanning"]
     assert caplog.messages.count("release.failed") == 2
@@ -591,7 +614,7 @@ def test_a_claim_that_is_still_on_its_way_is_given_back_too(backend: Backend) ->
     assert check_of(backend, build).log == "pending: stopped"
 
 
-def test_a_claim_that_may_have_failed_has_no_heartbeat_and_is_taken_back(backend: Backend) -> None:
+def test_a_claim_that_may_have_failed_has_no_heartbeat_and_is_reclaimed(backend: Backend) -> None:
     build = waiting(backend)
     ledger = ledger_of(backend)
 
@@ -604,7 +627,7 @@ def test_a_claim_that_may_have_failed_has_no_heartbeat_and_is_taken_back(backend
         claimed(backend, ledger, build)
     backend.backdate(CHECKS, build, updated=LONG_AGO)
     ledger.beat()
-    assert ledger.take_back(check_of(backend, build)) is not None
+    assert ledger.reclaim(check_of(backend, build)) is not None
     assert backend.status_of(build) == "pending"
 
 
@@ -623,7 +646,7 @@ def test_all_claims_are_released_together(backend: Backend) -> None:
     ledger = ledger_of(backend)
     for build in builds:
         claimed(backend, ledger, build)
-    ledger.release_all("the pass ends", patience=PARTING)
+    ledger.release_all("the pass ends", interrupted=False, patience=PARTING)
     assert [backend.status_of(build) for build in builds] == ["pending", "pending"]
 
 
@@ -633,7 +656,7 @@ def test_a_release_that_fails_is_logged_and_does_not_stop_the_end(
     ledger = ledger_of(backend)
     claimed(backend, ledger, waiting(backend))
     backend.stop()
-    ledger.release_all("the pass ends", patience=PARTING)
+    ledger.release_all("the pass ends", interrupted=False, patience=PARTING)
     assert "release.failed" in caplog.messages
     backend.start()
 

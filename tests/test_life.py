@@ -605,7 +605,7 @@ def have_the_same_digest(_files: Iterable[str]) -> str:
     [
         ("avscan.backend.discovery.is_outdated", is_never_outdated),
         ("avscan.backend.ledger.is_outdated", is_never_outdated),
-        ("avscan.backend.ledger.Ledger.take_back", take_nothing_back),
+        ("avscan.backend.ledger.Ledger.reclaim", take_nothing_back),
         ("avscan.backend.journal.digest", have_the_same_digest),
     ],
 )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import heapq
+from bisect import bisect_left, bisect_right, insort
 from collections import Counter
-from collections.abc import Iterable
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import islice, zip_longest
 
 from avscan.backend.discovery import Job
 
@@ -16,25 +17,28 @@ TURNS = 3
 
 
 class Backlog:
-    """Builds that wait, each once; those that can still be in time and late ones take turns.
+    """Builds that wait, each once, oldest first.
 
-    Each kind goes oldest first, so a fresh upload waits for one late build at the most and neither
-    kind starves. Builds that this pass has taken before take turns with the late ones. Those whose
-    scan was interrupted before go last among these: what brings a scan down must not keep others
-    waiting.
+    Those that can still be in time and those that are late take turns, so that neither kind
+    starves. All others go before a build that this pass has begun already. Those whose inspection
+    was interrupted before are the very last, the least interrupted first.
     """
 
     def __init__(self) -> None:
-        self._fresh: list[tuple[datetime, str]] = []
-        self._late: list[tuple[int, datetime, str]] = []
-        self._again: list[tuple[int, datetime, str]] = []
-        self._waiting: set[str] = set()
+        self._queue: list[Job] = []  # by age: the late ones are at its head
+        self._last: list[Job] = []  # put aside, then interrupted
         self._turns: Counter[tuple[str, datetime]] = Counter()
+        self._waiting: set[str] = set()
+        self._late_until = datetime.min.replace(tzinfo=UTC)
         self._late_turn = False
-        self._again_turn = False
 
     def __len__(self) -> int:
         return len(self._waiting)
+
+    @property
+    def others_wait(self) -> bool:
+        """Whether a build waits that was neither interrupted nor put aside."""
+        return bool(self._queue)
 
     def add(self, jobs: Iterable[Job]) -> None:
         """Add builds; not those that wait here already, nor those that have had their turns."""
@@ -42,40 +46,48 @@ class Backlog:
             turns = self._turns[job.build, job.uploaded]
             if job.build in self._waiting or turns >= TURNS:
                 continue
-            self._waiting.add(job.build)
-            if job.interruptions:
-                rank = job.interruptions + turns
-                heapq.heappush(self._late, (rank, job.uploaded, job.build))
-            elif turns:
-                heapq.heappush(self._again, (turns, job.uploaded, job.build))
+            if turns or job.interruptions:
+                self.put_aside(job)
             else:
-                heapq.heappush(self._fresh, (job.uploaded, job.build))
+                self._waiting.add(job.build)
+                insort(self._queue, job, key=_age)
 
-    def resume(self, job: Job) -> None:
-        """Add a build again, in the middle of its scan: it lets others go first."""
+    def put_aside(self, job: Job) -> None:
+        """Add a build that was begun already, and lets others go first."""
         self._waiting.add(job.build)
-        queue = self._late if job.interruptions else self._again
-        heapq.heappush(queue, (job.interruptions, job.uploaded, job.build))
-        self._late_turn = self._again_turn = False
+        insort(self._last, job, key=_rank)
 
     def take(self, now: datetime) -> Job | None:
         """Take the next build to scan, at the server's time `now`; None if none waits."""
-        while self._fresh and self._fresh[0][0] <= now - PROMISE:
-            uploaded, build = heapq.heappop(self._fresh)
-            heapq.heappush(self._late, (0, uploaded, build))
-        if not self._waiting:
+        self._late_until = now - PROMISE
+        job = next(self._order(), None)
+        if job is None:
             return None
-        behind = bool(self._late or self._again) and (self._late_turn or not self._fresh)
-        self._late_turn = not behind
-        rank = 0
-        if not behind:
-            uploaded, build = heapq.heappop(self._fresh)
-        elif self._again and (self._again_turn or not self._late):
-            _, uploaded, build = heapq.heappop(self._again)
-            self._again_turn = False
+        if self._queue:
+            self._late_turn = job.uploaded > self._late_until
+            del self._queue[bisect_left(self._queue, _age(job), key=_age)]
         else:
-            rank, uploaded, build = heapq.heappop(self._late)
-            self._again_turn = True
-        self._waiting.discard(build)
-        self._turns[build, uploaded] += 1
-        return Job(build=build, uploaded=uploaded, interruptions=rank)
+            del self._last[0]
+        self._waiting.discard(job.build)
+        self._turns[job.build, job.uploaded] += 1
+        return job
+
+    def ahead(self, number: int) -> list[Job]:
+        """List the next `number` builds in the order in which they would be taken now."""
+        return list(islice(self._order(), number))
+
+    def _order(self) -> Iterator[Job]:
+        queue = self._queue
+        split = bisect_right(queue, self._late_until, key=lambda job: job.uploaded)
+        kinds = (range(split), range(split, len(queue)))
+        for pair in zip_longest(*(kinds if self._late_turn else reversed(kinds))):
+            yield from (queue[position] for position in pair if position is not None)
+        yield from self._last
+
+
+def _age(job: Job) -> tuple[datetime, str]:
+    return job.uploaded, job.build
+
+
+def _rank(job: Job) -> tuple[int, datetime, str]:
+    return job.interruptions, job.uploaded, job.build

@@ -42,7 +42,7 @@ _INTERRUPTED = re.compile(
     r"(?:; last: ([^\n]*))?",
     re.DOTALL,
 )
-_LONGEST_REASON = 200
+_LONGEST_REASON = 120
 _ENTRY = re.compile(
     r"(?P<status>clean|infected|error): (?P<reason>.{0,250}?)\sfiles: \d+, digest [0-9a-f]{32}"
     r"(?:\suploaded: (?P<uploaded>[0-9-]{10} [0-9:.]{8,15}Z)(?P<again>, scanned before)?"
@@ -124,7 +124,7 @@ def entry_of(log: str) -> Entry | None:
 
 
 def scanned_before(log: str, files: Iterable[str]) -> bool:
-    """Tell whether an older verdict in a log is about these files.
+    """Return whether an older verdict in a log is about these files.
 
     Works on the first `ENTRY` characters, also with their white space folded, since the newest of
     the older verdicts is the one that counts.
@@ -134,7 +134,7 @@ def scanned_before(log: str, files: Iterable[str]) -> bool:
 
 
 def infected_before(log: str, files: Iterable[str]) -> bool:
-    """Tell whether the newest of the older verdicts in a log found these very files infected."""
+    """Return whether the newest of the older verdicts in a log found these very files infected."""
     older = sections(log)[1:2]
     return any(
         section.startswith(f"{Status.INFECTED}: ") and digest_of(section) == digest(files)

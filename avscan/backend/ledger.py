@@ -253,8 +253,10 @@ class Ledger:
             interruptions = journal.interrupt(interruptions, file, reason)
         if not self._set_pending(found, reason, interruptions=interruptions):
             return None
+        count = count_interruptions(interruptions)
         log.warning(
-            "check.reclaimed", extra={"build": check.build, "check": check.id, "file": file}
+            "check.reclaimed",
+            extra={"build": check.build, "check": check.id, "file": file, "interruptions": count},
         )
         return job_of(view.build, interruptions) if view.build else None
 
