@@ -318,7 +318,7 @@ class Scans:
         """Go on with a build when no other waits; its claim stays."""
         if self._ledger.inspect(scan.claim, None):
             self._aside[scan.claim.build.id] = scan
-            self._backlog.resume(scan.job)
+            self._backlog.put_aside(scan.job)
 
     def _interrupted(self, scan: _Scan, reason: str) -> None:
         """Count an interruption of the file under inspection, if the installation works."""

@@ -87,15 +87,6 @@ class Workspace:
         with self._explained():
             return Path(tempfile.mkdtemp(prefix="inspector-", dir=self.folder))
 
-    @property
-    def downloads(self) -> Path:
-        found = self.folder / "downloads"
-        found.mkdir(exist_ok=True)
-        return found
-
-    def inspector_folder(self) -> Path:
-        return Path(tempfile.mkdtemp(prefix="inspector-", dir=self.folder))
-
     def free(self) -> int:
         """Return how many more bytes artifacts may take."""
         return max(0, shutil.disk_usage(self.folder).free - RESERVE)

@@ -362,9 +362,9 @@ def test_a_slow_artifact_delays_nobody_by_more_than_a_minute(one: Pass) -> None:
 
     one.script.takes = takes
     one.listen = settled
-    assert one.run().clean == len(uploaded) + 1
+    assert one.run().clean == len(delays) + 1
     assert backend.status_of(slow) == "clean"
-    assert len(delays) >= 15
+    assert len(delays) >= len(uploaded) - 1  # the last one may come after the last look
     assert max(delays) <= 2 * 60
     assert one.script.most == 2
     assert one.script.seen.count(b"slow") == 1  # it went on where it was
@@ -466,7 +466,7 @@ def test_downloads_run_several_files_ahead_and_claim_nothing(one: Pass) -> None:
 
     def look(_: bytes) -> Examination:
         if not seen:
-            eventually(lambda: downloaded(one) == 3)
+            eventually(lambda: downloaded(one) == 4)
             seen.append((4, sorted(str(one.backend.status_of(build)) for build in builds)))
         return Examination()
 

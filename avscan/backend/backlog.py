@@ -13,7 +13,7 @@ from avscan.backend.discovery import Job
 # From upload to verdict: what is promised.
 PROMISE = timedelta(minutes=5)
 # A build that was taken and waits again is taken this often by one pass, which is to end some time.
-TURNS = 3
+TURNS = 4
 
 
 class Backlog:

@@ -121,6 +121,7 @@ class ScriptedScanner(Scanner):
         def start(_engine: Engine, folder: Path) -> Inspector:
             return kind(script, folder)
 
+        self.script = script
         super().__init__(
             clamscan="clamscan",
             database=workspace.folder,
