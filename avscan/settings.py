@@ -87,7 +87,7 @@ VARIABLES = (
     Variable(
         name="STUCK_AFTER",
         default="90",
-        help="Seconds without a heartbeat after which a scanning check is taken back.",
+        help="Seconds without a heartbeat after which a scanning check is reclaimed.",
     ),
     Variable(
         name="MAX_SIGNATURE_AGE",

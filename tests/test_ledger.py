@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -14,12 +15,12 @@ from support.backend import Backend
 from avscan.backend import journal, schema
 from avscan.backend.discovery import Job, job_of
 from avscan.backend.journal import Interruption
-from avscan.backend.ledger import Claim, Ledger, Settlement
-from avscan.backend.pocketbase import JSON, PocketBase, Rejected
+from avscan.backend.ledger import INTERRUPTIONS, Claim, Ledger, Settlement
+from avscan.backend.pocketbase import JSON, PocketBase, Rejected, Row
 from avscan.backend.transport import PARTING, Patience, Transient
 from avscan.errors import AvscanError, BackendError, SchemaError
 from avscan.findings import Examination, Sighting
-from avscan.records import BUILDS, CHECKS, Build, Check, Status
+from avscan.records import BUILDS, CHECKS, Build, Check, Status, format_time
 from avscan.verdict import FileReport, Policies, Verdict, judge
 
 STUCK_AFTER = timedelta(seconds=90)
@@ -471,6 +472,35 @@ def test_a_check_with_a_heartbeat_is_not_reclaimed(backend: Backend) -> None:
     assert settle(ledger, claim) is Settlement.SETTLED
 
 
+def test_a_clock_that_is_ahead_does_not_make_a_claim_look_abandoned(
+    every_backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = every_backend
+    build = waiting(backend)
+    theirs = ledger_of(backend)
+    claim = claimed(backend, theirs, build)
+    client = backend.client()
+    ours = ledger_of(backend, client)
+    ahead = client.server_time() + timedelta(minutes=5)
+    monkeypatch.setattr(client, "server_time", lambda: ahead)
+    assert ours.reclaim(check_of(backend, build)) is None
+    assert settle(theirs, claim) is Settlement.SETTLED
+
+
+@pytest.mark.parametrize(("silent", "abandoned"), [(-30, False), (30, True)])
+def test_a_claim_is_abandoned_after_so_long_a_silence_by_pocketbases_clock(
+    every_backend: Backend, *, silent: int, abandoned: bool
+) -> None:
+    backend = every_backend
+    build = waiting(backend)
+    claimed(backend, ledger_of(backend), build)
+    now = check_of(backend, build).updated
+    last = format_time(now - STUCK_AFTER - timedelta(seconds=silent))
+    backend.backdate(CHECKS, build, updated=last)
+    job = ledger_of(backend).reclaim(check_of(backend, build))
+    assert (job is not None) is abandoned
+
+
 def test_a_claim_of_ones_own_is_not_reclaimed_however_old_its_heartbeat(backend: Backend) -> None:
     build = waiting(backend)
     ledger = ledger_of(backend)
@@ -489,6 +519,240 @@ def test_a_verdict_that_came_after_all_is_not_reclaimed(backend: Backend) -> Non
     backend.backdate(CHECKS, build, updated=LONG_AGO)
     assert ledger_of(backend).reclaim(stuck) is None
     assert backend.status_of(build) == "clean"
+
+
+# -- the file under inspection --------------------------------------------------------------------
+
+
+def waiting_with(backend: Backend, *names: str) -> tuple[str, tuple[str, ...]]:
+    """Upload a build of several files and create its pending check; return its files as well."""
+    build = backend.upload({name: name.encode() for name in names})
+    ledger_of(backend).open(read(backend, build))
+    return build, read(backend, build).files
+
+
+def recorded(backend: Backend, build: str) -> str | None:
+    """Read which file a later pass would blame."""
+    check = check_of(backend, build)
+    assert check.status is Status.SCANNING
+    return journal.inspected(check.log, backend.file_names(build))
+
+
+def counted(backend: Backend, build: str) -> dict[str, int]:
+    found = journal.interruptions_of(check_of(backend, build).log, backend.file_names(build))
+    return {each.file: each.times for each in found}
+
+
+def test_a_claim_records_the_first_file_and_the_ledger_each_further_one(
+    every_backend: Backend,
+) -> None:
+    backend = every_backend
+    build, (first, second) = waiting_with(backend, "a.txt", "b.txt")
+    ledger = ledger_of(backend)
+    claim = claimed(backend, ledger, build)
+    assert claim.files == (first, second)
+    assert recorded(backend, build) == first
+    assert ledger.inspect(claim, second)
+    assert recorded(backend, build) == second
+    assert ledger.inspect(claim, None)
+    assert recorded(backend, build) is None
+    assert settle(ledger, claim) is Settlement.SETTLED
+
+
+def test_what_is_recorded_already_is_not_written_again(backend: Backend) -> None:
+    build, (first, second) = waiting_with(backend, "a.txt", "b.txt")
+    client = backend.client()
+    ledger = ledger_of(backend, client)
+    claim = claimed(backend, ledger, build)
+    for file in (first, second, None):
+        assert ledger.inspect(claim, file)
+        asked = client.requests_made
+        assert ledger.inspect(claim, file)
+        assert client.requests_made == asked
+
+
+def test_the_history_stays_when_another_file_is_recorded(backend: Backend) -> None:
+    check = settled_check(backend)
+    ledger = ledger_of(backend)
+    ledger.rescan(check, "asked for")
+    claim = claimed(backend, ledger, check.build)
+    assert ledger.inspect(claim, None)
+    assert journal.sections(check_of(backend, check.build).log)[1:] == [check.log]
+
+
+@pytest.mark.parametrize("lose", [lose_to_another, lose_by_deletion])
+def test_no_file_is_recorded_for_a_claim_that_is_lost(
+    backend: Backend, lose: Callable[[Backend, str], None]
+) -> None:
+    build, (_, second) = waiting_with(backend, "a.txt", "b.txt")
+    ledger = ledger_of(backend)
+    claim = claimed(backend, ledger, build)
+    lose(backend, build)
+    before = backend.check_of(build)
+    assert not ledger.inspect(claim, second)
+    assert not ledger.holds(claim)
+    assert not ledger.inspect(claim, second)
+    assert backend.check_of(build) == before
+
+
+def test_a_heartbeat_under_way_does_not_undo_what_is_recorded(backend: Backend) -> None:
+    """PocketBase reads a whole row and writes it back; here it lies for a while in between."""
+    build, (_, second) = waiting_with(backend, "a.txt", "b.txt")
+    client = backend.client()
+    ledger = ledger_of(backend, client)
+    claim = claimed(backend, ledger, build)
+    update = client.update
+    begun, release = threading.Event(), threading.Event()
+
+    def slow(collection: str, record: str, values: Row, **options: Any) -> Row | None:
+        if values:
+            return update(collection, record, values, **options)
+        stale = check_of(backend, build).log
+        begun.set()
+        release.wait(5)
+        return update(collection, record, {"log": stale}, **options)
+
+    client.update = slow  # type: ignore[method-assign]
+    beating = threading.Thread(target=ledger.beat)
+    beating.start()
+    assert begun.wait(5)
+    threading.Timer(0.2, release.set).start()
+    assert ledger.inspect(claim, second)
+    beating.join()
+    assert recorded(backend, build) == second
+
+
+@pytest.mark.parametrize("indexed", [False, True])
+def test_a_death_counts_for_the_file_that_was_recorded_last(
+    backend: Backend, *, indexed: bool
+) -> None:
+    if indexed:
+        backend.init()
+    build, (_, second) = waiting_with(backend, "a.txt", "b.txt")
+    ledger = ledger_of(backend)
+    claim = claimed(backend, ledger, build)
+    ledger.inspect(claim, second)
+    assert reclaimed(backend, build).interruptions == 1
+    assert counted(backend, build) == {second: 1}
+
+
+def test_a_death_while_a_build_is_paused_counts_for_none_of_its_files(backend: Backend) -> None:
+    paused, (name,) = waiting_with(backend, "a.txt")
+    running, (culprit,) = waiting_with(backend, "b.txt")
+    for times in range(1, INTERRUPTIONS + 1):
+        ledger = ledger_of(backend)
+        assert ledger.inspect(claimed(backend, ledger, paused), None)
+        claimed(backend, ledger, running)
+        assert reclaimed(backend, paused).interruptions == 0
+        assert reclaimed(backend, running).interruptions == times
+    assert counted(backend, paused) == {}
+    assert counted(backend, running) == {culprit: INTERRUPTIONS}
+    claim = claimed(backend, ledger_of(backend), paused)
+    assert (claim.given_up, claim.first) == ({}, name)
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_release_counts_the_file_under_inspection_if_it_is_told_to(
+    backend: Backend, *, interrupted: bool
+) -> None:
+    build, (first, second) = waiting_with(backend, "a.txt", "b.txt")
+    ledger = ledger_of(backend)
+    claim = claimed(backend, ledger, build)
+    ledger.inspect(claim, second)
+    ledger.release(claim, "signal 15", interrupted=interrupted)
+    assert counted(backend, build) == ({second: 1} if interrupted else {})
+    claim = claimed(backend, ledger, build)
+    assert claim.files == (first, second)
+
+
+def test_what_was_counted_stays_where_no_file_is_under_inspection(backend: Backend) -> None:
+    build, (first, _) = waiting_with(backend, "a.txt", "b.txt")
+    ledger = ledger_of(backend)
+    ledger.release(claimed(backend, ledger, build), "MemoryError", interrupted=True)
+    claim = claimed(backend, ledger, build)
+    ledger.inspect(claim, None)
+    ledger.release(claim, "signal 15", interrupted=True)
+    assert counted(backend, build) == {first: 1}
+    interruption = claimed(backend, ledger, build).interruption
+    assert interruption == Interruption(file=first, times=1, reason="MemoryError")
+
+
+def test_what_was_interrupted_is_inspected_last(backend: Backend) -> None:
+    build, (first, second, third) = waiting_with(backend, "a.txt", "b.txt", "c.txt")
+    ledger = ledger_of(backend)
+    ledger.release(claimed(backend, ledger, build), "signal 15", interrupted=True)
+    claim = claimed(backend, ledger, build)
+    assert claim.files == (second, third, first)
+    assert recorded(backend, build) == second
+    ledger.release(claim, "signal 15", interrupted=True)
+    assert claimed(backend, ledger, build).files == (third, first, second)
+
+
+def test_a_file_that_was_interrupted_too_often_is_given_up_and_no_other(backend: Backend) -> None:
+    build, (first, second) = waiting_with(backend, "a.txt", "b.txt")
+    ledger = ledger_of(backend)
+    for _ in range(INTERRUPTIONS):
+        claim = claimed(backend, ledger, build)
+        assert claim.given_up == {}
+        ledger.inspect(claim, first)
+        ledger.release(claim, "signal 15", interrupted=True)
+    claim = claimed(backend, ledger, build)
+    assert claim.given_up == {
+        first: Interruption(file=first, times=INTERRUPTIONS, reason="signal 15")
+    }
+    assert claim.files == (second, first)
+    assert recorded(backend, build) == second
+
+
+def test_a_build_all_of_whose_files_are_given_up_has_none_under_inspection(
+    backend: Backend,
+) -> None:
+    """However many of its files bring every pass down: each of them has its own count."""
+    build, names = waiting_with(backend, "a.txt", "b.txt", "c.txt")
+    deaths = 0
+    while (claim := claimed(backend, ledger_of(backend), build)).first is not None:
+        reclaimed(backend, build)
+        deaths += 1
+    assert deaths == INTERRUPTIONS * len(names)
+    assert set(claim.given_up) == set(names)
+    assert recorded(backend, build) is None
+
+
+def test_three_deploys_over_three_files_do_no_harm(backend: Backend) -> None:
+    build, names = waiting_with(backend, "a.txt", "b.txt", "c.txt")
+    for name in names:
+        ledger = ledger_of(backend)
+        ledger.inspect(claimed(backend, ledger, build), name)
+        ledger.release_all("signal 15", interrupted=True, patience=PARTING)
+    assert claimed(backend, ledger_of(backend), build).given_up == {}
+
+
+def test_a_signal_counts_for_the_file_under_inspection_only(backend: Backend) -> None:
+    paused, (name,) = waiting_with(backend, "a.txt")
+    running, (culprit,) = waiting_with(backend, "b.txt")
+    for _ in range(INTERRUPTIONS):
+        ledger = ledger_of(backend)
+        ledger.inspect(claimed(backend, ledger, paused), None)
+        claimed(backend, ledger, running)
+        ledger.release_all("signal 15", interrupted=True, patience=PARTING)
+    assert set(claimed(backend, ledger_of(backend), running).given_up) == {culprit}
+    claim = claimed(backend, ledger_of(backend), paused)
+    assert (claim.given_up, claim.files) == ({}, (name,))
+
+
+def test_a_record_that_may_have_failed_blames_nobody(backend: Backend) -> None:
+    build, (_, second) = waiting_with(backend, "a.txt", "b.txt")
+    ledger = ledger_of(backend)
+    claim = claimed(backend, ledger, build)
+
+    def fail() -> None:
+        raise BackendError("no answer")
+
+    ledger.meanwhile = fail
+    with pytest.raises(BackendError):
+        ledger.inspect(claim, second)
+    ledger.release(claim, "PocketBase failed", interrupted=True)
+    assert counted(backend, build) == {}
 
 
 # -- opening again --------------------------------------------------------------------------------

@@ -212,7 +212,7 @@ def test_a_status_of_somebody_elses_is_left_to_them(backend: Backend) -> None:
     assert backend.status_of(ours) == "clean"
 
 
-def test_a_stuck_check_is_taken_back_and_scanned(backend: Backend) -> None:
+def test_an_abandoned_check_is_reclaimed_and_scanned(backend: Backend) -> None:
     build = backend.upload({"a.txt": b"a game"})
     check = backend.create_check(build, status="scanning", log="scanning: claim 123 by gone")
     backend.backdate("av_build_checks", check, updated="2020-01-01 00:00:00.000Z")
@@ -228,15 +228,19 @@ def test_a_check_with_a_fresh_heartbeat_is_left_to_its_pass(backend: Backend) ->
     assert backend.status_of(build) == "scanning"
 
 
-def test_a_build_whose_scans_never_end_is_an_error(backend: Backend) -> None:
-    build = backend.upload({"a.txt": b"a game"})
-    log = "pending: taken back, no heartbeat since long ago, interrupted 3 times"
+def test_a_file_whose_inspection_never_ends_is_an_error_and_the_others_are_scanned(
+    backend: Backend,
+) -> None:
+    build = backend.upload({"a.txt": b"a game", "b.com": eicar()})
+    deadly, _ = backend.file_names(build)
+    interrupted = [journal.Interruption(file=deadly, times=3, reason="signal 15")]
+    log = journal.pending("x", interruptions=interrupted, limit=5000)
     backend.create_check(build, log=log)
     sweep(backend)
     row = backend.check_of(build)
     assert row is not None
-    assert row["status"] == "error"
-    assert "begun 3 times and never ended" in row["log"]
+    assert row["status"] == "infected"
+    assert "its inspection was begun 3 times and never ended (last: signal 15)" in row["log"]
 
 
 def test_a_file_that_the_storage_has_lost_is_an_error_that_names_it(backend: Backend) -> None:

@@ -131,9 +131,9 @@ def test_a_check_that_a_hook_opened_before_the_upload_waits_since_the_upload() -
     assert waiting((check(of, updated=ago(hours=1)), of)).oldest_pending == 60
 
 
-def test_a_check_taken_back_again_and_again_waits_since_the_upload() -> None:
+def test_a_check_reclaimed_again_and_again_waits_since_the_upload() -> None:
     of = build(updated=ago(minutes=30))
-    log = "pending: taken back, no heartbeat since long ago, interrupted 2 times"
+    log = "pending: reclaimed, no heartbeat since long ago"
     assert waiting((check(of, log=log), of)).oldest_pending == 1800
 
 

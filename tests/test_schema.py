@@ -154,7 +154,7 @@ UNFIXABLE = [
     (
         with_field(name="scanner", type="text", required=True),
         "scanner",
-        "required, and unknown to avscan",
+        schema.UNKNOWN,
         "not required",
         False,
     ),

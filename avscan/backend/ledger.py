@@ -203,8 +203,8 @@ class Ledger:
                     return job_of(view.build) if view.build and view.waits else None
             if unknown := ", ".join(sorted(codes.keys() - set(CHECK_FIELDS))):
                 raise SchemaError(
-                    f"PocketBase refuses every new check for the field {unknown}, which avscan does"
-                    f" not know ({rejection}): make it optional in {CHECKS}, or let a hook fill it"
+                    f"PocketBase refuses new checks for the field {unknown} of {CHECKS}, which"
+                    " avscan does not know: make it optional, or have a hook fill it in"
                 ) from rejection
             raise
         log.info("check.opened", extra={"build": build.id})

@@ -22,6 +22,10 @@ NAME_LEAST = 255
 TEXT_DEFAULT = 5_000  # what PocketBase takes a maximum of 0 for
 API_RULES = ("listRule", "viewRule", "createRule", "updateRule", "deleteRule")
 NAMED_AT_MOST = 5
+# Not fatal: a backend's hook may fill such a field in.
+UNKNOWN = (
+    "required, and unknown to avscan: PocketBase refuses every new check unless a hook fills it in"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,10 +292,9 @@ def _checks_differences(definition: Row, builds: Row) -> Iterator[Difference]:
     ours = {wanted.name for wanted in wanted_fields}
     for name, field in found.items():
         if name not in ours and field.get("required") and not field.get("system"):
-            # A backend's hook may fill it in, so that it need not be in the way.
             yield Difference(
                 field=name,
-                found="required, and unknown to avscan",
+                found=UNKNOWN,
                 wanted="not required",
                 fixable=False,
                 fatal=False,

@@ -102,7 +102,7 @@ def _collections(client: PocketBase) -> tuple[State, str]:
     if any(difference.fatal for difference in found):
         schema.require(client)
     if found:
-        differing = ", ".join(difference.field for difference in found)
+        differing = ", ".join(f"{difference.field} ({difference.found})" for difference in found)
         return State.WARN, f"usable; better otherwise: {differing} (`avscan init` says how)"
     return State.OK, "as they should be"
 

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from email.utils import formatdate, parsedate_to_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self, TypeAlias
@@ -171,7 +172,10 @@ class _Plan:
 
 
 class Proxy:
-    """A context manager; `target` is the address of the server behind it."""
+    """A context manager; `target` is the address of the server behind it.
+
+    `skew` is how many seconds the `Date` of its answers is ahead.
+    """
 
     def __init__(
         self,
@@ -179,10 +183,12 @@ class Proxy:
         *,
         seed: int = 0,
         rate: float = 0.0,
+        skew: float = 0.0,
         draw: Callable[[random.Random], Fault] = any_fault,
     ) -> None:
         self.target = urlsplit(target)
         self.rate = rate
+        self.skew = skew
         self.seen: list[Request] = []
         self.harmed = 0
         self.errors: list[BaseException] = []
@@ -390,7 +396,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _head(self, status: int, headers: Sequence[tuple[str, str]], length: int) -> None:
         self.send_response_only(status)
         for name, value in headers:
-            if name.lower() not in OWN_HEADERS:
+            if name.lower() == "date":
+                moment = parsedate_to_datetime(value).timestamp() + self.server.proxy.skew
+                self.send_header(name, formatdate(moment, usegmt=True))
+            elif name.lower() not in OWN_HEADERS:
                 self.send_header(name, value)
         self.send_header("Content-Length", str(length))
         self.end_headers()
