@@ -83,7 +83,9 @@ VARIABLES = (
     Variable(name="MAX_RETRIES", default="3", help="Attempts for a download or a call."),
     Variable(name="LOG_LEVEL", default="info", help="debug, info, warn or error."),
     Variable(name="LOG_FORMAT", default="auto", help="json, text, or auto: text on a terminal."),
-    Variable(name="SCAN_TIMEOUT", default="600", help="Seconds for one artifact."),
+    Variable(
+        name="SCAN_TIMEOUT", default="3600", help="Seconds that the scan of one artifact may run."
+    ),
     Variable(
         name="STUCK_AFTER",
         default="90",

@@ -90,7 +90,7 @@ def test_all_packed_forms_of_the_test_program_are_found(
     missed = [file.name for build, file in builds.items() if backend.status_of(build) != "infected"]
     assert not missed
     assert done.event("pass.finished")["infected"] == 44
-    assert len(done.named("clamscan.started")) == 1
+    assert len(done.named("inspector.started")) == 1
 
 
 def test_a_second_pass_starts_no_clamscan(backend: Backend) -> None:

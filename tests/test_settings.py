@@ -40,7 +40,7 @@ def test_the_least_environment_takes_every_default() -> None:
         max_retries=3,
         log_level="info",
         log_format=LogFormat.AUTO,
-        scan_timeout=600.0,
+        scan_timeout=3600.0,
         stuck_after=90.0,
         max_signature_age=7.0,
         opaque_content=Policy.NOTE,
