@@ -32,7 +32,7 @@ def documents(text: str = MANIFEST) -> dict[str, Document]:
 def sharded() -> str:
     """Give the manifest for several machines, as its comments tell."""
     text = re.sub(
-        r"^ +backoffLimit: 0\n(?= +activeDeadlineSeconds: 3600\n +# For)",
+        r"^ +backoffLimit: 0\n(?= +(# A pass.*\n +)?activeDeadlineSeconds: 14400\n +# For)",
         "",
         MANIFEST,
         flags=re.MULTILINE,

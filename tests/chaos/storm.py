@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -39,6 +40,15 @@ class Pass:
     log: Path
 
 
+def inspectors_of(process: int) -> list[int]:
+    """List the inspectors of a pass, and their clamscans."""
+    children: list[int] = []
+    for task in Path(f"/proc/{process}/task").glob("*"):
+        with suppress(OSError):  # it has ended meanwhile
+            children += map(int, (task / "children").read_text().split())
+    return [*children, *(below for child in children for below in inspectors_of(child))]
+
+
 class Storm:
     """Everything that happens is drawn from one seed; when it happens is up to the machine."""
 
@@ -65,6 +75,7 @@ class Storm:
             (self._add_check, 1),
             (self._kill, 3),
             (self._terminate, 3),
+            (self._kill_inspector, 4),
             (self._age, 3),
             (self._crash_pocketbase, 1),
             (self._restart_pocketbase, 1),
@@ -169,6 +180,13 @@ class Storm:
             each = self._chance.choice(self._passes)
             each.process.terminate()
             self._await(each, STOPPING)
+
+    def _kill_inspector(self) -> None:
+        """Kill an inspector or its clamscan, wherever it is."""
+        found = [pid for each in self._passes for pid in inspectors_of(each.process.pid)]
+        if found:
+            with suppress(ProcessLookupError):
+                os.kill(self._chance.choice(found), signal.SIGKILL)
 
     # -- publishers and operators -----------------------------------------------------------
 
