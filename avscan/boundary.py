@@ -11,8 +11,8 @@ from contextlib import contextmanager
 
 import click
 
-from avscan.errors import AvscanError, Interrupted, unmasked
 from avscan.inspector.confine import refuse_inspection
+from avscan.errors import AvscanError, Interrupted
 from avscan.signals import interruptible
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ def boundary(what: str = "pass") -> Iterator[None]:
     refuse_inspection()
     _fill_standard_streams()
     try:
-        with interruptible(), unmasked():
+        with interruptible():
             yield
     except Interrupted as interrupted:
         log.warning("%s.stopped", what, extra={"reason": str(interrupted)})

@@ -50,6 +50,7 @@ Exit codes:
   5    a collection is missing, or has not the fields needed
   6    clamscan or its signatures don't work
   7    the work folder or the disk
+  129  stopped by SIGHUP
   130  stopped by SIGINT
   141  whoever read the output has gone
   143  stopped by SIGTERM

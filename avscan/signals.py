@@ -1,4 +1,4 @@
-"""How SIGTERM and SIGINT end a command: in order if that can be, and soon in any case."""
+"""How SIGTERM, SIGINT and SIGHUP end a command: in order if possible, and within seconds always."""
 
 from __future__ import annotations
 
@@ -10,100 +10,87 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING
 
 from avscan.errors import Interrupted
 
-if TYPE_CHECKING:
-    from sys import UnraisableHookArgs
-
-TICK = 1.0
-"""Seconds from one look at what came to the next, at the most."""
-
 LONGEST_END = 8.0
-"""Seconds from a signal to the end of the process, at the most; Docker kills after ten."""
+"""Seconds from a signal to the end of the process, at most; Docker kills after ten."""
 
-_ENDING = (signal.SIGTERM, signal.SIGINT)
+_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Raise `Interrupted` in the main thread at the first SIGTERM or SIGINT; ignore the others.
+    """Raise `Interrupted` in the main thread at the first signal that ends; ignore the others.
 
-    Three things would have a signal come to nothing. Python runs a handler between two of its
-    instructions, so one that comes just before a call that blocks waits for the call's end, which
-    may be that of a scan: an alarm cuts each call short now and then (Python resumes it, PEP 475).
-    Within a callback of the interpreter's (a weak reference's, of which each import has one, or
-    `__del__`) Python drops what is raised: it is raised again. And what ends in order may hang, on a
-    disk, on whoever reads the log, or in a call that nothing cuts short, as the look-up of a name
-    is: then a thread ends the process, and a later pass takes over from it as from one that was
-    killed.
+    Python runs a handler between two of its instructions, so each call that blocks needs a
+    deadline. Where Python drops what a handler raises (in a callback of a weak reference, which
+    each import has, or in `__del__`), `check` raises it again: call it in each loop that lasts.
+    A signal that was ignored when the command started, as by nohup(1), stays ignored.
+
+    An end in order may still hang, for instance on a disk or on the reader of the log. So a thread
+    ends the process after `LONGEST_END`; the next pass takes over from it as from a killed one.
     """
-    stop = _Stop()
-    stop.listen()
+    _state.listen()
     try:
         yield
+    except Exception:
+        check()  # what the signal interrupted may fail with an error of its own, and hide it
+        raise
     finally:
-        stop.leave()
-
-
-class _Stop:
-    """Whether a signal has asked for the end, and whether that was heard."""
-
-    def __init__(self) -> None:
-        self._asked: Interrupted | None = None
-        self._dropped = False
-        # Python writes the number of each signal there, also while its handlers have to wait.
-        self._heard, self._told = os.pipe()
-
-    def listen(self) -> None:
-        os.set_blocking(self._told, False)
-        signal.set_wakeup_fd(self._told)
-        threading.Thread(target=self._watch, name="stop", daemon=True).start()
-        for each in _ENDING:
-            signal.signal(each, self.on_signal)
-        signal.signal(signal.SIGALRM, self.on_alarm)
-        sys.unraisablehook = self.on_unraisable
-        signal.setitimer(signal.ITIMER_REAL, TICK, TICK)
-
-    def leave(self) -> None:
-        """Have nothing raised any more: what is still to be done, nobody would catch it at."""
-        signal.setitimer(signal.ITIMER_REAL, 0)  # Python takes its handler away in the end
-        if self._asked is None:
-            for each in _ENDING:
-                signal.signal(each, signal.SIG_DFL)
-            signal.set_wakeup_fd(-1)
-            os.close(self._told)
-        elif self._dropped:  # a moment ago: no alarm has told of it yet
-            raise self._asked
-
-    def on_signal(self, number: int, _frame: FrameType | None) -> None:
-        for each in _ENDING:
-            signal.signal(each, signal.SIG_IGN)
-        self._asked = Interrupted(number)
-        raise self._asked
-
-    def on_alarm(self, _number: int, _frame: FrameType | None) -> None:
-        if self._asked is not None and self._dropped:
-            self._dropped = False
-            raise self._asked
-
-    def on_unraisable(self, unraisable: UnraisableHookArgs, /) -> None:
-        if self._asked is None:
-            sys.__unraisablehook__(unraisable)
-        elif isinstance(unraisable.exc_value, Interrupted):
-            self._dropped = True
-        # Else it is what a cleanup that was cut off complains of, in the midst of the log.
-
-    def _watch(self) -> None:
-        """Wait for a signal that asks for the end, and then no longer than for that."""
-        while numbers := os.read(self._heard, 64):
-            asked = [number for number in numbers if number in _ENDING]
-            if asked:
-                time.sleep(LONGEST_END)
-                os._exit(Interrupted(asked[0]).exit_code)  # no word: the log may be what hangs
-        os.close(self._heard)
+        _state.leave()
 
 
 def check() -> None:
-    """Placeholder"""
+    """Raise `Interrupted` if a signal has come. Not for cleanup, which it would cut short."""
+    if _state.interrupted is not None:
+        raise _state.interrupted
+
+
+class _State:
+    """The signals that end this process, and the one that has come."""
+
+    def __init__(self) -> None:
+        self.interrupted: Interrupted | None = None
+        self._signals: list[signal.Signals] = []
+        self._pipe = -1
+
+    def listen(self) -> None:
+        self.interrupted = None
+        # Python writes the number of each signal to this pipe, also while a handler has to wait.
+        reader, self._pipe = os.pipe()
+        os.set_blocking(self._pipe, False)
+        signal.set_wakeup_fd(self._pipe)
+        threading.Thread(target=_end_late, args=(reader,), name="stop", daemon=True).start()
+        self._signals = [each for each in _ENDING if signal.getsignal(each) != signal.SIG_IGN]
+        for each in self._signals:
+            signal.signal(each, self._on_signal)
+
+    def leave(self) -> None:
+        """Let a signal end the process at once from now on, since nothing would catch an error."""
+        if self.interrupted is None:
+            for each in self._signals:
+                signal.signal(each, signal.SIG_DFL)
+            signal.set_wakeup_fd(-1)
+            os.close(self._pipe)
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        for each in self._signals:
+            signal.signal(each, signal.SIG_IGN)
+        # What Python drops from here on, it would print in the midst of the log.
+        sys.unraisablehook = lambda _: None
+        self.interrupted = Interrupted(number)
+        raise self.interrupted
+
+
+_state = _State()  # one, since signals are the process's
+
+
+def _end_late(reader: int) -> None:
+    """Wait for a signal that ends, and end the process if it is still there long afterwards."""
+    while numbers := os.read(reader, 64):
+        ending = [number for number in numbers if number in _ENDING]
+        if ending:
+            time.sleep(LONGEST_END)
+            os._exit(Interrupted(ending[0]).exit_code)  # without a log line: the log may hang
+    os.close(reader)

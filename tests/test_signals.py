@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -17,8 +20,8 @@ from avscan.errors import AvscanError
 from avscan.logs import configure
 from avscan.settings import LogFormat
 
-def stop():
-    os.kill(os.getpid(), signal.SIGTERM)
+def stop(number=signal.SIGTERM):
+    os.kill(os.getpid(), number)
 
 configure("info", LogFormat.JSON)
 """
@@ -28,7 +31,8 @@ BEFORE_A_CALL = """
 with boundary():
     itself = lambda: signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
     threading.Timer(0.3, itself).start()
-    os.read(os.pipe()[0], 1)
+    threading.Event().wait(1)
+    time.sleep(60)
 """
 # What is raised within these, Python drops.
 IN_A_FINALIZER = """
@@ -38,7 +42,9 @@ class Careless:
 
 with boundary():
     Careless()
-    time.sleep(60)
+    while True:
+        signals.check()
+        time.sleep(1)
 """
 # As `zipfile` does, which is told to close an archive in the midst of a member.
 IN_A_CLEANUP = """
@@ -54,6 +60,15 @@ class Archive:
 
 with boundary(), Archive():
     stop()
+"""
+A_SECOND_ONE = """
+with boundary():
+    try:
+        stop()
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            stop(number)
+        time.sleep(0.1)
 """
 AT_THE_VERY_END = """
 class Late(logging.Filter):
@@ -83,7 +98,7 @@ signals.LONGEST_END = 0.1
 libc = ctypes.CDLL(None)
 with boundary():
     threading.Timer(0.3, stop).start()
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGALRM])
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     libc.poll(None, 0, 60_000)
 """
 LOG_THAT_NOBODY_READS = """
@@ -102,7 +117,7 @@ with boundary():
 
 
 def run(program: str) -> tuple[int, list[str]]:
-    """Run a program to its end; give its exit code and the events that it logged."""
+    """Run a program to its end; return its exit code and the events that it logged."""
     done = subprocess.run(
         [sys.executable, "-c", BEGIN + program],
         stderr=subprocess.PIPE,
@@ -115,12 +130,38 @@ def run(program: str) -> tuple[int, list[str]]:
 
 
 @pytest.mark.parametrize(
+    ("name", "code"), [("SIGHUP", 129), ("SIGINT", 130), ("SIGTERM", 143)], ids=lambda each: each
+)
+def test_a_signal_ends_a_command_with_its_exit_code(name: str, code: int) -> None:
+    assert run(f"with boundary():\n    stop(signal.{name})") == (code, ["pass.stopped"])
+
+
+@pytest.mark.parametrize(
     "program",
     [BEFORE_A_CALL, IN_A_FINALIZER, IN_A_CLEANUP],
     ids=["before a call that blocks", "in a finalizer", "in a cleanup that fails for it"],
 )
 def test_a_signal_is_heard_whatever_instant_it_comes_at(program: str) -> None:
     assert run(program) == (143, ["pass.stopped"])
+
+
+def test_further_signals_do_not_disturb_the_end() -> None:
+    assert run(A_SECOND_ONE) == (143, ["pass.stopped"])
+
+
+def test_nohup_is_respected() -> None:
+    program = """
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+with boundary():
+    stop(signal.SIGHUP)
+    time.sleep(0.1)
+    raise AvscanError("it went on")
+"""
+    assert run(program) == (1, ["pass.ended"])
+
+
+def test_without_a_signal_a_check_finds_none() -> None:
+    assert run("with boundary():\n    signals.check()\nsignals.check()") == (0, [])
 
 
 @pytest.mark.parametrize(
@@ -134,3 +175,30 @@ def test_an_end_that_hangs_is_cut_off(program: str) -> None:
 
 def test_a_signal_at_the_very_end_ends_it_there() -> None:
     assert run(AT_THE_VERY_END) == (-signal.SIGTERM, [])
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["-m", "avscan"], ["-c", "from avscan.__main__ import main; main()"]],
+    ids=["python -m avscan", "avscan"],
+)
+def test_ctrl_c_during_the_imports_prints_no_traceback(tmp_path: Path, command: list[str]) -> None:
+    (tmp_path / "click.py").write_text("import time; print('importing', flush=True); time.sleep(9)")
+    with subprocess.Popen(
+        [sys.executable, *command, "run"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "importing\n"
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (-signal.SIGINT, "")
+
+
+def test_the_console_script_starts_like_the_module() -> None:
+    project = Path(__file__).parents[1] / "pyproject.toml"
+    scripts = tomllib.loads(project.read_text())["project"]["scripts"]
+    assert scripts == {"avscan": "avscan.__main__:main"}

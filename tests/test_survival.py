@@ -174,7 +174,9 @@ def verdicts(backend: Backend, builds: Mapping[str, str]) -> dict[str, str | Non
 # -- signals --------------------------------------------------------------------------------------
 
 SIGNALS = pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"]
+    ("number", "code"),
+    [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)],
+    ids=["SIGTERM", "SIGINT", "SIGHUP"],
 )
 
 
