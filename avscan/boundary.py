@@ -11,8 +11,8 @@ from contextlib import contextmanager
 
 import click
 
-from avscan.inspector.confine import refuse_inspection
 from avscan.errors import AvscanError, Interrupted
+from avscan.inspector.confine import refuse_inspection
 from avscan.signals import interruptible
 
 log = logging.getLogger(__name__)

@@ -6,8 +6,6 @@ build: what is wrong with a build is a verdict, which is a value.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import ClassVar
 
 
@@ -59,25 +57,3 @@ class Interrupted(BaseException):
     def __init__(self, signal: int) -> None:
         super().__init__(f"signal {signal}")
         self.exit_code = 128 + signal
-
-
-def interruption(error: BaseException | None) -> Interrupted | None:
-    """Find the interruption that an error came of, if it came of one.
-
-    It may come at any instant, also in the midst of somebody's cleaning up, which then fails with
-    an error of its own (as `zipfile` does in the midst of a member) and hides it.
-    """
-    while error is not None and not isinstance(error, Interrupted):
-        error = error.__cause__ or error.__context__
-    return error
-
-
-@contextmanager
-def unmasked() -> Iterator[None]:
-    """Let an interruption end what it interrupted as what it is, not as what came of it."""
-    try:
-        yield
-    except Exception as error:
-        if interrupted := interruption(error):
-            raise interrupted from error
-        raise

@@ -140,7 +140,7 @@ class Scanner:
             signatures=self._database.absolute(),
             canary=self._canary,
         )
-        log.debug("confinement.lacks", extra={"features": list(confine.features())})
+        log.debug("confinement.lacks", extra={"features": list(confine.missing_features())})
         found = self._start_inspector(engine, self._folder())
         self._inspectors.append(found)
         log.info("inspector.started", extra={"running": len(self._inspectors)})

@@ -17,7 +17,7 @@ from avscan.backend.fetch import Fetcher
 from avscan.backend.ledger import Ledger
 from avscan.backend.pocketbase import PocketBase
 from avscan.backend.transport import FAREWELL, PARTING, Patience
-from avscan.errors import AvscanError, BackendError, EngineError, Interrupted, unmasked
+from avscan.errors import AvscanError, BackendError, EngineError, Interrupted
 from avscan.events import Listener, ignore
 from avscan.heartbeat import Heartbeat
 from avscan.records import Check
@@ -104,11 +104,7 @@ class Sweep:
         """
         started = self._clock()
         try:
-            with unmasked(), Heartbeat(self._ledger.beat):
-                for plan in self._plans(full=lambda: full or self._full_turn()):
-                    self._apply(plan)
-                    self._scans.run()
-                self._renew()
+            self._work(full=full)
         except AvscanError as error:
             self._release_all(f"the pass ended early: {error}", FAREWELL, interrupted=False)
             raise
@@ -123,6 +119,17 @@ class Sweep:
             self._fetcher.stop()
             self.summary.seconds = round(self._clock() - started, 3)
         return self.summary
+
+    def _work(self, *, full: bool) -> None:
+        try:
+            with Heartbeat(self._ledger.beat):
+                for plan in self._plans(full=lambda: full or self._full_turn()):
+                    self._apply(plan)
+                    self._scans.run()
+                self._renew()
+        except Exception:
+            signals.check()  # it may have come of a signal
+            raise
 
     def _release_all(self, reason: str, patience: Patience, *, interrupted: bool) -> None:
         try:

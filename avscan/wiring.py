@@ -11,6 +11,7 @@ from functools import cache
 from platform import node
 from typing import TYPE_CHECKING
 
+from avscan import signals
 from avscan.backend import discovery
 from avscan.backend.discovery import Plan
 from avscan.backend.fetch import Fetcher
@@ -19,7 +20,7 @@ from avscan.backend.pocketbase import Password, PocketBase, Rejected, Token, che
 from avscan.backend.transport import Patience, Transport
 from avscan.clamav import program
 from avscan.clamav.program import DATABASE
-from avscan.errors import AvscanError, BackendError, SchemaError, SettingsError, unmasked
+from avscan.errors import AvscanError, BackendError, SchemaError, SettingsError
 from avscan.events import Event, Listener, ignore
 from avscan.ops.watch import Watch
 from avscan.records import BUILDS, CHECKS, Check, Status
@@ -91,9 +92,9 @@ def run_pass(settings: Settings, *, full: bool = False, listen: Listener = ignor
     def tell(event: Event) -> None:
         for each in (watch.listen, listen):
             try:
-                with unmasked():
-                    each(event)
+                each(event)
             except Exception:  # whoever looks on must not stop what they look at
+                signals.check()
                 log.exception("listener.failed")
 
     with (

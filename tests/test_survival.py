@@ -191,7 +191,8 @@ def test_a_stopped_pass_ends_in_time_and_leaves_nothing_behind(
         stopped = scene.held_in_scan(gate)
     else:
         stopped, _ = scene.held_in_download(gate, build)
-    assert backend.status_of(build) == "scanning"
+    # Downloads run ahead and claim nothing.
+    assert backend.status_of(build) == ("scanning" if phase == "scan" else "pending")
     assert left_in(backend.work_dir)
     (clamscan,) = gate.processes
 
@@ -232,7 +233,7 @@ def test_a_pass_stopped_at_any_instant_ends_in_order(
     for number in range(15):
         gate = Gate(tmp_path / f"gate-{number}")
         stopped = scene.start(gate)
-        stopped.until(chance.choice(["pass.started", "clamscan.started", "file.started"]))
+        stopped.until(chance.choice(["pass.started", "inspector.started", "file.started"]))
         time.sleep(chance.choice([0.0, 0.005, 0.1]) * chance.random())
         assert stopped.stop(signal.SIGTERM) == 143
         assert len(stopped.events("pass.stopped")) == 1
@@ -262,11 +263,10 @@ def test_a_killed_pass_takes_clamscan_with_it_and_the_next_one_takes_over(
     waiting = scene.sweep()
     assert waiting.named("workspace.swept")
     assert not left_in(backend.work_dir)
-    assert backend.status_of(build) == "scanning", "its pass might still be at work"
-
-    scene.time_passes()
-    done = scene.sweep()
-    assert done.event("check.reclaimed")["interruptions"] == 1
+    if phase == "scan":
+        assert backend.status_of(build) == "scanning", "its pass might still be at work"
+        scene.time_passes()
+        assert scene.sweep().event("check.reclaimed")["interruptions"] == 1
     assert backend.status_of(build) == "infected"
 
 
@@ -440,8 +440,9 @@ def test_a_file_removed_from_its_build_under_way_does_not_count(
     go_on()
     assert held.end() == 0
     assert backend.status_of(other) == "infected"
-    assert backend.status_of(build) == "pending"
-    scene.sweep()
+    if phase == "scan":
+        assert backend.status_of(build) == "pending"
+        scene.sweep()
     assert backend.status_of(build) == "clean"
 
 
@@ -455,11 +456,12 @@ def test_files_replaced_under_way_are_scanned_before_the_build_is_clean(
     backend.replace_files(build, {"a.bin": EICAR})
     go_on()
     assert held.end() == 0
-    check = backend.check_of(build)
-    assert check is not None
-    assert check["status"] == "pending"
-    assert "files changed" in check["log"]
-    scene.sweep()
+    if phase == "scan":
+        check = backend.check_of(build)
+        assert check is not None
+        assert check["status"] == "pending"
+        assert "files changed" in check["log"]
+        scene.sweep()
     assert backend.status_of(build) == "infected"
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import select
-import shutil
 import signal
 import subprocess
 import sys
@@ -31,6 +30,7 @@ from avscan.inspector.protocol import (
     Ready,
     decode,
 )
+from avscan.workspace import remove
 
 LOADING = 600.0
 """Seconds that clamscan has to load its signatures and to find its canary (13 s are usual)."""
@@ -191,7 +191,8 @@ class Inspector:
             with suppress(OSError):
                 pipe.close()
         self._process.wait()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        with suppress(OSError):  # the end of the pass removes all, and says what is left
+            remove(self._folder)
 
     def _finish(self) -> None:
         self._ran, self._since = self.ran, None

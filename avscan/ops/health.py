@@ -139,7 +139,7 @@ def _disk(settings: Settings) -> tuple[State, str]:
 
 
 def _confinement() -> Part:
-    lacking = confine.features()
+    lacking = confine.missing_features()
     if lacking:
         return Part(name="confinement", state=State.WARN, text=f"lacks {'; '.join(lacking)}")
     return Part(name="confinement", state=State.OK, text="all that avscan uses is there")

@@ -10,7 +10,7 @@ from platform import node
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from avscan.errors import AvscanError, Interrupted, interruption
+from avscan.errors import AvscanError, Interrupted
 from avscan.events import Event
 from avscan.settings import INFECTED, PASS_FAILED, Settings
 from avscan.summary import Summary
@@ -62,7 +62,6 @@ class Watch:
         """Tell how it ended, unless another pass is at work, which will tell itself."""
         if isinstance(error, Busy):
             return
-        error = interruption(error) or error
         ended = datetime.now(UTC)
         code = exit_code(error)
         if self._file:
