@@ -255,7 +255,7 @@ class Sweep:
                 following = None
                 try:
                     with self._counted(step.scan.claim):
-                        self._try(step.scan.claim.build.id, self._record, step)
+                        self._record(step.scan, step.fetch.name)
                         outcome = self._outcome(step)
                     following = next(steps, None)
                     with self._counted(step.scan.claim):
@@ -313,24 +313,26 @@ class Sweep:
         """Claim a build and check that there is something to scan; None where there is not."""
         self._warm_up()
         claim = self._try(job.build, self._ledger.claim, job)
-        if claim is None or not self._try(job.build, self._pause, claim):
+        if claim is None:
             return None
         log.info("build.started", extra={"build": claim.build.id, "files": len(claim.files)})
         reports = [failure(name, _given_up(each)) for name, each in claim.given_up.items()]
         unfetched = [name for name in claim.files if name not in claim.given_up]
         scan = _Scan(claim=claim, unfetched=unfetched, reports=reports)
         if unfetched:
-            return scan
+            return scan if self._record(scan, None) else None
         self._settle(scan)
         return None
 
-    def _pause(self, claim: Claim) -> bool:
-        return self._ledger.inspect(claim, None)
-
-    def _record(self, step: _Step) -> None:
-        scan = step.scan
-        if not scan.abandoned and not self._ledger.inspect(scan.claim, step.fetch.name):
-            scan.abandoned = True
+    def _record(self, scan: _Scan, file: str | None) -> bool:
+        """Record the file under inspection; a build for which that fails is not scanned on."""
+        if scan.abandoned:
+            return False
+        try:
+            scan.abandoned = not self._ledger.inspect(scan.claim, file)
+        except BackendError as error:
+            self._abandon(scan, error)
+        return not scan.abandoned
 
     def _warm_up(self) -> None:
         self._engine()  # what can't scan claims nothing
@@ -370,7 +372,7 @@ class Sweep:
         if len(scan.reports) == len(scan.claim.build.files):
             self._settle(scan)
         else:
-            self._try(scan.claim.build.id, self._pause, scan.claim)
+            self._record(scan, None)
 
     def _report(self, step: _Step, outcome: Fetched) -> FileReport:
         claim, name = step.scan.claim, step.fetch.name
