@@ -24,19 +24,17 @@ the file names in each verdict, which every later pass compares with the build.
 
 from __future__ import annotations
 
-import base64
 import enum
-import hashlib
 import logging
-import re
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from avscan.backend import journal
+from avscan.backend.checks import Checks, View
 from avscan.backend.discovery import (
     Job,
     count_interruptions,
@@ -46,26 +44,22 @@ from avscan.backend.discovery import (
     waits_since,
 )
 from avscan.backend.journal import Interruption
-from avscan.backend.pocketbase import PocketBase, Rejected, check_id
+from avscan.backend.pocketbase import PocketBase, check_id
 from avscan.backend.pocketbase import Row as Values
 from avscan.backend.transport import Patience
 from avscan.errors import BackendError, SchemaError, SignInError
 from avscan.records import (
-    BUILD_FIELDS,
     BUILDS,
-    CHECK_FIELDS,
     CHECKS,
     Build,
     Check,
     Status,
-    expanded_build,
     format_time,
 )
 from avscan.verdict import FileReport, Policies, Verdict
 
 log = logging.getLogger(__name__)
 
-LONGEST_LOG = 200_000
 HEARTBEAT = Patience(attempts=1, deadline=10.0, timeout=10.0)
 # A file whose inspection was begun this often and never ended is not inspected again.
 INTERRUPTIONS = 3
@@ -73,10 +67,6 @@ INTERRUPTIONS = 3
 ON_ITS_WAY = 0.3
 # What must not keep us from the other claims.
 _FAILURES = (BackendError, SchemaError, SignInError)
-_NOT_UNIQUE = "validation_not_unique"
-_GONE = "validation_missing_rel_records"
-_TOO_LONG = "validation_max_text_constraint"
-_PLAIN_ID = re.compile(r"[a-z0-9]{15}\Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,25 +113,6 @@ class Settlement(enum.Enum):
     GONE = "gone"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _View:
-    """A build and its checks, read in one request."""
-
-    build: Build | None
-    checks: tuple[Check, ...]
-
-    def marked(self, mark: str) -> list[Check]:
-        return [
-            check
-            for check in self.checks
-            if check.status is Status.SCANNING and journal.claim_of(check.log) == mark
-        ]
-
-    @property
-    def waits(self) -> bool:
-        return any(check.status is Status.PENDING for check in self.checks)
-
-
 class Ledger:
     """Writes checks for one pass. Its heartbeat may be called from another thread."""
 
@@ -159,7 +130,7 @@ class Ledger:
         self._stuck_after = stuck_after
         self._clock = clock
         self._sleep = sleep
-        self._longest = {"log": LONGEST_LOG, "virus_name": LONGEST_LOG}
+        self._checks = Checks(client)
         self._held: dict[str, Claim] = {}
         self._inspected: dict[str, str | None] = {}
         self._quiet: set[str] = set()
@@ -170,49 +141,20 @@ class Ledger:
     def open(self, build: Build) -> Job | None:
         """Create a build's pending check; None if another pass has it, or the build is gone.
 
-        The check's id follows from the build's: of all passes that create it at once, one succeeds.
-
         Raises:
             SchemaError: the collection requires a field that avscan does not know.
 
         """
-        text = journal.pending("new build", limit=self._longest["log"])
-        values: Values = {"build": build.id, "status": Status.PENDING, "log": text}
-        for number in _ids_for(build.id):
-            try:
-                return self._create(build, {"id": number, **values})
-            except Rejected as rejection:
-                if "id" not in rejection.codes:
-                    raise
-                # A check of another build has it, or the collection wants ids of another form.
-                fields = {"build": build.id, "check": number, "reason": str(rejection)}
-                log.warning("check.id_refused", extra=fields)
-        return self._create(build, values)
-
-    def _create(self, build: Build, values: Values) -> Job | None:
-        try:
-            self._client.create(CHECKS, values)
-        except Rejected as rejection:
-            codes = rejection.codes
-            if codes.get("build") == _GONE:
-                return None
-            if _NOT_UNIQUE in {codes.get("id"), codes.get("build")}:
-                # It may be our own, whose creation was answered with silence and tried again.
-                view = self._read_build(build.id)
-                if view.checks:
-                    return job_of(view.build) if view.build and view.waits else None
-            if unknown := ", ".join(sorted(codes.keys() - set(CHECK_FIELDS))):
-                raise SchemaError(
-                    f"PocketBase refuses new checks for the field {unknown} of {CHECKS}, which"
-                    " avscan does not know: make it optional, or have a hook fill it in"
-                ) from rejection
-            raise
-        log.info("check.opened", extra={"build": build.id})
-        return job_of(build)
+        if self._checks.create(build.id, lambda limit: journal.pending("new build", limit=limit)):
+            log.info("check.opened", extra={"build": build.id})
+            return job_of(build)
+        # It may be our own, whose creation was answered with silence and tried again.
+        view = self._checks.read(build.id)
+        return job_of(view.build) if view.build and view.waits else None
 
     def reopen(self, check: Check) -> Job | None:
         """Put a verdict that is about other files back to pending; None if it is not, after all."""
-        view = self._read_build(check.build)
+        view = self._checks.read(check.build)
         build = view.build
         outdated = [each for each in view.checks if build and is_outdated(each, build)]
         for each in outdated:
@@ -224,7 +166,7 @@ class Ledger:
 
     def rescan(self, check: Check, reason: str) -> Job | None:
         """Put a verdict back to pending because somebody asks for it; None if it is another now."""
-        view = self._read_build(check.build)
+        view = self._checks.read(check.build)
         known = (check.id, check.updated)
         settled = [
             each for each in view.checks if (each.id, each.updated) == known and each.settled
@@ -241,7 +183,7 @@ class Ledger:
         """
         if any(held.build.id == check.build for held in self._beating_claims()):
             return None
-        view = self._read_build(check.build)
+        view = self._checks.read(check.build)
         found = next((each for each in view.checks if each.id == check.id), None)
         if found is None or found.status is not Status.SCANNING or not self._is_silent(found):
             return None
@@ -284,7 +226,7 @@ class Ledger:
 
         The first file to inspect is recorded with it.
         """
-        view = self._read_build(job.build)
+        view = self._checks.read(job.build)
         statuses = {check.status for check in view.checks}
         if view.build is None or Status.PENDING not in statuses or Status.SCANNING in statuses:
             return None
@@ -324,7 +266,7 @@ class Ledger:
         self._inspected.pop(claim.mark, None)
         self._pause_heartbeat(claim)
         try:
-            checks = self._read_build(claim.build.id).marked(claim.mark)
+            checks = self._checks.read(claim.build.id).marked(claim.mark)
             ours = [self._mark(check, claim, file, mark=claim.mark) for check in checks]
         finally:
             self._quiet.discard(claim.mark)
@@ -376,14 +318,14 @@ class Ledger:
         """
         self._pause_heartbeat(claim)
         now = self._client.server_time()
-        view = self._read_build(claim.build.id)
+        view = self._checks.read(claim.build.id)
         settlement = self._settle(view, claim, verdict, reports, policies, engine=engine, now=now)
         self._forget(claim)
         return settlement
 
     def _settle(
         self,
-        view: _View,
+        view: View,
         claim: Claim,
         verdict: Verdict,
         reports: Sequence[FileReport],
@@ -426,7 +368,7 @@ class Ledger:
                 "virus_name": verdict.virus_name,
                 "scan_time": format_time(now),
             }
-            written += self._write(check, values, text, mark=claim.mark)
+            written += self._checks.write(check, values, text, mark=claim.mark)
         return Settlement.SETTLED if written else Settlement.LOST
 
     def release(
@@ -442,11 +384,11 @@ class Ledger:
         `interrupted` counts an interruption of the file under inspection, if there is one.
         """
         self._pause_heartbeat(claim, patience)
-        view = self._read_build(claim.build.id, patience)
+        view = self._checks.read(claim.build.id, patience)
         if view.waits and not view.marked(claim.mark):
             # The claim itself may be on its way still: a signal does not wait for its answer.
             self._sleep(ON_ITS_WAY)
-            view = self._read_build(claim.build.id, patience)
+            view = self._checks.read(claim.build.id, patience)
         self._give_back(view, claim, reason, interrupted=interrupted, patience=patience)
         self._forget(claim)
 
@@ -466,21 +408,6 @@ class Ledger:
                 log.warning("release.failed", extra={"build": claim.build.id, "reason": str(error)})
 
     # -- below --------------------------------------------------------------------------------
-
-    def _read_build(self, build: str, patience: Patience | None = None) -> _View:
-        """Read a build's checks, and the build with them."""
-        rows = self._client.page(
-            CHECKS,
-            where=f'build = "{check_id(build)}"',
-            sort="created,id",
-            fields=(*CHECK_FIELDS, *(f"expand.build.{name}" for name in BUILD_FIELDS)),
-            expand="build",
-            patience=patience,
-        )
-        return _View(
-            build=expanded_build(rows[0]) if rows else None,
-            checks=tuple(Check.parse(row) for row in rows),
-        )
 
     def _pause_heartbeat(self, claim: Claim, patience: Patience | None = None) -> None:
         """Stop a claim's heartbeat and wait for one under way: it could undo the next write."""
@@ -512,7 +439,7 @@ class Ledger:
             )
 
         values: Values = {"status": Status.SCANNING, "virus_name": "", "scan_time": ""}
-        return self._write(check, values, text, mark=mark)
+        return self._checks.write(check, values, text, mark=mark)
 
     def _set_pending(
         self,
@@ -529,11 +456,11 @@ class Ledger:
             return journal.pending(reason, interruptions=interruptions, before=before, limit=limit)
 
         values: Values = {"status": Status.PENDING, "virus_name": "", "scan_time": ""}
-        return self._write(check, values, text, mark=mark, patience=patience)
+        return self._checks.write(check, values, text, mark=mark, patience=patience)
 
     def _give_back(
         self,
-        view: _View,
+        view: View,
         claim: Claim,
         reason: str,
         *,
@@ -551,71 +478,3 @@ class Ledger:
                 "check.released",
                 extra={"build": check.build, "check": check.id, "reason": reason},
             )
-
-    def _write(
-        self,
-        check: Check,
-        values: Values,
-        text: Callable[[int], str],
-        *,
-        mark: str = "",
-        patience: Patience | None = None,
-    ) -> bool:
-        """Update a check, with texts as long as PocketBase takes; False if it is gone or lost.
-
-        Raises:
-            Rejected: PocketBase refuses it, or stored something else than was meant. That is about
-                this check unless the collection is at fault (see `schema.require`).
-
-        """
-
-        def ours(patience: Patience) -> bool:
-            rows = self._client.page(
-                CHECKS, where=f'id = "{check.id}"', fields=("id", "log"), patience=patience
-            )
-            return not mark or any(journal.claim_of(str(row["log"])) == mark for row in rows)
-
-        while True:
-            virus = str(values["virus_name"])[: self._longest["virus_name"]]
-            wanted: Values = {**values, "virus_name": virus, "log": text(self._longest["log"])}
-            try:
-                row = self._client.update(
-                    CHECKS, check.id, wanted, confirm=ours if mark else None, patience=patience
-                )
-            except Rejected as rejection:
-                if rejection.codes.get("build") == _GONE:
-                    return False
-                if not self._learn_limits(rejection):
-                    raise
-                continue
-            if row is None:
-                return False
-            for name, value in wanted.items():
-                if row.get(name) != value:
-                    raise Rejected(
-                        f"{CHECKS}.{name} was stored otherwise than it was sent:"
-                        " look for a hook of PocketBase that changes it",
-                        {},
-                    )
-            return True
-
-    def _learn_limits(self, rejection: Rejected) -> bool:
-        """Take over how long the collection allows texts to be; False if they were not too long."""
-        learned = False
-        for name, known in self._longest.items():
-            longest = rejection.params.get(name, {}).get("max")
-            too_long = rejection.codes.get(name) == _TOO_LONG
-            if too_long and isinstance(longest, int | float) and longest < known:
-                self._longest[name] = int(longest)
-                learned = True
-        return learned
-
-
-def _ids_for(build: str) -> Iterator[str]:
-    """List the ids that a build's check may have, in the order to try them in.
-
-    The build's own where that has PocketBase's usual form, or else a digest of it.
-    """
-    if _PLAIN_ID.match(build):
-        yield build
-    yield base64.b32encode(hashlib.sha256(build.encode()).digest()).decode().lower()[:15]

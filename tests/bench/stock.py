@@ -17,7 +17,7 @@ from pathlib import Path
 from support.backend import Backend
 
 from avscan.backend import journal
-from avscan.backend.ledger import LONGEST_LOG
+from avscan.backend.checks import LONGEST_LOG
 from avscan.findings import Examination
 from avscan.records import BUILDS, CHECKS, Status, format_time
 from avscan.verdict import FileReport, Policies, judge
