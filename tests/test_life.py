@@ -33,14 +33,17 @@ from hypothesis.stateful import (
 )
 
 from avscan.backend import discovery, journal
-from avscan.backend.download import Artifact, Download
-from avscan.backend.fetch import Fetch, Fetcher
+from avscan.backend.download import Artifact
+from avscan.backend.fetch import Fetcher
+from avscan.backend.fetch import _Fetch as Fetching
 from avscan.backend.ledger import INTERRUPTIONS, Claim, Ledger
 from avscan.backend.pocketbase import PocketBase, Rejected
 from avscan.backend.transport import Patience
 from avscan.errors import AvscanError, BackendError, Interrupted
 from avscan.findings import Examination, Sighting
+from avscan.inspector.process import Ended, Examined, Inspector
 from avscan.records import BUILDS, CHECKS, Build, Check, format_time
+from avscan.scanner import Scanner
 from avscan.settings import Policy
 from avscan.sweep import Sweep
 from avscan.verdict import Policies
@@ -276,13 +279,63 @@ class Client:
 
 
 class UnplayedFetcher(Fetcher):
-    """Downloads names only: a file is infected if its name says so."""
+    """Downloads names only, at once: a file is infected if its name says so."""
 
     names: dict[Path, str]
 
-    def _download(self, fetch: Fetch, *, leave: int) -> Download:
-        self.names[fetch.target] = fetch.name
-        return Artifact(path=fetch.target, size=1, sha256="0" * 64)
+    def _start(self, key: tuple[str, str], *, leave: int) -> None:
+        fetch = self._fetches[key] = Fetching(target=Path("/nonexistent"), leave=leave, started=0.0)
+        target = Path(f"/nonexistent/{key[1]}")
+        self.names[target] = key[1]
+        fetch.outcome = Artifact(path=target, size=1, sha256="0" * 64)
+        self._pump()
+
+
+class UnplayedInspector(Inspector):
+    """Examines names, by a function."""
+
+    def __init__(self, examine: Callable[[Path], Examination]) -> None:
+        self.started = 0.0
+        self._examine = examine
+        self._found = Examination()
+
+    ran = 0.0
+    works = True
+
+    @property
+    def examination(self) -> Examination:
+        return self._found
+
+    def prove(self, tick: Callable[[], object]) -> None:
+        tick()
+
+    def begin(self, artifact: Path) -> None:
+        self._found = self._examine(artifact)
+
+    def wait(self, seconds: float) -> Ended:
+        return Examined()
+
+    def close(self) -> None:
+        pass
+
+
+class UnplayedScanner(Scanner):
+    """The real one, over inspectors that examine names."""
+
+    def __init__(self, examine: Callable[[Path], Examination], clock: Callable[[], float]) -> None:
+        super().__init__(
+            clamscan="clamscan",
+            database=Path("/nonexistent"),
+            canary=None,
+            most=timedelta(0),
+            folder=lambda: Path("/nonexistent"),
+            server_time=lambda: datetime.now(UTC),
+            start=lambda _engine, _folder: UnplayedInspector(examine),
+            clock=clock,
+        )
+
+    def version(self) -> str:
+        return "ClamAV"
 
 
 class Watched(Ledger):
@@ -327,9 +380,10 @@ class Pass:
             client=client,
             ledger=self.ledger,
             fetcher=self._fetcher,
-            scanner=self,
+            scanner=UnplayedScanner(self.examine, self._clock),
             workspace=workspace,
             policies=Policies(opaque=Policy.NOTE, oversize=Policy.ERROR),
+            timeout=3600.0,
             stuck_after=STUCK_AFTER,
             full_turn=lambda: False,
             indexed=lambda: False,
@@ -399,18 +453,6 @@ class Pass:
             raise BackendError("the network is down")
         if self._fate == "stopped":
             raise Interrupted(15)
-
-    def version(self) -> str:
-        return "ClamAV"
-
-    def warm_up(self) -> None:
-        pass
-
-    def prove(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
 
     def examine(self, path: Path) -> Examination:
         self.scans += 1
