@@ -21,9 +21,11 @@ from support.signatures import (
 )
 
 from avscan.archives.containers import OPAQUE
-from avscan.clamav import canary, clamscan, feed
+from avscan.clamav import canary, feed
+from avscan.clamav import program as programs
 from avscan.clamav import signatures as sets
-from avscan.clamav.clamscan import MAX_FILE_SIZE, Clamscan, Limits
+from avscan.clamav.clamscan import Clamscan
+from avscan.clamav.program import MAX_FILE_SIZE, Limits
 from avscan.clamav.transcript import EngineVersion
 from avscan.errors import EngineError
 from avscan.findings import Findings
@@ -76,14 +78,11 @@ def test_one_process_scans_all(workspace: Path, signatures: Path, harmless: Path
     infected = write(workspace, EICAR, "a2")
     empty = write(workspace, b"", "a3")
     with real(workspace, signatures) as engine:
-        engine.warm_up()
-        engine.warm_up()
         assert engine.scan(harmless).clean
         assert engine.scan(infected) == Findings(signatures=(EICAR_NAME,))
         assert engine.scan(empty).clean
         assert engine.scan(harmless).clean
-        assert engine.starts == 1
-    assert names(workspace) == ["a1", "a2", "a3"]
+    assert names(workspace) == ["a1", "a2", "a3", "clamscan"]
 
 
 def test_every_packing_is_looked_into(workspace: Path, signatures: Path) -> None:
@@ -92,7 +91,6 @@ def test_every_packing_is_looked_into(workspace: Path, signatures: Path) -> None
         for sample in sorted(SAMPLES.iterdir()):
             path = write(workspace, sample.read_bytes())
             unpacked[sample.name] = engine.scan(path).signatures == (SAMPLE_NAME,)
-        assert engine.starts == 1
     for name in ("clam.exe", "clam.zip", "clam.tar.gz", "clam.7z", "clam.cab", "clam-upx.exe"):
         assert unpacked[name], name
 
@@ -145,15 +143,6 @@ def test_nesting_is_told(workspace: Path, signatures: Path) -> None:
         assert engine.scan(path) == Findings(limits=("MaxRecursion",))
 
 
-def test_clamscan_itself_ends_at_the_timeout(workspace: Path, signatures: Path) -> None:
-    path = workspace / "a1"
-    with path.open("wb") as file:
-        file.truncate(250_000_000)
-    with real(workspace, signatures, timeout=0.1) as engine:
-        assert engine.scan(path) == Findings(limits=("MaxScanTime",))
-        assert engine.starts == 1
-
-
 # One file member, `x`, encrypted by the old zip cipher; only its headers matter.
 ENCRYPTED = bytes.fromhex(
     "504b03040a000900000000002100000000001000000004000000010000007800112233445566778899aabbcc"
@@ -201,7 +190,6 @@ def test_a_missing_file_is_an_error(workspace: Path, signatures: Path, harmless:
         assert findings.errors
         assert str(workspace) not in str(findings)
         assert engine.scan(harmless).clean
-        assert engine.starts == 1
 
 
 def test_a_temporary_folder_that_can_not_be_written(
@@ -210,7 +198,9 @@ def test_a_temporary_folder_that_can_not_be_written(
     monkeypatch.setattr(
         Clamscan,
         "_command",
-        lambda self, folder, command=Clamscan._command: command(self, folder / "missing"),
+        lambda self, folder, command=Clamscan._command: [
+            option.replace("/clamscan/tmp", "/clamscan/missing") for option in command(self, folder)
+        ],
     )
     with real(workspace, signatures) as engine:
         with pytest.raises(EngineError) as error:
@@ -226,11 +216,10 @@ def test_a_temporary_folder_that_vanishes_is_no_file_s_fault(
 ) -> None:
     with real(workspace, signatures) as engine:
         assert engine.scan(harmless).clean
-        (folder,) = workspace.glob("clamscan-*/tmp")
+        (folder,) = workspace.glob("clamscan/tmp")
         folder.rmdir()
         with pytest.raises(EngineError, match="Can't create temporary directory"):
             engine.scan(zipped(workspace / "a2", eicar=EICAR))
-        assert engine.scan(workspace / "a2").signatures == (EICAR_NAME,)  # in a fresh process
 
 
 def test_a_vanished_work_folder_is_told_at_once(
@@ -238,7 +227,7 @@ def test_a_vanished_work_folder_is_told_at_once(
 ) -> None:
     with real(workspace, signatures) as engine:
         engine.scan(harmless)
-        (folder,) = workspace.glob("clamscan-*")
+        (folder,) = workspace.glob("clamscan")
         for path in folder.iterdir():
             path.rename(workspace / path.name)
         with pytest.raises(EngineError, match="lost its work folder"):
@@ -282,7 +271,6 @@ def test_broken_signatures(
             engine.scan(harmless)
         assert f"look at {signatures} (freshclam" in str(error.value)
         assert "\n" not in str(error.value)
-    assert names(workspace) == ["a1"]
 
 
 def test_signatures_without_eicar(workspace: Path, signatures: Path, harmless: Path) -> None:
@@ -304,46 +292,10 @@ def test_a_canary_of_the_operator_s_own(
     ):
         engine.scan(harmless)
     with (
-        real(workspace, signatures, canary=tmp_path / "nowhere") as engine,
         pytest.raises(EngineError, match="CANARY_FILE can't be read"),
+        real(workspace, signatures, canary=tmp_path / "nowhere"),
     ):
-        engine.warm_up()
-
-
-def test_the_version(workspace: Path, signatures: Path, tmp_path: Path) -> None:
-    now = datetime(2026, 11, 24, tzinfo=UTC)
-    version = real(workspace, signatures).version()
-    assert version == EngineVersion(engine=version.engine)
-    assert sets.age(version, now) is None
-    built = datetime(2026, 11, 23, 9, 22, tzinfo=UTC)
-    daily = write_official(tmp_path / "daily", number=27800, built=int(built.timestamp()))
-    engine = real(workspace, daily)
-    version = engine.version()
-    assert version == EngineVersion(engine=version.engine, signatures=27800, date=built)
-    assert sets.age(version, now) == timedelta(hours=14, minutes=38)
-    assert engine.version() is version
-
-
-@pytest.mark.parametrize("program", ["no-such-program", "/etc/passwd"])
-def test_a_program_that_is_missing(workspace: Path, harmless: Path, program: str) -> None:
-    with Clamscan(program=program, workspace=workspace) as engine:
-        for act in (engine.warm_up, engine.version, lambda: engine.scan(harmless)):
-            with pytest.raises(EngineError, match="missing or not executable"):
-                act()
-    assert names(workspace) == ["a1"]
-
-
-def test_a_program_that_is_something_else(workspace: Path, harmless: Path) -> None:
-    with Clamscan(program="true", workspace=workspace) as engine:
-        with pytest.raises(EngineError, match="does not tell its version"):
-            engine.version()
-        with pytest.raises(EngineError, match="ended with exit code 0 while it loaded"):
-            engine.scan(harmless)
-
-
-def test_a_work_folder_that_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(EngineError, match="work folder can't be written: No such file"):
-        Clamscan(program="clamscan", workspace=tmp_path / "nowhere").warm_up()
+        pass
 
 
 def test_a_path_that_does_not_fit_a_line(workspace: Path, signatures: Path) -> None:
@@ -353,7 +305,95 @@ def test_a_path_that_does_not_fit_a_line(workspace: Path, signatures: Path) -> N
                 engine.scan(workspace / name)
 
 
+def test_the_version(signatures: Path, tmp_path: Path) -> None:
+    now = datetime(2026, 11, 24, tzinfo=UTC)
+    version = programs.version("clamscan", signatures)
+    assert version == EngineVersion(engine=version.engine)
+    assert sets.age(version, now) is None
+    built = datetime(2026, 11, 23, 9, 22, tzinfo=UTC)
+    daily = write_official(tmp_path / "daily", number=27800, built=int(built.timestamp()))
+    version = programs.version("clamscan", daily)
+    assert version == EngineVersion(engine=version.engine, signatures=27800, date=built)
+    assert sets.age(version, now) == timedelta(hours=14, minutes=38)
+
+
+@pytest.mark.parametrize("program", ["no-such-program", "/etc/passwd"])
+def test_a_program_that_is_missing(workspace: Path, program: str) -> None:
+    with pytest.raises(EngineError, match="missing or not executable"):
+        programs.version(program, workspace)
+    with (
+        pytest.raises(EngineError, match="missing or not executable"),
+        Clamscan(program=program, workspace=workspace),
+    ):
+        pass
+
+
+def test_a_program_that_is_something_else(workspace: Path, harmless: Path) -> None:
+    with pytest.raises(EngineError, match="does not print a version"):
+        programs.version("true", workspace)
+    with (
+        Clamscan(program="true", workspace=workspace) as engine,
+        pytest.raises(EngineError, match="ended with exit code 0 while it loaded"),
+    ):
+        engine.scan(harmless)
+
+
+def test_a_work_folder_that_can_not_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(EngineError, match="work folder can't be written: Not a directory"),
+        Clamscan(program="clamscan", workspace=tmp_path / "file"),
+    ):
+        pass
+
+
+def test_a_program_that_the_kernel_refuses(tmp_path: Path, workspace: Path) -> None:
+    program = write(tmp_path, b"#!/no/such/interpreter\n", "clamscan")
+    program.chmod(0o755)
+    with (
+        pytest.raises(EngineError, match=r"clamscan can't be started: No such file"),
+        Clamscan(program=str(program), workspace=workspace),
+    ):
+        pass
+
+
+def test_the_end_of_the_context_ends_the_process(workspace: Path, signatures: Path) -> None:
+    with real(workspace, signatures) as engine:
+        process = engine._feed._process
+        assert process.poll() is None
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_endings() -> None:
+    assert programs.ending(2) == "ended with exit code 2"
+    assert programs.ending(-signal.SIGSEGV) == "was killed by SIGSEGV"
+    assert programs.ending(-signal.SIGRTMIN - 1) == f"was killed by signal {signal.SIGRTMIN + 1}"
+
+
 # --- with one that misbehaves ---
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        ("die:SIGSEGV", "clamscan was killed by SIGSEGV"),
+        ("exit:3", "clamscan ended with exit code 3"),
+        ("ok-die", "clamscan was killed by SIGKILL"),  # its verdict had no end
+    ],
+)
+def test_a_death_is_an_error_and_no_finding(
+    tmp_path: Path, harmless: Path, step: str, words: str
+) -> None:
+    with fake(tmp_path, "find", step) as engine, pytest.raises(EngineError, match=words):
+        engine.scan(harmless)
+
+
+def test_a_death_on_the_second_canary_is_an_error(tmp_path: Path, harmless: Path) -> None:
+    with (
+        fake(tmp_path, "find", "say:PATH: broken ERROR", "die:SIGSEGV") as engine,
+        pytest.raises(EngineError, match="was killed by SIGSEGV"),
+    ):
+        engine.scan(harmless)
 
 
 def fake(folder: Path, *steps: str, **options: object) -> Clamscan:
@@ -381,7 +421,7 @@ def test_an_alert_that_is_no_signature_is_no_canary(
     [
         (["load-die:SIGKILL"], "mostly memory is short"),
         (["load-die:SIGSEGV"], "was killed by SIGSEGV while it loaded its signatures"),
-        (["load-exit:2"], "ended with exit code 2 while it loaded its signatures: no word of why"),
+        (["load-exit:2"], "ended with exit code 2 while it loaded its signatures: no error line"),
         (["die:SIGABRT"], "was killed by SIGABRT while it loaded its signatures"),
         (["say:ERROR: out of luck", "exit:2"], "out of luck"),
     ],
@@ -389,95 +429,14 @@ def test_an_alert_that_is_no_signature_is_no_canary(
 def test_a_death_before_the_canary_is_found(
     tmp_path: Path, harmless: Path, steps: list[str], words: str
 ) -> None:
-    with fake(tmp_path, *steps) as engine:
-        with pytest.raises(EngineError, match=words):
-            engine.scan(harmless)
-        assert engine.starts == 1
-
-
-def test_a_process_that_hangs_while_it_loads(
-    tmp_path: Path, harmless: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(clamscan, "LOADING", 0.3)
-    with (
-        fake(tmp_path, "hang") as engine,
-        pytest.raises(EngineError, match="did not finish within 0 s while it loaded"),
-    ):
+    with fake(tmp_path, *steps) as engine, pytest.raises(EngineError, match=words):
         engine.scan(harmless)
-
-
-def test_a_death_is_tried_once_more(
-    tmp_path: Path,
-    harmless: Path,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    caplog.set_level("INFO", logger="avscan")
-    with fake(tmp_path, "find", "die:SIGSEGV", "find", "find:Worm", "ok") as engine:
-        assert engine.scan(harmless) == Findings(signatures=("Worm",))
-        assert engine.scan(harmless).clean
-        assert engine.starts == 2
-    assert caplog.messages == ["clamscan.started", "clamscan.failed", "clamscan.started"]
-
-
-@pytest.mark.parametrize(
-    ("tries", "words"),
-    [
-        ("die:SIGSEGV die:SIGSEGV", "clamscan was killed by SIGSEGV twice on this file"),
-        ("exit:3 exit:3", "clamscan ended with exit code 3 twice on this file"),
-        ("hang hang", "clamscan did not finish within 2 s twice on this file"),
-        ("mute mute", "clamscan closed its output and lives on twice on this file"),
-        (
-            "die:SIGBUS hang",
-            "clamscan was killed by SIGBUS, then did not finish within 2 s on this file",
-        ),
-    ],
-)
-def test_two_deaths_are_an_error(
-    tmp_path: Path, harmless: Path, monkeypatch: pytest.MonkeyPatch, tries: str, words: str
-) -> None:
-    monkeypatch.setattr(clamscan, "MARGIN", 1.7)
-    monkeypatch.setattr(feed, "_REAPING", 0.2)
-    first, second = tries.split()
-    with fake(tmp_path, "find", first, "find", second, "find", "ok", timeout=0.3) as engine:
-        assert engine.scan(harmless) == Findings(errors=(words,))
-        assert engine.scan(harmless).clean
-        assert engine.starts == 3
-
-
-def test_a_fresh_process_must_find_the_canary_too(tmp_path: Path, harmless: Path) -> None:
-    with fake(tmp_path, "find", "die:SIGSEGV", "ok") as engine:
-        with pytest.raises(EngineError, match="lack the EICAR test"):
-            engine.scan(harmless)
-        assert engine.starts == 2
-
-
-def test_a_death_between_files_is_no_file_s_fault(tmp_path: Path, harmless: Path) -> None:
-    steps = ["find", "quit-after", "find", "die:SIGSEGV", "find", "ok"]
-    with fake(tmp_path, *steps) as engine:
-        assert engine.scan(harmless).clean
-        engine._feed._process.wait(10)  # type: ignore[union-attr]  # it runs
-        assert engine.scan(harmless).clean
-        assert engine.starts == 3
-
-
-def test_a_verdict_without_its_end_does_not_count(tmp_path: Path, harmless: Path) -> None:
-    with fake(tmp_path, "find", "ok-die", "find", "ok-die") as engine:
-        (error,) = engine.scan(harmless).errors
-        assert error == "clamscan was killed by SIGKILL twice on this file"
-
-
-def test_what_a_killed_process_leaves_is_removed(tmp_path: Path, harmless: Path) -> None:
-    with fake(tmp_path, "find", "litter", "find", "ok") as engine:
-        assert engine.scan(harmless).clean
-        assert list((tmp_path / "work").glob("*/*/*scantemp*")) == []
-        assert len(list((tmp_path / "work").glob("clamscan-*"))) == 1
 
 
 def test_errors_are_the_file_s_if_the_canary_is_found_again(tmp_path: Path, harmless: Path) -> None:
     with fake(tmp_path, "find", "say:PATH: broken ERROR", "find", "ok") as engine:
         assert engine.scan(harmless) == Findings(errors=("broken ERROR",))
         assert engine.scan(harmless).clean
-        assert engine.starts == 1
 
 
 def test_errors_are_not_the_file_s_if_it_is_not(tmp_path: Path, harmless: Path) -> None:
@@ -486,15 +445,6 @@ def test_errors_are_not_the_file_s_if_it_is_not(tmp_path: Path, harmless: Path) 
         pytest.raises(EngineError, match="its canary"),
     ):
         engine.scan(harmless)
-
-
-def test_a_death_on_the_second_canary_leaves_the_file_s_error(
-    tmp_path: Path, harmless: Path
-) -> None:
-    with fake(tmp_path, "find", "say:PATH: broken ERROR", "die:SIGSEGV", "find", "ok") as engine:
-        assert engine.scan(harmless) == Findings(errors=("broken ERROR",))
-        assert engine.scan(harmless).clean
-        assert engine.starts == 2
 
 
 def test_an_endless_transcript_is_bounded(
@@ -507,71 +457,12 @@ def test_an_endless_transcript_is_bounded(
         assert error.startswith("clamscan printed ")
         assert error.endswith(" bytes more than are kept")
         assert engine.scan(harmless).clean
-        assert engine.starts == 1
-
-
-def test_old_processes_are_replaced(tmp_path: Path, harmless: Path) -> None:
-    now = [0.0]
-    engine = fake(
-        tmp_path, "find", "ok", "ok", "find", "ok", clock=lambda: now[0], renew_after=100.0
-    )
-    with engine:
-        version = engine.version()
-        engine.scan(harmless)
-        now[0] = 100.0
-        engine.scan(harmless)
-        assert engine.starts == 1
-        now[0] = 101.0
-        engine.scan(harmless)
-        assert engine.starts == 2
-        assert engine.version() is not version  # it may have other signatures now
-
-
-def test_an_interruption_leaves_nothing(tmp_path: Path, harmless: Path) -> None:
-    class Stop(BaseException):
-        pass
-
-    def stop(number: int, frame: object) -> None:
-        raise Stop
-
-    usual = signal.signal(signal.SIGALRM, stop)
-    try:
-        with fake(tmp_path, "find", "hang") as engine:
-            engine.warm_up()
-            signal.setitimer(signal.ITIMER_REAL, 0.5)
-            with pytest.raises(Stop):
-                engine.scan(harmless)
-    finally:
-        signal.signal(signal.SIGALRM, usual)
-    assert names(tmp_path / "work") == ["a1"]
-
-
-def test_close_ends_the_process(tmp_path: Path, harmless: Path) -> None:
-    engine = fake(tmp_path, "find", "ok")
-    engine.close()
-    engine.warm_up()
-    process = engine._feed._process  # type: ignore[union-attr]  # it runs
-    engine.close()
-    engine.close()
-    assert process.returncode == -signal.SIGKILL
-
-
-def test_what_does_not_start_is_an_engine_error(
-    workspace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise BlockingIOError(11, "Resource temporarily unavailable")
-
-    monkeypatch.setattr(subprocess, "Popen", refuse)
-    with pytest.raises(EngineError, match="can't be started: Resource temporarily unavailable"):
-        Clamscan(program="true", workspace=workspace).warm_up()
-    assert names(workspace) == []
 
 
 def test_the_ceiling_is_accepted_as_it_is(workspace: Path, signatures: Path) -> None:
     """Above it, clamscan warns; so it does if the limit of a file's size is below it."""
     path = canary.pack(workspace, None)
-    options = Limits().options(600.0)
+    options = Limits().options()
     done = subprocess.run(
         ["clamscan", f"--database={signatures}", *options, str(path)],
         capture_output=True,
@@ -581,21 +472,6 @@ def test_the_ceiling_is_accepted_as_it_is(workspace: Path, signatures: Path) -> 
     )
     assert "WARNING" not in done.stdout + done.stderr
     assert f"--max-filesize={MAX_FILE_SIZE}" in options
-    assert "--max-scantime=600000" in options
-
-
-def test_endings() -> None:
-    assert feed.ending(-signal.SIGRTMIN - 1) == f"was killed by signal {signal.SIGRTMIN + 1}"
-
-
-def test_a_program_that_the_kernel_refuses(tmp_path: Path, harmless: Path) -> None:
-    program = write(tmp_path, b"#!/no/such/interpreter\n", "clamscan")
-    program.chmod(0o755)
-    with (
-        Clamscan(program=str(program), workspace=tmp_path / "work") as engine,
-        pytest.raises(EngineError, match=r"clamscan can't be started: ERROR: .* No such file"),
-    ):
-        engine.scan(harmless)
 
 
 def test_a_canary_that_can_not_be_written(tmp_path: Path) -> None:

@@ -38,7 +38,8 @@ from test_sevenzip import BZIP2
 
 from avscan.archives import streams
 from avscan.archives.bounds import Bounds
-from avscan.clamav.clamscan import MAX_FILE_SIZE, Clamscan
+from avscan.clamav.clamscan import Clamscan
+from avscan.clamav.program import MAX_FILE_SIZE
 from avscan.findings import Examination, Findings
 
 NAME = "Eicar-Test-Signature"

@@ -1,76 +1,56 @@
 """A stand-in for clamscan that misbehaves on demand; see `script` for how to make one.
 
 The steps are words, one for each path that is fed (sentinels don't count, the canary is the first),
-the last one for all further paths. Each process starts where the one before it ended.
+the last one for all further paths. Each process starts where the one before it ended: it asks the
+test's process for its next step, over a Unix socket, since it is confined to its own folder.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import resource
 import signal
+import socket
 import sys
+import tempfile
+import threading
 import time
 from pathlib import Path
 
 FOREVER = 3600
+ADDRESS = ""  # of the socket, in a script that `script` has made
+_PEEK, _NEXT = b"?", b"!"
 
 
 def script(folder: Path, *steps: str) -> Path:
     """Write an executable that follows the steps; give its path."""
-    (folder / "steps.json").write_text(json.dumps(steps))
+    # Not in `folder`: a socket's path holds 108 bytes.
+    address = Path(tempfile.mkdtemp(prefix="fake-")) / "socket"
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(str(address))
+    server.listen()
+    threading.Thread(target=_serve, args=(server, [*steps]), daemon=True).start()
     fake = folder / "clamscan"
-    fake.write_text(f"#!{sys.executable}\n{Path(__file__).read_text()}")
+    source = Path(__file__).read_text().replace('ADDRESS = ""', f"ADDRESS = {str(address)!r}", 1)
+    fake.write_text(f"#!{sys.executable}\n{source}")
     fake.chmod(0o755)
     return fake
 
 
-def _next_step() -> str:
-    memory = Path(__file__).with_name("steps.json")
-    steps = json.loads(memory.read_text())
-    if len(steps) > 1:
-        memory.write_text(json.dumps(steps[1:]))
-    return str(steps[0])
+def _serve(server: socket.socket, steps: list[str]) -> None:
+    while True:
+        connection, _ = server.accept()
+        with connection:
+            asked = connection.recv(1)
+            connection.sendall(steps[0].encode())
+        if asked == _NEXT and len(steps) > 1:
+            del steps[0]
 
 
-def _readable(path: str) -> bool:
-    try:
-        Path(path).read_bytes()
-    except OSError:
-        return False
-    return True
-
-
-def _report() -> dict[str, object]:
-    status = Path("/proc/self/status").read_text()
-    fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
-    try:
-        pid = os.fork()
-    except OSError:
-        forks = False
-    else:
-        if pid == 0:
-            os._exit(0)
-        os.waitpid(pid, 0)
-        forks = True
-    mask = os.umask(0o077)
-    return {
-        "environment": dict(os.environ),
-        "descriptors": sorted(int(path.name) for path in Path("/proc/self/fd").iterdir())[:-1],
-        "core": resource.getrlimit(resource.RLIMIT_CORE),
-        "file_size": resource.getrlimit(resource.RLIMIT_FSIZE),
-        "processes": resource.getrlimit(resource.RLIMIT_NPROC),
-        "no_new_privileges": fields["NoNewPrivs"],
-        "ignored": int(fields["SigIgn"], 16),
-        "own_session": os.getsid(0) == os.getpid(),
-        "umask": mask,
-        "forks": forks,
-        "user": os.getuid(),
-        "reads_parent": _readable(f"/proc/{os.getppid()}/environ"),
-        "arguments": sys.argv[1:],
-        "folder": str(Path.cwd()),
-    }
+def _ask(what: bytes) -> str:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.connect(ADDRESS)
+        server.sendall(what)
+        return b"".join(iter(lambda: server.recv(4096), b"")).decode()
 
 
 def _say(text: str) -> None:
@@ -112,9 +92,6 @@ def _do(step: str, path: str) -> None:  # noqa: C901, PLR0912 - a flat list of s
         case "litter":
             Path(os.environ["TMPDIR"], "2026-scantemp.1").mkdir()
             os.kill(os.getpid(), signal.SIGKILL)
-        case "report":
-            Path(value).write_text(json.dumps(_report()))
-            _say(f"{path}: OK")
         case _:
             sys.exit(f"no such step: {step}")
     if kind == "quit-after":
@@ -127,19 +104,14 @@ def main() -> None:
     if "--version" in sys.argv:
         _say("ClamAV 1.4.6/27800/Mon Nov 23 09:22:00 2026")
         return
-    if _peek("load"):
-        _do(_next_step().removeprefix("load-"), "")
+    if _ask(_PEEK).startswith("load"):
+        _do(_ask(_NEXT).removeprefix("load-"), "")
     for line in sys.stdin:
         path = line.strip()
         if Path(path).exists() and not Path(path).stat().st_size:
             _say(f"{path}: Empty file")
         else:
-            _do(_next_step(), path)
-
-
-def _peek(prefix: str) -> bool:
-    steps = json.loads(Path(__file__).with_name("steps.json").read_text())
-    return str(steps[0]).startswith(prefix)
+            _do(_ask(_NEXT), path)
 
 
 if __name__ == "__main__":
