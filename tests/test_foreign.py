@@ -148,6 +148,23 @@ def test_a_hook_that_changes_what_is_written_for_one_build_costs_that_build_only
     assert "was stored otherwise than it was sent" in postponed["reason"]
 
 
+def test_a_hook_that_refuses_the_check_of_one_build_costs_that_build_only(
+    every_backend: Backend,
+) -> None:
+    backend = every_backend
+    odd, other = backend.upload({"a.txt": b"a game"}), backend.upload({"b.txt": b"a game"})
+    refusal = "new BadRequestError('no', {mood: new ValidationError('odd', 'no')})"
+    hook(
+        backend,
+        f"onRecordCreate((e) => {{ if (e.record.get('build') == '{odd}') {{ throw {refusal} }}"
+        " e.next() }, 'av_build_checks')",
+    )
+    done = run(backend)
+    assert done.code == 0
+    assert backend.status_of(other) == "clean"
+    assert [event["build"] for event in done.named("build.postponed")] == [odd]
+
+
 # -- clocks ---------------------------------------------------------------------------------------
 
 

@@ -341,8 +341,9 @@ class UnplayedScanner(Scanner):
 class Watched(Ledger):
     """A ledger that knows which file of each claim it has recorded, or may have."""
 
-    def __init__(self, client: PocketBase) -> None:
+    def __init__(self, client: PocketBase, deaths: Counter[str]) -> None:
         super().__init__(client, host="test", stuck_after=STUCK_AFTER, sleep=lambda _: None)
+        self.deaths = deaths
         self.recorded: dict[str, set[str | None]] = {}
 
     def files(self) -> set[str]:
@@ -354,6 +355,14 @@ class Watched(Ledger):
         if check == claim.checks[-1] or mark:
             self.recorded[claim.mark] = {file}
         return ours
+
+    def release(self, claim: Claim, reason: str, **options: Any) -> None:
+        try:
+            super().release(claim, reason, **options)
+        except BackendError:
+            # What stays recorded will look like a death.
+            self.deaths.update(file for file in self.recorded.get(claim.mark, ()) if file)
+            raise
 
     def _forget(self, claim: Claim) -> None:
         super()._forget(claim)
@@ -371,7 +380,7 @@ class Pass:
         self._fate: str = ""
         self._go, self._stopped = threading.Semaphore(0), threading.Semaphore(0)
         client = cast("PocketBase", Client(world, self._turn, lag=lag))
-        self.ledger = Watched(client)
+        self.ledger = Watched(client, world.deaths)
         self.examined = ""
         workspace = Workspace(Path("/nonexistent"))
         self._fetcher = UnplayedFetcher(client, workspace)

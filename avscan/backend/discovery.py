@@ -227,7 +227,7 @@ def compared(builds: Iterable[Build], checks: Iterable[Check]) -> Plan:
 
 
 def is_outdated(check: Check, build: Build) -> bool:
-    """Tell whether a verdict is about other files than the build has now.
+    """Return whether a verdict is about other files than the build has now.
 
     A verdict that names no files is about those that the build had at its `scan_time`.
     """
@@ -239,12 +239,12 @@ def is_outdated(check: Check, build: Build) -> bool:
 
 
 def is_due(build: Build, now: datetime) -> bool:
-    """Tell whether a pending build can be judged; without files it may still be uploading."""
+    """Return whether a pending build can be judged; without files it may still be uploading."""
     return bool(build.files) or build.updated < now - UPLOAD_TIME
 
 
 def waits_since(check: Check, build: Build) -> datetime:
-    """Tell when the files of a build came whose check is pending or under scan.
+    """Return when the files of a build came whose check is pending or under scan.
 
     PocketBase keeps one moment for all changes of a build. Where an edit moved it behind the
     opening of the check by a pass, which opens none before the files have come, that one counts.
