@@ -260,7 +260,7 @@ class Scans:
             return None
         scanning = Scanning(build=build, file=name, size=artifact.size)
         self._listen(scanning)
-        pause = _Pause()
+        pause = _Pause(after=TURN)
         outcome = inspect(
             inspector,
             build,
@@ -364,4 +364,4 @@ class Scans:
 class _Pause:
     """After how many seconds of running an artifact lets others go first."""
 
-    after: float = TURN
+    after: float

@@ -14,11 +14,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from chaos.gate import Gate, eventually, lives
+from support import fake_clamscan
 from support.backend import Backend
 from support.proxy import (
     After,
@@ -37,6 +39,7 @@ from support.proxy import (
 )
 from support.run import Run, avscan
 
+from avscan.backend.ledger import INTERRUPTIONS
 from avscan.clamav.canary import eicar
 
 CHECKS = "/api/collections/av_build_checks/records"
@@ -268,6 +271,72 @@ def test_a_killed_pass_takes_clamscan_with_it_and_the_next_one_takes_over(
         scene.time_passes()
         assert scene.sweep().event("check.reclaimed")["interruptions"] == 1
     assert backend.status_of(build) == "infected"
+
+
+def begun(run: Pass, build: str) -> bool:
+    return build in [event["build"] for event in run.events("file.started")]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_build_that_ends_its_passes_takes_no_other_with_it(
+    scene: Scene, tmp_path: Path, number: int
+) -> None:
+    """As a kernel without memory does, or a service manager that stops a pass for its inspector."""
+    backend = scene.backend
+    deadly = backend.upload({"a.bin": CLEAN})
+    other = backend.upload({"a.bin": CLEAN})
+    steps = ["find", "hang", "find", "ok", "hang", "find", "hang", "find", "ok"]
+    program = fake_clamscan.script(tmp_path, *steps)
+    for each in range(INTERRUPTIONS):
+        ended = scene.start(CLAMSCAN_PATH=str(program))
+        eventually(partial(lambda run: begun(run, deadly), ended))
+        ended.process.send_signal(number)
+        ended.end(within=STOPPING)
+        scene.time_passes()
+        assert backend.status_of(other) == ("clean" if each else "pending")
+    scene.sweep(CLAMSCAN_PATH=str(program))
+    check = backend.check_of(deadly)
+    assert check is not None
+    assert check["status"] == "error"
+    assert "its inspection was begun 3 times and never ended" in check["log"]
+    innocent = backend.check_of(other)
+    assert innocent is not None
+    assert "interrupted" not in innocent["log"]
+
+
+HURRIED = """
+from avscan import scans, sweep
+scans.TURN = sweep.REDISCOVER = 2.0
+from avscan.__main__ import main
+main()
+"""
+
+
+def test_a_slow_artifact_is_paused_while_others_are_scanned(scene: Scene, tmp_path: Path) -> None:
+    """With a minute of two seconds."""
+    backend = scene.backend
+    slow = backend.upload({"a.bin": CLEAN})
+    program = fake_clamscan.script(tmp_path, "find", "slow:20", "find", "ok")
+    log = tmp_path / "log"
+    with log.open("wb") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "-c", HURRIED, "run", "--full"],
+            env=scene.environment(CLAMSCAN_PATH=str(program)),
+            stderr=stderr,
+        )
+    try:
+        eventually(lambda: "file.started" in log.read_text())
+        other = backend.upload({"a.bin": CLEAN})
+        eventually(lambda: backend.status_of(other) == "clean")
+        assert backend.status_of(slow) == "scanning"
+        assert process.wait(PATIENCE + 20) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert backend.status_of(slow) == "clean"
+    events = [json.loads(line)["event"] for line in log.read_text().splitlines()]
+    assert events.count("file.paused") == events.count("file.resumed") == 1
+    assert not left_in(backend.work_dir)
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,6 @@ def _config(signatures: Path, folder: Path) -> str:
         "MaxScanSize": 0,
         "MaxFiles": 0,
         "MaxRecursion": 100,
-        "MaxScanTime": round(SCAN_TIMEOUT * 1000),
+        "MaxScanTime": 0,
     }
     return "".join(f"{name} {value}\n" for name, value in lines.items())

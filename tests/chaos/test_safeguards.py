@@ -83,7 +83,7 @@ class Scene:
 
     def downloaded(self) -> bool:
         """Tell whether the latest pass has a file on its disk, ready to be scanned."""
-        artifacts = self._folders[-1].rglob("artifact-*")
+        artifacts = self._folders[-1].rglob("artifact*")
         return any(path.stat().st_size for path in artifacts)
 
     def violations(self) -> list[str]:

@@ -73,6 +73,9 @@ def _do(step: str, path: str) -> None:  # noqa: C901, PLR0912 - a flat list of s
             sys.exit(int(value))
         case "hang":
             time.sleep(FOREVER)
+        case "slow":
+            time.sleep(float(value))
+            _say(f"{path}: OK")
         case "flood":
             for _ in range(int(value)):
                 sys.stdout.write(f"{path}: Name-of-a-virus FOUND\n")
