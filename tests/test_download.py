@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import itertools
+import json
 import os
 import resource
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.backend import Backend
+from support.proxy import Answer as Page
+from support.proxy import Drip, Lengthen, Proxy, Throttle, Truncate, download_of
 from support.scripted import Answer, Scripted, refusal, reply, scripted
 
+from avscan.backend import download as module
 from avscan.backend.download import (
     Artifact,
     Cancelled,
@@ -30,6 +34,7 @@ from avscan.errors import BackendError, WorkspaceError
 from avscan.workspace import Workspace
 
 MIB = 1 << 20
+QUICK = Patience(attempts=2)
 CONTENT = os.urandom(5 * MIB // 2)
 OTHER = os.urandom(MIB)
 PATH = "/api/files/app_builds/abc/game.tar.gz"
@@ -37,6 +42,11 @@ TOKENS = "/api/files/token"
 MONDAY = "Mon, 06 Oct 2025 08:00:00 GMT"
 TUESDAY = "Tue, 07 Oct 2025 08:00:00 GMT"
 MISSING = refusal(404)
+# What PocketBase sends with every file (see the real servers below).
+STORED = {
+    "Content-Disposition": "attachment; filename=game.tar.gz",
+    "Content-Security-Policy": "default-src 'none'; media-src 'self'; sandbox",
+}
 
 
 class Disk(Workspace):
@@ -67,7 +77,7 @@ def disk(tmp_path: Path) -> Disk:
 
 
 def whole(content: bytes = CONTENT, *, date: str = MONDAY, cut: int | None = None) -> Answer:
-    return Answer(body=content, headers={"Last-Modified": date}, cut=cut)
+    return Answer(body=content, headers=STORED | {"Last-Modified": date}, cut=cut)
 
 
 def rest(start: int, content: bytes = CONTENT, *, cut: int | None = None) -> Answer:
@@ -75,7 +85,7 @@ def rest(start: int, content: bytes = CONTENT, *, cut: int | None = None) -> Ans
     return Answer(
         status=206,
         body=content[start:],
-        headers={"Last-Modified": MONDAY, "Content-Range": span},
+        headers=STORED | {"Last-Modified": MONDAY, "Content-Range": span},
         cut=cut,
     )
 
@@ -87,7 +97,7 @@ def fetch(
     build: str = "abc",
     name: str = "game.tar.gz",
     cancelled: threading.Event | None = None,
-    clock: Callable[[], float] = lambda: 0.0,
+    least_time: float = 60.0,
 ) -> Download:
     return download(
         client,
@@ -97,7 +107,7 @@ def fetch(
         target=disk.folder / "artifact-1",
         workspace=disk,
         cancelled=cancelled or threading.Event(),
-        clock=clock,
+        least_time=least_time,
     )
 
 
@@ -201,7 +211,7 @@ def test_an_answer_that_is_no_file_is_tried_again(
 def test_what_can_not_be_measured_is_refused(
     server: Scripted, disk: Disk, headers: dict[str, str], words: str
 ) -> None:
-    server.say(Answer(body=b"x", headers=headers, cut=1))
+    server.say(Answer(body=b"x", headers=STORED | headers, cut=1))
     with pytest.raises(BackendError, match=words):
         fetch(server.client(), disk)
     assert len(server.requests) == 1
@@ -210,7 +220,7 @@ def test_what_can_not_be_measured_is_refused(
 
 @pytest.mark.parametrize("span", ["", "bytes 100-", "bytes 100-200/*"])
 def test_a_part_without_its_place_is_refused(server: Scripted, disk: Disk, span: str) -> None:
-    server.say(whole(cut=100), Answer(status=206, headers={"Content-Range": span}))
+    server.say(whole(cut=100), Answer(status=206, headers=STORED | {"Content-Range": span}))
     with pytest.raises(BackendError, match="without its length"):
         fetch(server.client(), disk)
     assert left(disk) == []
@@ -324,12 +334,42 @@ def test_a_cancelled_download_leaves_nothing(server: Scripted, disk: Disk) -> No
     assert left(disk) == []
 
 
-def test_a_download_that_comes_too_slowly_is_given_up(server: Scripted, disk: Disk) -> None:
-    minutes = itertools.count(0, 400)
-    server.say(*[whole()] * 9)
-    with pytest.raises(BackendError, match="too slowly"):
-        fetch(server.client(), disk, clock=lambda: float(next(minutes)))
-    assert len(server.requests) == 1
+# -- not the file ---------------------------------------------------------------------------------
+
+
+PAGE = b"<!doctype html><title>Please sign in</title>"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Content-Type": "text/html"},
+        {"Content-Security-Policy": STORED["Content-Security-Policy"]},
+        {"Content-Disposition": STORED["Content-Disposition"]},
+        STORED | {"Content-Disposition": "attachment; filename=other.tar.gz"},
+        STORED | {"Content-Disposition": 'attachment; filename="other.tar.gz"'},
+        STORED | {"Content-Disposition": "attachment; filename="},
+        STORED | {"Content-Disposition": 'attachment; filename="'},
+        STORED | {"Content-Disposition": "inline"},
+        STORED | {"Content-Security-Policy": "default-src 'self'"},
+    ],
+)
+def test_an_answer_without_what_the_storage_sends_is_not_the_file(
+    server: Scripted, disk: Disk, headers: dict[str, str]
+) -> None:
+    server.say(Answer(body=PAGE, headers=headers))
+    with pytest.raises(BackendError, match=r"game\.tar\.gz was answered with 200 .*/api/files/"):
+        fetch(server.client(), disk)
+    assert left(disk) == []
+
+
+def test_a_part_without_what_the_storage_sends_is_not_the_file(
+    server: Scripted, disk: Disk
+) -> None:
+    span = {"Content-Range": f"bytes 100-{len(CONTENT) - 1}/{len(CONTENT)}"}
+    server.say(whole(cut=100), Answer(status=206, body=CONTENT[100:], headers=span))
+    with pytest.raises(BackendError, match=r"game\.tar\.gz was answered with 206"):
+        fetch(server.client(), disk)
     assert left(disk) == []
 
 
@@ -366,6 +406,111 @@ def test_a_protected_file_comes_from_a_real_server(every_backend: Backend, disk:
     assert_is(fetch(client, disk, build=build, name=name), CONTENT)
     client._file_token = "ended"
     assert_is(fetch(client, disk, build=build, name=name), CONTENT)
+    with Proxy(backend.url) as proxy:
+        proxy.plan(download_of(build), Truncate(), times=3)
+        assert_is(fetch(backend.client(url=proxy.url), disk, build=build, name=name), CONTENT)
+        assert [request for request in proxy.seen if "token=" in request.path]
+
+
+# Names as PocketBase stores them are plain; these are as another program may have stored them.
+ODD_NAMES = [
+    "sp ace.zip",
+    'q"uote.zip',
+    '"quoted.zip"',
+    "back\\slash.zip",
+    "semi;colon,comma.zip",
+    "filename=x.zip",
+    "Ünï日本.zip",
+    "per%41cent.zip",
+    "hash#question?.zip",
+]
+
+
+def test_files_of_odd_names_come_from_a_real_server(every_backend: Backend, disk: Disk) -> None:
+    build = every_backend.upload({"game.bin": b"x"})
+    folder = every_backend.stored(build, "name").parent
+    for name in ODD_NAMES:
+        (folder / name).write_bytes(name.encode())
+    every_backend.sql("UPDATE app_builds SET files = ?", json.dumps(ODD_NAMES))
+    client = every_backend.client()
+    for name in ODD_NAMES:
+        assert_is(fetch(client, disk, build=build, name=name), name.encode())
+
+
+def test_a_proxys_page_in_place_of_a_real_file_is_refused(
+    every_backend: Backend, disk: Disk
+) -> None:
+    build = every_backend.upload({"game.bin": CONTENT})
+    (name,) = every_backend.file_names(build)
+    with Proxy(every_backend.url) as proxy:
+        html = (("Content-Type", "text/html"), ("Last-Modified", MONDAY))
+        proxy.plan(download_of(build), Page(status=200, headers=html, body=PAGE))
+        with pytest.raises(BackendError, match=rf"{name} was answered with 200 \(text/html\)"):
+            fetch(every_backend.client(url=proxy.url), disk, build=build, name=name)
+    assert left(disk) == []
+
+
+@pytest.mark.parametrize("drip", [Drip(pause=0.02, head=True), Drip(pause=0.02)], ids=repr)
+def test_a_file_that_drips_ends_with_its_deadline(backend: Backend, disk: Disk, drip: Drip) -> None:
+    build = backend.upload({"game.bin": b"0123456789" * 100})
+    (name,) = backend.file_names(build)
+    with Proxy(backend.url) as proxy:
+        proxy.plan(download_of(build), drip, times=None)
+        client = backend.client(url=proxy.url, patience=Patience(deadline=0.5))
+        began = time.monotonic()
+        with pytest.raises(BackendError, match=r"too slowly|within the time allowed"):
+            fetch(client, disk, build=build, name=name, least_time=0.5)
+        assert 0.4 < time.monotonic() - began < 2
+    assert left(disk) == []
+
+
+def test_a_resumption_that_drips_does_not_renew_the_deadline(backend: Backend, disk: Disk) -> None:
+    build = backend.upload({"game.bin": b"0123456789" * 100})
+    (name,) = backend.file_names(build)
+    with Proxy(backend.url) as proxy:
+        proxy.plan(download_of(build), Truncate(), times=2)
+        proxy.plan(download_of(build), Drip(pause=0.02, head=True), times=None)
+        client = backend.client(url=proxy.url)
+        began = time.monotonic()
+        with pytest.raises(BackendError, match="too slowly"):
+            fetch(client, disk, build=build, name=name, least_time=3.0)
+        assert time.monotonic() - began < 5
+        assert len(proxy.matching(download_of(build))) == 3
+    assert left(disk) == []
+
+
+def test_the_time_of_a_download_grows_with_its_size(
+    backend: Backend, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LEAST_RATE", 1 << 20)  # 2.5 MiB have 2.5 s
+    build = backend.upload({"game.bin": CONTENT})
+    (name,) = backend.file_names(build)
+    with Proxy(backend.url) as proxy:
+        proxy.plan(download_of(build), Throttle(rate=2 << 20), times=None)
+        client = backend.client(url=proxy.url)
+        assert_is(fetch(client, disk, build=build, name=name, least_time=0.1), CONTENT)
+    monkeypatch.setattr(module, "LEAST_RATE", 4 << 20)
+    with Proxy(backend.url) as proxy:
+        proxy.plan(download_of(build), Throttle(rate=1 << 20), times=None)
+        client = backend.client(url=proxy.url)
+        with pytest.raises(BackendError, match="too slowly"):
+            fetch(client, disk, build=build, name=name, least_time=0.1)
+
+
+@pytest.mark.parametrize("content", [b"", b"x", CONTENT[: 1 << 18]], ids=len)
+def test_a_length_that_is_too_long_ends_with_the_tries(
+    backend: Backend, disk: Disk, content: bytes
+) -> None:
+    """The rest is answered with 416 and the whole again: neither brings more than was there."""
+    build = backend.upload({"game.bin": content + b"x"})
+    (name,) = backend.file_names(build)
+    with Proxy(backend.url) as proxy:
+        proxy.plan(download_of(build), Lengthen(by=100), times=None)
+        client = backend.client(url=proxy.url, patience=QUICK)
+        with pytest.raises(BackendError, match=r"broke|ended at|no longer the same"):
+            fetch(client, disk, build=build, name=name)
+        assert len(proxy.matching(download_of(build))) <= 1 + 2 * QUICK.attempts
+    assert left(disk) == []
 
 
 def test_a_file_that_a_real_server_has_lost_is_missing(every_backend: Backend, disk: Disk) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from support.backend import Backend
+from support.proxy import Delay, Drip, Proxy, Skew, request_to
 from support.scripted import (
     NOW,
     PASSWORD,
@@ -35,13 +38,21 @@ from avscan.backend.pocketbase import (
 )
 from avscan.backend.transport import BREAKER_THRESHOLD, PARTING, Patience
 from avscan.errors import AvscanError, BackendError, SchemaError, SignInError
+from avscan.records import format_time, parse_time
 
 SIGN_IN = "/api/collections/_superusers/auth-with-password"
+PROOF = "/api/collections/_superusers/records"
 ROWS = "/api/collections/things/records"
 ROW = f"{ROWS}/abc"
 GUEST = refusal(403, "Only superusers can filter by @request.")
 MISSING = refusal(404, "The requested resource wasn't found.")
 HTML = Answer(body=b"<!doctype html>", headers={"Content-Type": "text/html"})
+
+
+def token_ending(exp: str) -> str:
+    """Make a token whose `exp` is this, as it stands."""
+    claims = f'{{"exp": {exp}}}'.encode()
+    return f"a.{base64.urlsafe_b64encode(claims).decode()}.c"
 
 
 @pytest.fixture
@@ -103,10 +114,10 @@ def test_a_sign_in_that_met_the_rate_limit_is_tried_again(server: Scripted) -> N
 
 
 def test_an_expired_token_is_renewed_once_and_the_question_asked_again(server: Scripted) -> None:
-    server.say(signed_in("first"), GUEST, signed_in("second"), items({"id": "abc"}))
+    server.say(signed_in("first"), GUEST, GUEST, signed_in("second"), items({"id": "abc"}))
     client = server.with_password()
     assert client.page("things") == [{"id": "abc"}]
-    assert [path for _, path in server.asked] == [SIGN_IN, ROWS, SIGN_IN, ROWS]
+    assert [path for _, path in server.asked] == [SIGN_IN, ROWS, PROOF, SIGN_IN, ROWS]
     assert server.requests[-1].headers["Authorization"] == token("second")
 
 
@@ -114,17 +125,44 @@ def test_an_expired_token_is_renewed_once_and_the_question_asked_again(server: S
 def test_an_account_that_is_no_superuser_ends_with_a_sign_in_error(
     server: Scripted, status: int
 ) -> None:
-    server.say(signed_in(), refusal(status), signed_in("second"), refusal(status))
+    server.say(signed_in(), *[refusal(status)] * 2, signed_in("second"), *[refusal(status)] * 2)
     with pytest.raises(SignInError, match="not a superuser"):
         server.with_password().page("things")
-    assert len(server.requests) == 4
+    assert len(server.requests) == 6
 
 
 def test_a_token_that_is_refused_can_not_be_renewed(server: Scripted) -> None:
-    server.say(GUEST)
+    server.say(GUEST, GUEST)
     with pytest.raises(SignInError, match="POCKETBASE_TOKEN"):
         server.client().page("things")
-    assert len(server.requests) == 1
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("body", [b"No.", b"[" * 9, b'{"data": {"id": {"code": "x"}}}'])
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda client: client.create("things", {}),
+        lambda client: client.update("things", "abc", {}),
+        lambda client: client.delete("things", "abc"),
+    ],
+)
+def test_a_superuser_who_is_refused_one_write_is_still_signed_in(
+    server: Scripted, status: int, body: bytes, write: Callable[[PocketBase], object]
+) -> None:
+    """The refusal is a hook's or a proxy's, and what it says is no fact about the record."""
+    server.say(Answer(status=status, body=body), items({"id": "root"}))
+    with pytest.raises(Rejected, match=f"with {status}, though we are a superuser") as caught:
+        write(server.client())
+    assert caught.value.codes == {}
+    assert [path for _, path in server.asked][1:] == [PROOF]
+
+
+def test_a_refused_write_is_no_proof_where_the_question_fails(server: Scripted) -> None:
+    server.say(refusal(403), HTML)
+    with pytest.raises(BackendError, match="something else than JSON"):
+        server.client().create("things", {})
 
 
 def test_a_token_is_renewed_before_it_ends(server: Scripted) -> None:
@@ -170,7 +208,14 @@ def test_a_parting_call_does_not_wait_for_another_threads_sign_in(server: Script
     assert server.requests == []
 
 
-@pytest.mark.parametrize("text", ["opaque", "a.b.c", "a.e30.c", "a.bnVsbA.c"])
+ENDLESS = ("1e999", "-1e999", "NaN", "9" * 30, "9" * 5000, "-62135596800", "[" * 30_000)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["opaque", "a.b.c", "a.e30.c", "a.bnVsbA.c", *map(token_ending, ENDLESS)],
+    ids=range(4 + len(ENDLESS)),
+)
 def test_a_token_that_does_not_say_when_it_ends_is_used_until_it_is_refused(
     server: Scripted, text: str
 ) -> None:
@@ -230,6 +275,11 @@ def test_all_rows_are_listed_by_key(server: Scripted) -> None:
         (reply({"items": {}}), BackendError, "without items"),
         (Answer(status=418, body=b"{}"), BackendError, "answered 418"),
         (Answer(status=204), BackendError, "something else than JSON"),
+        (Answer(body=b"[" * 200_000), BackendError, "something else than JSON"),
+        (Answer(body=b'{"a":' * 200_000), BackendError, "something else than JSON"),
+        (Answer(body=b'{"items": ' + b"9" * 5000 + b"}"), BackendError, "something else than JSON"),
+        (Answer(body=b'{"items": NaN}'), BackendError, "something else than JSON"),
+        (Answer(body=b"\xff\xfe"), BackendError, "something else than JSON"),
     ],
 )
 def test_an_answer_that_is_no_list_is_never_an_empty_one(
@@ -284,9 +334,10 @@ def test_a_count_is_the_total(server: Scripted) -> None:
     assert server.requests[0].query["filter"] == f"(a = 1) && {GUARD}"
 
 
-def test_a_count_needs_a_total(server: Scripted) -> None:
-    server.say(items())
-    with pytest.raises(BackendError, match="without a total"):
+@pytest.mark.parametrize("total", ["", "NaN", "Infinity", "1e999", '"7"', "null"])
+def test_a_count_needs_a_total(server: Scripted, total: str) -> None:
+    server.say(Answer(body=f'{{"totalItems": {total}}}'.encode() if total else b"{}"))
+    with pytest.raises(BackendError, match=r"without a total|something else than JSON"):
         server.client().count("things")
 
 
@@ -313,7 +364,7 @@ def test_a_404_of_a_record_that_is_there_is_tried_again(server: Scripted) -> Non
 
 
 def test_a_404_to_a_guest_renews_the_session_first(server: Scripted) -> None:
-    server.say(signed_in(), MISSING, GUEST, signed_in("second"), items({"id": "abc"}))
+    server.say(signed_in(), MISSING, GUEST, GUEST, signed_in("second"), items({"id": "abc"}))
     server.say(reply({"id": "abc"}))
     assert server.with_password().update("things", "abc", {}) == {"id": "abc"}
     assert server.requests[-1].headers["Authorization"] == token("second")
@@ -344,10 +395,11 @@ def test_a_refused_field_is_named_with_its_code_and_not_tried_again(server: Scri
 
 
 def test_a_refusal_without_a_field_proves_the_session_then_tries_again(server: Scripted) -> None:
-    server.say(signed_in(), refusal(400, "Failed to create record."), GUEST)
+    server.say(signed_in(), refusal(400, "Failed to create record."), GUEST, GUEST)
     server.say(signed_in("second"), items({"id": "x"}), reply({"id": "abc"}))
     assert server.with_password().create("things", {}) == {"id": "abc"}
-    assert [method for method, _ in server.asked] == ["POST", "POST", "GET", "POST", "GET", "POST"]
+    asked = [method for method, _ in server.asked]
+    assert asked == ["POST", "POST", "GET", "GET", "POST", "GET", "POST"]
 
 
 def test_a_create_whose_answer_was_lost_is_answered_as_a_duplicate(server: Scripted) -> None:
@@ -452,6 +504,31 @@ def test_the_time_is_the_servers(server: Scripted) -> None:
     server.say(items())
     client = server.client()
     client.page("things")
+    assert abs(client.server_time().timestamp() - NOW) < 5
+
+
+@pytest.mark.parametrize("write", ["create", "update"])
+def test_the_stamp_of_a_record_just_written_is_the_servers_time(
+    server: Scripted, write: str
+) -> None:
+    stamp = datetime.fromtimestamp(NOW - 300, UTC)  # the header is five minutes ahead
+    server.say(reply({"id": "abc", "updated": format_time(stamp)}), items())
+    client = server.client()
+    if write == "create":
+        client.create("things", {})
+    else:
+        client.update("things", "abc", {})
+    client.page("things")
+    assert timedelta() <= client.server_time() - stamp < timedelta(seconds=5)
+
+
+@pytest.mark.parametrize("updated", ["", "yesterday", 7, None, "9999-12-31 23:59:59.999Z"])
+def test_a_record_without_a_stamp_leaves_the_time_to_the_header(
+    server: Scripted, updated: object
+) -> None:
+    server.say(reply({"id": "abc", "updated": updated}))
+    client = server.client()
+    client.update("things", "abc", {})
     assert abs(client.server_time().timestamp() - NOW) < 5
 
 
@@ -611,6 +688,92 @@ def test_a_record_that_was_deleted_is_known_to_be_gone(every_backend: Backend) -
     client = backend.client(patience=Patience(attempts=1))
     assert client.update("app_builds", build, {}) is None
     client.delete("app_builds", build)
+
+
+HOOK = """
+for (const on of [onRecordCreateRequest, onRecordUpdateRequest, onRecordDeleteRequest]) {
+    on((e) => { throw new ForbiddenError("Not this one.") }, "branches")
+}
+"""
+
+
+def test_a_hook_that_refuses_one_collection_is_not_taken_for_a_lost_session(
+    every_backend: Backend,
+) -> None:
+    backend = every_backend
+    hooks = backend.server.folder / "hooks"
+    hooks.mkdir()
+    (hooks / "refuse.pb.js").write_text(HOOK)
+    backend.restart()
+    credentials = Password(identity=backend.email, password=backend.password)
+    for client in (backend.client(), backend.client(credentials=credentials)):
+        writes: list[Callable[[PocketBase], object]] = [
+            lambda client: client.create("branches", {"name": "x", "app": backend.app}),
+            lambda client: client.update("branches", backend.branch, {"name": "x"}),
+            lambda client: client.delete("branches", backend.branch),
+        ]
+        for write in writes:
+            with pytest.raises(Rejected, match=r"though we are a superuser: .*Not this one"):
+                write(client)
+        assert client.update("apps", backend.app, {"title": "Another"}) is not None
+
+
+def test_a_proxys_clock_is_not_taken_for_the_servers_after_a_write(every_backend: Backend) -> None:
+    backend = every_backend
+    before = datetime.now(UTC)
+    with Proxy(backend.url) as proxy:
+        proxy.plan(lambda _: True, Skew(300), times=None)
+        client = backend.client(url=proxy.url)
+        client.page("apps")
+        assert client.server_time() - before > timedelta(seconds=250)
+        row = client.update("apps", backend.app, {"title": "Another"})
+        assert row is not None
+        updated = parse_time(str(row["updated"]))
+        assert updated is not None
+        client.page("apps")
+        assert updated <= client.server_time() <= datetime.now(UTC)
+
+
+@pytest.mark.parametrize("drip", [Drip(pause=0.02, head=True), Drip(pause=0.02)], ids=repr)
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda client, backend: client.page("apps"),
+        lambda client, backend: client.sign_in(),
+        lambda client, backend: client.update("apps", backend.app, {"title": "Another"}),
+        lambda client, backend: client.delete("apps", backend.app),
+        lambda client, backend: client.collection("apps"),
+    ],
+    ids=["page", "sign_in", "update", "delete", "collection"],
+)
+def test_an_answer_that_drips_ends_with_the_deadline(
+    backend: Backend, ask: Callable[[PocketBase, Backend], object], drip: Drip
+) -> None:
+    with Proxy(backend.url) as proxy:
+        proxy.plan(lambda _: True, drip, times=None)
+        client = backend.client(url=proxy.url, patience=Patience(deadline=0.5, timeout=0.4))
+        began = time.monotonic()
+        with pytest.raises(BackendError, match="within the time allowed"):
+            ask(client, backend)
+        assert 0.4 < time.monotonic() - began < 2
+
+
+def test_all_requests_of_one_call_share_its_deadline(backend: Backend) -> None:
+    """A refused write asks who we are, signs in again, and writes again: four answers that drip."""
+    credentials = Password(identity=backend.email, password=backend.password)
+    with Proxy(backend.url) as proxy:
+        client = backend.client(
+            url=proxy.url, credentials=credentials, patience=Patience(attempts=9, deadline=1.0)
+        )
+        client.sign_in()
+        client._token = "expired"
+        proxy.plan(request_to("PATCH", "/api/"), Delay(0.4), times=None)
+        proxy.plan(request_to("GET", "_superusers"), Delay(0.4), times=None)
+        proxy.plan(request_to("POST", "auth-with-password"), Drip(pause=0.02), times=None)
+        began = time.monotonic()
+        with pytest.raises(BackendError, match="within the time allowed"):
+            client.update("apps", backend.app, {"title": "Another"})
+        assert time.monotonic() - began < 2
 
 
 def test_a_broken_table_is_not_taken_for_a_deletion(backend: Backend) -> None:

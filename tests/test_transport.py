@@ -94,7 +94,7 @@ def test_tries_end_at_their_number(server: Scripted, attempts: int) -> None:
 def test_tries_end_at_their_deadline(server: Scripted) -> None:
     server.say(*[Answer(status=503)] * 9)
     with pytest.raises(BackendError):
-        get(server.transport(Patience(attempts=9, deadline=0.0)))
+        get(server.transport(Patience(attempts=9, deadline=0.09)))
     assert len(server.requests) == 1
 
 

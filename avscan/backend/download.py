@@ -1,12 +1,16 @@
-"""One artifact onto the disk: streamed, resumed, measured, digested, within the disk's budget."""
+"""Download one file of a build: streamed, resumed, measured, digested, within disk and time."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
+import math
+import os
+import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeAlias
@@ -14,6 +18,7 @@ from typing import IO, TypeAlias
 import requests
 import urllib3
 
+from avscan.backend.deadline import deadline
 from avscan.backend.pocketbase import PARTIAL, UNSATISFIABLE, PocketBase
 from avscan.backend.transport import Patience, Transient, describe
 from avscan.errors import BackendError, WorkspaceError
@@ -22,9 +27,9 @@ from avscan.workspace import Workspace
 log = logging.getLogger(__name__)
 
 CHUNK = 1 << 16  # what a broken connection can cost: urllib3 gives whole pieces or none
-# A download may take this long and, beyond it, a second for each of these many bytes.
-LEAST_TIME = 600.0
-LEAST_SPEED = 1 << 20
+# A download may take a second for each of these many bytes, and this many seconds at the least.
+LEAST_RATE = 64 << 10
+LEAST_TIME = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +43,7 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Missing:
-    """The record lists the file, and the storage has not got it."""
+    """The record lists the file, and the storage does not have it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +56,7 @@ class TooLarge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoRoom:
-    """The file does not fit now; whether that is our own doing is the caller's to say."""
+    """The file does not fit on the disk now, for whatever uses it."""
 
     size: int
 
@@ -60,7 +65,7 @@ Download: TypeAlias = Artifact | Missing | TooLarge | NoRoom
 
 
 class Cancelled(BackendError):
-    """A download was given up because the pass ends."""
+    """A download was ended because the pass ends."""
 
 
 def download(
@@ -74,16 +79,17 @@ def download(
     cancelled: threading.Event,
     leave: int = 0,
     progress: Callable[[int, int], None] = lambda _received, _size: None,
-    clock: Callable[[], float] = time.monotonic,
+    least_time: float = LEAST_TIME,
 ) -> Download:
-    """Bring a record's file to `target`; nothing but an `Artifact` leaves anything there.
+    """Download a record's file to `target`; only an `Artifact` leaves anything there.
 
-    Broken connections are resumed for as long as they bring a byte within a few tries. `leave` is
-    how many bytes have to stay free beside the file. `progress` is told how many bytes have come, of
-    how many.
+    A broken connection is resumed while it brings more of the file than was there before. The first
+    answer has the size, and the size the deadline, which nothing renews: `LEAST_RATE` bytes a
+    second, and `least_time` seconds at the least. `leave` is how many bytes have to stay free beside
+    the file. `progress` is called with the bytes received and the size.
 
     Raises:
-        BackendError: PocketBase does not deliver, or too slowly.
+        BackendError: PocketBase does not deliver the file, or not in time.
         WorkspaceError: the disk fails, or fills up under the download.
 
     """
@@ -97,7 +103,7 @@ def download(
                 cancelled=cancelled,
                 leave=leave,
                 progress=progress,
-                clock=clock,
+                least_time=least_time,
             )
             outcome = transfer.run()
     except OSError as error:  # of closing too: what is still to be written fails once more
@@ -131,7 +137,7 @@ class _Transfer:
         cancelled: threading.Event,
         leave: int,
         progress: Callable[[int, int], None],
-        clock: Callable[[], float],
+        least_time: float,
     ) -> None:
         self._client = client
         self._address = address
@@ -140,15 +146,20 @@ class _Transfer:
         self._cancelled = cancelled
         self._leave = leave
         self._progress = progress
-        self._clock = clock
-        self._deadline = clock() + LEAST_TIME
+        self._least_time = least_time
+        self._ends = math.inf  # by `time.monotonic`; unknown until the size is
+        self._most = -1  # bytes that were there after any try; the first size is progress too
         self._restart()
 
     def run(self) -> _Whole | Missing | TooLarge | NoRoom:
         while True:
-            outcome = self._client.insist(self._attempt)
+            with deadline(self._time_left()):
+                outcome = self._client.insist(self._attempt)
             if outcome is not None:
                 return outcome
+
+    def _time_left(self) -> float:
+        return self._ends - time.monotonic()
 
     def _restart(self) -> None:
         self._file.seek(0)
@@ -158,16 +169,21 @@ class _Transfer:
         self._validator = ""
 
     def _attempt(self, _patience: Patience) -> _Whole | Missing | TooLarge | NoRoom | None:
-        """Try once; None where the connection broke and brought some of the file before.
+        """Try once; None where the connection broke, and more of the file is there than ever.
 
         Such a try has not failed: it neither counts among a call's tries nor opens the circuit.
         """
-        received = self._received
         try:
             return self._fetch()
         except Transient as failure:
-            if self._received <= received:
+            if self._time_left() <= 0:
+                raise BackendError(
+                    f"{self._address[2]} comes too slowly ({self._received} bytes in its time):"
+                    " check PocketBase and the network to it"
+                ) from failure
+            if self._received <= self._most or self._ends == math.inf:
                 raise
+            self._most = self._received
             log.info(
                 "download.resumed",
                 extra={"file": self._address[2], "at": self._received, "reason": str(failure)},
@@ -189,8 +205,10 @@ class _Transfer:
                 return TooLarge(size=size, capacity=self._workspace.capacity())
             if remaining + self._leave > self._workspace.free():
                 return NoRoom(size=size)
-            self._deadline = max(self._deadline, self._clock() + remaining / LEAST_SPEED)
-            self._receive(response, size)
+            if self._ends == math.inf:
+                self._ends = time.monotonic() + max(self._least_time, size / LEAST_RATE)
+            with _ended(response, self._time_left()):
+                self._receive(response, size)
         return _Whole(size=size, sha256=self._digest.hexdigest())
 
     def _begin(self, response: requests.Response) -> int:
@@ -219,8 +237,6 @@ class _Transfer:
             for chunk in response.raw.stream(CHUNK, decode_content=False):
                 if self._cancelled.is_set():
                     raise Cancelled("the pass ends")
-                if self._clock() > self._deadline:
-                    raise Cancelled(f"{self._address[2]} comes too slowly")
                 self._file.write(chunk)
                 self._digest.update(chunk)
                 self._received += len(chunk)
@@ -230,3 +246,21 @@ class _Transfer:
         self._file.flush()
         if self._received != size:
             raise Transient(f"the download ended at {self._received} of {size} bytes")
+
+
+@contextmanager
+def _ended(response: requests.Response, seconds: float) -> Iterator[None]:
+    """End the answer's connection after so many seconds: a drip never meets a read's timeout."""
+    with socket.socket(fileno=os.dup(response.raw.fileno())) as connection:
+
+        def end() -> None:
+            with suppress(OSError):  # it ended by itself
+                connection.shutdown(socket.SHUT_RDWR)
+
+        timer = threading.Timer(max(seconds, 0.0), end)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()

@@ -1,8 +1,8 @@
-"""A small client for PocketBase's record API, made for a superuser.
+"""A client for PocketBase's record API, made for a superuser.
 
-What it takes care of, since PocketBase does not say it plainly: an expired token turns its holder
-into a guest, to whom lists are empty and records do not exist; so every list carries a guard that
-makes PocketBase refuse a guest, and every 404 is proved by such a list. Values are plain JSON.
+An expired token turns its holder into a guest, to whom lists are empty and records do not exist.
+So every list carries a guard that makes PocketBase refuse a guest, and every 404 is proved by such
+a list. Values are plain JSON.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias, TypeVar
@@ -19,7 +20,8 @@ from urllib.parse import quote
 
 import requests
 
-from avscan.backend.transport import Patience, Transient, Transport, describe
+from avscan.backend.deadline import time_left
+from avscan.backend.transport import Patience, Transient, Transport
 from avscan.errors import AvscanError, BackendError, SchemaError, SignInError
 
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
@@ -100,7 +102,7 @@ class PocketBase:
                 self._transport.insist(lambda patience: self._authenticate(credentials, patience))
 
     def server_time(self) -> datetime:
-        """Tell the time by the server's clock (see `Transport.server_time`)."""
+        """Return the time by the server's clock (see `Transport.server_time`)."""
         return self._transport.server_time()
 
     @property
@@ -151,7 +153,7 @@ class PocketBase:
 
         A part of the attempt that needs it: its tries and its time are that attempt's.
         """
-        if not self._lock.acquire(timeout=patience.timeout):
+        if not self._lock.acquire(timeout=max(0.0, min(patience.timeout, time_left()))):
             raise Transient("another thread's sign-in takes long")
         try:
             if self._token != used:
@@ -172,9 +174,7 @@ class PocketBase:
 
     def _current_token(self, patience: Patience) -> str | None:
         ends = self._expires if isinstance(self._credentials, Password) else None
-        if self._token is None or (
-            ends is not None and self._transport.server_time() > ends - TOKEN_MARGIN
-        ):
+        if self._token is None or (ends is not None and self._transport.server_time() > ends):
             self._renew(self._token, patience)
         return self._token
 
@@ -187,7 +187,13 @@ class PocketBase:
         params: dict[str, str] | None = None,
         payload: object = None,
     ) -> requests.Response:
-        """Make one request as superuser; a refused session is renewed once."""
+        """Make one request as superuser; a refused session is renewed once.
+
+        Raises:
+            Rejected: a superuser is refused this, as by a hook.
+            SignInError: we are not a superuser.
+
+        """
         for last in (False, True):
             token = self._current_token(patience)
             response = self._transport.send(
@@ -195,12 +201,31 @@ class PocketBase:
             )
             if response.status_code not in {UNAUTHORIZED, FORBIDDEN}:
                 return response
+            if self._is_superuser(token, patience):
+                raise Rejected(
+                    f"a hook or a proxy answers {method} {path} with {response.status_code},"
+                    f" though we are a superuser: {_excerpt(response)}",
+                    {},
+                )
             if last:
                 break
             self._renew(token, patience)
         raise SignInError(
             f"PocketBase refuses {method} {path} to this account: it is not a superuser"
         )
+
+    def _is_superuser(self, token: str | None, patience: Patience) -> bool:
+        response = self._transport.send(
+            "GET",
+            f"/api/collections/{SUPERUSERS}/records",
+            token=token,
+            params={"perPage": "1", "filter": GUARD},
+            timeout=patience.timeout,
+        )
+        if response.status_code in {UNAUTHORIZED, FORBIDDEN}:
+            return False
+        _body(response)
+        return True
 
     # -- records ------------------------------------------------------------------------------
 
@@ -387,6 +412,11 @@ class PocketBase:
             raise rejection
         row = _body(response)
         _text(row, "id")
+        # PocketBase stamped it before it answered, so that its clock is not behind this.
+        with suppress(ValueError):
+            self._transport.observe(
+                datetime.fromisoformat(str(row.get("updated", ""))).astimezone(UTC)
+            )
         return row
 
     def _prove_gone(self, collection: str, record: str, patience: Patience) -> None:
@@ -449,6 +479,7 @@ class PocketBase:
         protected; what is protected looks missing without one.
 
         Raises:
+            BackendError: the answer is not from PocketBase's storage.
             Transient: no answer, or a failing server's; the caller decides about another try.
 
         """
@@ -467,10 +498,12 @@ class PocketBase:
                 # What is public needs no token: the next file is asked for as this one was.
                 self._file_token = tried
                 return None
-        if response.status_code in {OK, PARTIAL, UNSATISFIABLE}:
-            return response
-        response.close()
-        raise Transient(f"answered {response.status_code} for a file")
+        if response.status_code in {OK, PARTIAL}:
+            _require_storage(response, name)
+        elif response.status_code != UNSATISFIABLE:
+            response.close()
+            raise Transient(f"answered {response.status_code} for a file")
+        return response
 
     def _open(self, path: str, headers: dict[str, str], token: str | None) -> requests.Response:
         params = {"token": token} if token else None
@@ -505,19 +538,50 @@ def any_of(name: str, values: Sequence[str]) -> str:
 
 
 def _body(response: requests.Response, expected: int = OK) -> Row:
-    """Read an answer that must be a JSON object: a web page also answers 200."""
+    """Parse an answer that must be a JSON object: a web page also answers 200."""
     try:
-        body = response.json()
-    except requests.exceptions.JSONDecodeError as error:
+        body = json.loads(response.content, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
         raise BackendError(
             f"{_origin(response)} answered with something else than JSON: is POCKETBASE_URL right?"
         ) from error
-    except requests.RequestException as error:
-        raise Transient(describe(error)) from error
     if response.status_code != expected or not isinstance(body, dict):
         message = body.get("message", "") if isinstance(body, dict) else ""
         raise BackendError(f"{_origin(response)} answered {response.status_code}: {message}")
     return body
+
+
+def _refuse_constant(name: str) -> JSON:
+    """Refuse NaN and Infinity, which Python reads and JSON has not (RFC 8259, 6)."""
+    raise ValueError(f"{name} is not JSON")
+
+
+def _require_storage(response: requests.Response, name: str) -> None:
+    """Require the headers that PocketBase sends with every file, and no other server with it.
+
+    Raises:
+        BackendError: another server answered in its place, such as a proxy with a page of its own.
+
+    """
+    policy = response.headers.get("Content-Security-Policy", "")
+    served = _served_names(response.headers.get("Content-Disposition", ""))
+    if "sandbox" not in policy or name.strip() not in served:
+        response.close()
+        kind = response.headers.get("Content-Type", "no type")
+        raise BackendError(
+            f"{name} was answered with {response.status_code} ({kind}), and not by PocketBase's"
+            " storage: let requests for /api/files/ pass to PocketBase with its headers unchanged"
+        )
+
+
+def _served_names(disposition: str) -> tuple[str, str]:
+    """Return both readings of the file name in a `Content-Disposition` of PocketBase's.
+
+    In 0.31 the name stands there as it is, in 0.40 as a quoted string; its bytes are UTF-8.
+    """
+    value = disposition.encode("latin-1", "replace").decode(errors="replace")
+    name = value.partition("filename=")[2].strip()
+    return name, re.sub(r"\\(.)", r"\1", name[1:-1])
 
 
 def _origin(response: requests.Response) -> str:
@@ -530,6 +594,10 @@ def _rejection(response: requests.Response) -> Rejected:
     return Rejected(str(body.get("message", "")), data if isinstance(data, dict) else {})
 
 
+def _excerpt(response: requests.Response) -> str:
+    return " ".join(response.content[:200].decode(errors="replace").split())
+
+
 def _text(row: Row, key: str) -> str:
     value = row.get(key)
     if not isinstance(value, str) or not value:
@@ -538,10 +606,10 @@ def _text(row: Row, key: str) -> str:
 
 
 def _expiry(token: str) -> datetime | None:
-    """Read when a JSON web token ends (RFC 7519, `exp`); None if it does not say."""
+    """Return when a JSON web token is to be renewed (RFC 7519, `exp`); None if it does not say."""
     try:
         payload = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        return datetime.fromtimestamp(claims["exp"], UTC)
-    except (IndexError, ValueError, KeyError, TypeError):
+        return datetime.fromtimestamp(claims["exp"], UTC) - TOKEN_MARGIN
+    except (IndexError, ValueError, KeyError, TypeError, OverflowError, OSError, RecursionError):
         return None

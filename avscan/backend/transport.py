@@ -1,11 +1,13 @@
-"""HTTP to one server: timeouts, retries, a circuit breaker, and the server's own clock.
+"""HTTP to one server: deadlines, retries, a circuit breaker, and the server's clock.
 
-Knows nothing of what is said over it. An attempt that may succeed later raises `Transient`;
-`insist` repeats it within bounds, and gives up with `BackendError`.
+An attempt that may succeed later raises `Transient`; `insist` repeats it until its tries or its
+time are used up, and then raises `BackendError`. Whatever the server does, no request outlives the
+deadline of the `insist` around it.
 """
 
 from __future__ import annotations
 
+import io
 import logging
 import random
 import threading
@@ -20,8 +22,9 @@ import requests
 import urllib3
 from requests.auth import AuthBase
 from tenacity import RetryCallState, Retrying, retry_if_exception_type
-from tenacity.stop import stop_after_attempt, stop_after_delay
+from tenacity.stop import stop_after_attempt, stop_before_delay
 
+from avscan.backend.deadline import deadline, run_within, time_left
 from avscan.errors import AvscanError, BackendError
 
 log = logging.getLogger(__name__)
@@ -34,11 +37,23 @@ CONNECT_TIMEOUT = 5.0
 LONGEST_WAIT = 20.0
 BREAKER_THRESHOLD = 3
 RETRIED_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
+LONGEST_BODY = 64 << 20  # bytes; PocketBase's longest page of 1,000 checks has a tenth of it
+PIECE = 1 << 16
+# No clock is right beyond these years, and no arithmetic between them overflows.
+FIRST_YEAR, LAST_YEAR = 1970, 3000
+EPOCH = datetime(FIRST_YEAR, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
-    """How long a call may take: tries, seconds for all of them, seconds for an answer."""
+    """How long a call may take.
+
+    Attributes:
+        attempts: how many tries at the most.
+        deadline: seconds for all of it: connecting, answers, retries and the waits between them.
+        timeout: seconds without a byte, after which a try has failed.
+
+    """
 
     attempts: int = 3
     deadline: float = 120.0
@@ -52,7 +67,7 @@ FAREWELL = Patience(attempts=2, deadline=10.0, timeout=5.0)
 
 
 class Transient(AvscanError):
-    """An attempt failed in a way that may pass; `retry_after` is the server's wish in seconds."""
+    """An attempt failed and may succeed later; `retry_after` is what the server asks, in seconds."""
 
     def __init__(self, reason: str, *, retry_after: float | None = None) -> None:
         super().__init__(reason)
@@ -60,7 +75,7 @@ class Transient(AvscanError):
 
 
 class Authorization(AuthBase):
-    """Sets our header, and nothing else: without an `auth`, requests would take one from .netrc."""
+    """Sets our header: without an `auth`, requests would take credentials from .netrc."""
 
     def __init__(self, token: str | None) -> None:
         self._token = token
@@ -70,6 +85,14 @@ class Authorization(AuthBase):
         if self._token:
             request.headers["Authorization"] = self._token
         return request
+
+
+class _Session(requests.Session):
+    """A session that leaves redirects alone: requests reads their bodies, however long they are."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002 - theirs
+        """Return no target."""
+        return None
 
 
 class Transport:
@@ -89,11 +112,14 @@ class Transport:
         self.requests_made = 0
         self._clock = clock
         self._sleep = sleep
-        self._session = requests.Session()
-        self._session.headers["User-Agent"] = user_agent
+        self._session = _Session()
+        # A compressed answer could unfold to any length.
+        self._session.headers.update({"User-Agent": user_agent, "Accept-Encoding": "identity"})
         self._lock = threading.Lock()
         self._failed_calls = 0
-        self._server_epoch: datetime | None = None
+        # The server's time less our monotonic clock's: by its headers, and by what it stored.
+        self._by_header: timedelta | None = None
+        self._by_stamp: timedelta | None = None
 
     def close(self) -> None:
         """Close the connections."""
@@ -103,7 +129,7 @@ class Transport:
         """Call `attempt` until it no longer raises `Transient`.
 
         A caller with a patience of its own (`PARTING`) also passes an open circuit, and its failures
-        don't count towards opening it.
+        do not count towards opening it. An `insist` within another one ends by the deadline of both.
 
         Raises:
             BackendError: tries or time are used up, or the circuit is open.
@@ -112,26 +138,25 @@ class Transport:
         chosen = patience or self.patience
         if patience is None and self.circuit_open:
             raise BackendError(f"{self.base_url} keeps failing: this pass stops asking")
-        retrying = Retrying(
-            stop=stop_after_attempt(chosen.attempts) | stop_after_delay(chosen.deadline),
-            wait=_wait,
-            retry=retry_if_exception_type(Transient),
-            before_sleep=_log_retry,
-            sleep=self._sleep,
-            reraise=True,
-        )
-        try:
-            answer = retrying(attempt, chosen)
-        except Transient as failure:
-            if patience is None:
-                self._count_failure(str(failure))
-            raise BackendError(f"{self.base_url}: {failure}") from failure
-        self._failed_calls = 0
-        return answer
+        with deadline(chosen.deadline):
+            retrying = Retrying(
+                stop=stop_after_attempt(chosen.attempts) | stop_before_delay(time_left()),
+                wait=_wait,
+                retry=retry_if_exception_type(Transient),
+                before_sleep=_log_retry,
+                sleep=self._sleep,
+                reraise=True,
+            )
+            try:
+                return retrying(attempt, chosen)
+            except Transient as failure:
+                if patience is None:
+                    self._count_failure(str(failure))
+                raise BackendError(f"{self.base_url}: {failure}") from failure
 
     @property
     def circuit_open(self) -> bool:
-        """Whether so many calls in a row have failed that asking on is no use."""
+        """Whether so many calls failed, without an answer in between, that asking is useless."""
         return self._failed_calls >= BREAKER_THRESHOLD
 
     def send(  # noqa: D417 - the rest is passed on to requests
@@ -153,14 +178,21 @@ class Transport:
             method: the HTTP method.
             path: below the base address, with a leading slash.
             timeout: seconds without a byte.
+            stream: leave the body unread; the deadline is for the rest of the answer alone.
 
         Raises:
-            Transient: no connection, no answer in time, 429, or 5xx.
-            BackendError: an answer that no retry mends (a redirect, a malformed address).
+            Transient: no connection, no whole answer in time, 429, or 5xx.
+            BackendError: an answer that no retry mends (a redirect, a malformed address, a body
+                without end).
 
         """
         self.requests_made += 1
-        try:
+        left = min(time_left(), self.patience.deadline)
+        if left <= 0:
+            raise Transient("no time is left for another request")
+        ends = time.monotonic() + left
+
+        def exchange() -> requests.Response:
             response = self._session.request(
                 method,
                 self.base_url + path,
@@ -169,13 +201,21 @@ class Transport:
                 data=data,
                 headers=headers,
                 auth=Authorization(token),
-                timeout=(min(CONNECT_TIMEOUT, timeout), timeout),
-                stream=stream,
+                timeout=(min(CONNECT_TIMEOUT, timeout, left), min(timeout, left)),
+                stream=True,
                 allow_redirects=False,
             )
+            if not stream:
+                response.raw = io.BytesIO(self._read_body(response))
+            elif time.monotonic() > ends:
+                response.close()  # nobody waits for it any more
+            return response
+
+        try:
+            response = run_within(left, exchange)
+        except TimeoutError as error:
+            raise Transient("no whole answer within the time allowed") from error
         except (requests.ConnectionError, requests.Timeout) as error:
-            raise Transient(describe(error)) from error
-        except requests.exceptions.ChunkedEncodingError as error:
             raise Transient(describe(error)) from error
         except (
             requests.RequestException,
@@ -198,33 +238,54 @@ class Transport:
                 f"{self.base_url} redirects to {target}:"
                 " set POCKETBASE_URL to the address that answers itself"
             )
+        self._failed_calls = 0
         return response
 
+    def _read_body(self, response: requests.Response) -> bytes:
+        body = bytearray()
+        with response:
+            try:
+                for piece in response.raw.stream(PIECE, decode_content=False):
+                    body += piece
+                    if len(body) > LONGEST_BODY:
+                        raise BackendError(
+                            f"{self.base_url} answered with more than {LONGEST_BODY} bytes:"
+                            " is POCKETBASE_URL right?"
+                        )
+            except (urllib3.exceptions.HTTPError, OSError) as error:
+                raise Transient(f"the answer broke: {describe(error)}") from error
+        return bytes(body)
+
+    # -- the server's clock -------------------------------------------------------------------
+
+    def observe(self, updated: datetime) -> None:
+        """Learn the server's clock from a time with which it stamped a record just now."""
+        if FIRST_YEAR <= updated.year < LAST_YEAR:
+            with self._lock:
+                self._by_stamp = _later(self._by_stamp, self._ahead(updated))
+
     def server_time(self) -> datetime:
-        """Tell the time by the server's clock, never later than it is there.
+        """Return the time by the server's clock, never later than it is there.
+
+        It is by the stamps of records once there is one: a `Date` header may be a proxy's.
 
         Raises:
             BackendError: no answer so far carried a date.
 
         """
-        if self._server_epoch is None:
+        ahead = self._by_header if self._by_stamp is None else self._by_stamp
+        if ahead is None:
             raise BackendError(f"{self.base_url} sends no Date header: is it PocketBase?")
-        return self._server_epoch + timedelta(seconds=self._clock())
+        return EPOCH + ahead + timedelta(seconds=self._clock())
 
     def _read_clock(self, response: requests.Response) -> None:
-        """Keep the difference between the server's clock and our monotonic one.
+        date = _parse_date(response.headers.get("Date", ""))
+        if date is not None:
+            with self._lock:
+                self._by_header = _later(self._by_header, self._ahead(date))
 
-        A `Date` header is cut to whole seconds and was written before it arrived, so each is too
-        early; the latest of them is the closest.
-        """
-        try:
-            date = parsedate_to_datetime(response.headers["Date"]).astimezone(UTC)
-        except (KeyError, ValueError):
-            return
-        epoch = date - timedelta(seconds=self._clock())
-        with self._lock:
-            if self._server_epoch is None or epoch > self._server_epoch:
-                self._server_epoch = epoch
+    def _ahead(self, moment: datetime) -> timedelta:
+        return moment - EPOCH - timedelta(seconds=self._clock())
 
     def _count_failure(self, reason: str) -> None:
         with self._lock:
@@ -235,7 +296,7 @@ class Transport:
 
 
 def describe(error: BaseException) -> str:
-    """Say in a few words why a request failed; requests nests the cause deeply."""
+    """Return in a few words why a request failed; requests nests the cause deeply."""
     match error:
         case requests.ConnectTimeout():
             return "no connection within the time allowed"
@@ -264,16 +325,26 @@ def _retry_after(response: requests.Response) -> float | None:
     value = response.headers.get("Retry-After", "")
     if value.isdecimal():
         return float(value)
+    moment, now = _parse_date(value), _parse_date(response.headers.get("Date", ""))
+    return max(0.0, (moment - now).total_seconds()) if moment and now else None
+
+
+def _parse_date(text: str) -> datetime | None:
+    """Parse a date of HTTP; None if it is none, or one that no server's clock shows."""
     try:
-        moment = parsedate_to_datetime(value).astimezone(UTC)
-        now = parsedate_to_datetime(response.headers["Date"]).astimezone(UTC)
-    except (KeyError, ValueError):
+        date = parsedate_to_datetime(text).astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return max(0.0, (moment - now).total_seconds())
+    return date if FIRST_YEAR <= date.year < LAST_YEAR else None
+
+
+def _later(known: timedelta | None, seen: timedelta) -> timedelta:
+    """Return the larger: each time was written before it arrived, so the latest is the closest."""
+    return seen if known is None else max(known, seen)
 
 
 def _wait(state: RetryCallState) -> float:
-    """Exponential with full jitter (AWS architecture blog), or what the server asked for."""
+    """Return an exponential wait with full jitter (AWS architecture blog), or the server's wish."""
     failure = state.outcome.exception() if state.outcome else None
     if isinstance(failure, Transient) and failure.retry_after is not None:
         return min(failure.retry_after, LONGEST_WAIT)

@@ -17,7 +17,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from email.utils import formatdate, parsedate_to_datetime
+from datetime import timedelta
+from email.utils import format_datetime, formatdate, parsedate_to_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self, TypeAlias
@@ -85,6 +86,28 @@ class Throttle:
 
 
 @dataclass(frozen=True, slots=True)
+class Drip:
+    """The answer's body, or already its head, comes a byte at a time and has no end."""
+
+    pause: float = 0.05
+    head: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Lengthen:
+    """The answer's `Content-Length` is larger than its body."""
+
+    by: int
+
+
+@dataclass(frozen=True, slots=True)
+class Skew:
+    """The answer's `Date` is off by so many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Before:
     """Something else happens just before the request is passed on."""
 
@@ -104,7 +127,20 @@ class Guest:
 
 
 Fault: TypeAlias = (
-    Reset | Drop | Delay | Truncate | Duplicate | Answer | Stall | Throttle | Before | After | Guest
+    Reset
+    | Drop
+    | Delay
+    | Truncate
+    | Duplicate
+    | Answer
+    | Stall
+    | Throttle
+    | Drip
+    | Lengthen
+    | Skew
+    | Before
+    | After
+    | Guest
 )
 
 BAD_STATUS = (429, 500, 502, 503)
@@ -236,6 +272,11 @@ class Proxy:
         """Wait, but not beyond the proxy's end."""
         self._closing.wait(seconds)
 
+    def drip(self, pause: float) -> Iterator[bytes]:
+        """Yield a byte at a time, until the proxy's end."""
+        while not self._closing.wait(pause):
+            yield b"x"
+
     def hold(self, stall: Stall) -> None:
         """Hold an answer until it is released, but not beyond the proxy's end."""
         stall.reached.set()
@@ -338,16 +379,27 @@ class _Handler(BaseHTTPRequestHandler):
                 headers.pop("Authorization", None)
             connection.request(self.command, self.path, body=body or None, headers=headers)
             answer = connection.getresponse()
-            if isinstance(fault, After):
-                answer_body = answer.read()
-                fault.action()
-                self._answer(answer.status, answer.getheaders(), answer_body)
-            elif not send_back:
-                answer.read()
-                if isinstance(fault, Drop):
-                    self._break()
-            else:
-                self._send_back(answer, fault)
+            match fault:
+                case After(action=action):
+                    whole = answer.read()
+                    action()
+                    self._answer(answer.status, answer.getheaders(), whole)
+                case Lengthen(by=by):
+                    whole = answer.read()
+                    self._head(answer.status, answer.getheaders(), len(whole) + by)
+                    self.wfile.write(whole)
+                    self.close_connection = True
+                case Skew(seconds=seconds):
+                    whole = answer.read()
+                    self._answer(answer.status, _skewed(answer.getheaders(), seconds), whole)
+                case Drip():
+                    self._drip(fault, answer)
+                case _ if send_back:
+                    self._send_back(answer, fault)
+                case _:
+                    answer.read()
+                    if isinstance(fault, Drop):
+                        self._break()
         finally:
             connection.close()
 
@@ -382,6 +434,15 @@ class _Handler(BaseHTTPRequestHandler):
         if sent != length:
             self._break()
 
+    def _drip(self, fault: Drip, answer: http.client.HTTPResponse) -> None:
+        self.close_connection = True
+        if fault.head:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Drip: ")
+        else:
+            self._head(answer.status, answer.getheaders(), answer.length or 1 << 20)
+        for byte in self.server.proxy.drip(fault.pause):
+            self.wfile.write(byte)
+
     def _paced(self, pieces: Iterator[bytes], rate: float) -> Iterator[bytes]:
         started, sent = time.monotonic(), 0
         for piece in pieces:
@@ -415,3 +476,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *arguments: Any) -> None:
         """Say nothing: the tests look at `seen`."""
+
+
+def _skewed(headers: Sequence[tuple[str, str]], seconds: float) -> list[tuple[str, str]]:
+    fields = dict(headers)
+    date = parsedate_to_datetime(fields["Date"]) + timedelta(seconds=seconds)
+    return list((fields | {"Date": format_datetime(date, usegmt=True)}).items())
