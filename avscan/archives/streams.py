@@ -6,7 +6,7 @@ import bz2
 import importlib
 import lzma
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, Protocol
 
 CHUNK = 1 << 20  # bytes that are read, unpacked or written at a time
@@ -98,6 +98,24 @@ def region(file: BinaryIO, begin: int, end: int) -> Stream:
         if not (data := file.read(min(size, end - position))):
             raise EOFError("it is cut short")
         position += len(data)
+        return data
+
+    return Stream(pull)
+
+
+def until(stream: Stream, end: int) -> Stream:
+    """Return what a stream has from where it stands up to the position `end`, or to its own end."""
+    return Stream(lambda size: stream.some(min(size, end - stream.tell())))
+
+
+def chunked(chunks: Iterator[bytes]) -> Stream:
+    """Return the bytes of all chunks, which come one after another; none may be empty."""
+    rest = b""
+
+    def pull(size: int) -> bytes:
+        nonlocal rest
+        rest = rest or next(chunks, b"")
+        data, rest = rest[:size], rest[size:]
         return data
 
     return Stream(pull)
