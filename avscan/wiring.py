@@ -137,13 +137,12 @@ class LazyScanner:
         from avscan.archives.bounds import Bounds  # noqa: PLC0415
         from avscan.archives.unpack import examine  # noqa: PLC0415
 
-        bounds = Bounds(seconds=self._settings.scan_timeout)
         found = Collector()
         examine(
             path,
             engine=self._clamscan,
             workspace=self._folder,
-            bounds=bounds,
+            bounds=Bounds(),
             report=found.add,
         )
         return found.examination()

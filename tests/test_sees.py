@@ -37,7 +37,6 @@ from support.samples import (
 )
 from test_sevenzip import BZIP2
 
-from avscan.archives import streams
 from avscan.archives.bounds import Bounds
 from avscan.clamav.clamscan import MAX_FILE_SIZE, Clamscan
 from avscan.findings import Examination, Findings
@@ -123,10 +122,7 @@ def test_a_deb(eyes: Eyes) -> None:
 def test_a_zst(eyes: Eyes) -> None:
     inner = squeezed(EICAR, "gz")  # what is in raw blocks is seen without being unpacked
     examination = eyes.see(zstd(tar([("e.gz", inner)])))
-    if streams.zstd_decoder:
-        assert infected_at(examination)
-    else:
-        assert examination == Examination(opaque=("zstd",))
+    assert examination == Examination(opaque=("zstd",))
 
 
 def test_a_zst_in_a_tar_gz(eyes: Eyes) -> None:
@@ -170,7 +166,7 @@ def test_a_tar_that_begins_like_a_pdf(eyes: Eyes) -> None:
     assert infected_at(eyes.see(data)) == ["e.gz"]
 
 
-@pytest.mark.parametrize("first", ["GIF/", "FWS/", "%PDF-1.4", "070701", "Game/"])
+@pytest.mark.parametrize("first", ["GIF", "FWS", "%PDF-1.4", "070701", "Game"])
 @pytest.mark.parametrize("squeeze", ["", "gz"])
 def test_a_hash_signature_in_a_tar_that_begins_like_something_else(
     eyes: Eyes, first: str, squeeze: Squeeze

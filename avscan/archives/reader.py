@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from avscan.archives.bounds import Account
-from avscan.archives.streams import DECODING_ERRORS, Stream
+from avscan.archives.streams import DECODING_ERRORS, Stream, region
 
 HEAD = 1024
 """How many bytes of a file `recognise` gets, fewer only of a shorter file."""
@@ -58,7 +58,8 @@ class Member:
     Without `open`, `closed` says why the content can't be inspected (`encrypted`).
     `already_scanned` means that clamscan sees exactly this content by itself when it is given the
     archive. `reader` is set where it is known by which format the content is to be read, and its
-    first bytes don't show that.
+    first bytes don't show that. `is_partial` marks what readers see that stop early, whose end is
+    no damage.
     """
 
     name: str
@@ -66,16 +67,19 @@ class Member:
     closed: str = ""
     already_scanned: bool = False
     reader: Reader | None = None
+    is_partial: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """Something is damaged or outside of the profile; `text` says what and where.
 
-    The text begins with the format's name: `tar: a directory with 1,024 bytes of content at byte 0`.
+    The format's name is put in front of it: `tar: a directory with 1,024 bytes of content at byte 0`.
+    `is_behind_end` marks data behind the archive's end.
     """
 
     text: str
+    is_behind_end: bool = False
 
 
 Item = Member | Problem
@@ -107,37 +111,59 @@ class _Format:
     `magics` are searched for behind the end of programs and scripts, and `recognise` is asked about
     what begins `magic_at` bytes before each. Leave it empty if the magic is shorter than four bytes
     and `recognise` does not check anything else.
+
+    `marks` are the names in `avscan.clamav.marks` by which clamscan tells of content in this format
+    that only it can't open.
     """
 
     name: str
     recognise: Callable[[bytes], bool]
     magics: tuple[bytes, ...] = ()
     magic_at: int = 0
+    marks: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamReader(_Format):
     """A format that is read from front to back.
 
-    With `is_compressed` it is one file without a name, compressed. Its raw bytes are not shown to
-    clamscan unless it is damaged, and its content is what the artifact is.
+    Straight out of a compression, such an archive never comes onto the disk: only its members do.
     """
 
     members: Callable[[Stream], Iterator[Item]]
-    is_compressed: bool = False
+
+    def extent(self, file: BinaryIO, begin: int, end: int) -> int:
+        """Return how many bytes the archive takes that begins at `begin`; 0 if there is none."""
+        stream = region(file, begin, end)
+        try:
+            for item in self.members(stream):
+                if isinstance(item, Problem):
+                    return stream.tell() if item.is_behind_end or not stream.tell() else end - begin
+        except UNREADABLE:
+            return end - begin
+        return stream.tell()
+
+
+def _unknown(_: BinaryIO, begin: int, end: int) -> int:
+    return end - begin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileReader(_Format):
     """A format that needs a file on the disk.
 
-    `recognise_end` is asked about every file, for formats that are found by their end. `extent`
-    returns how many bytes the archive takes that begins at an offset of a file (0: unknown).
+    `recognise_end` is asked about every file, for formats that are found by their end. `extent` gets
+    a file and two offsets of it, and returns how many bytes the archive takes that begins at the
+    first one and ends at the second at the latest; 0 if there is none.
+
+    With `is_compressed` it is one file without a name, compressed. Its raw bytes are not shown to
+    clamscan unless it is damaged, and its content is taken for the artifact itself.
     """
 
     members: Callable[[Archive], Iterator[Item]]
     recognise_end: Callable[[BinaryIO], bool] = lambda _: False
-    extent: Callable[[BinaryIO, int], int] = lambda _, __: 0
+    extent: Callable[[BinaryIO, int, int], int] = _unknown
+    is_compressed: bool = False
 
 
 Reader = StreamReader | FileReader

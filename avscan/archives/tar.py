@@ -140,7 +140,7 @@ def _members(stream: Stream) -> Iterator[Item]:
                 continue
             entry = _entry(header, extensions, stream)
         except DamagedError as error:
-            yield Problem(text=f"tar: {error} at byte {at}")
+            yield Problem(text=f"{error} at byte {at}")
             yield _rest(stream)
             return
         stream.read(entry.skip)
@@ -153,12 +153,12 @@ def _members(stream: Stream) -> Iterator[Item]:
             )
         stream.seek(end + -entry.size % BLOCK)
         if stream.tell() < end:
-            yield Problem(text=f"tar: the entry at byte {at} is cut short")
+            yield Problem(text=f"the entry at byte {at} is cut short")
         extensions = _Extensions()
     if extensions.kinds or (block and len(block) < BLOCK):
-        yield Problem(text=f"tar: it is cut short at byte {stream.tell()}")
+        yield Problem(text=f"it is cut short at byte {stream.tell()}")
     if stream.skip_zeros():
-        yield Problem(text=f"tar: data behind the end at byte {stream.tell()}")
+        yield Problem(text=f"data behind the end at byte {stream.tell()}", is_behind_end=True)
         stream.unread(bytes(stream.tell() % BLOCK))
         yield _rest(stream)
 
@@ -349,7 +349,7 @@ def _expander(sparse: _Sparse) -> FileReader:
     def members(archive: Archive) -> Iterator[Item]:
         yield Member(name="", open=lambda: chunked(expanded(archive)))
 
-    return FileReader(name="tar", recognise=lambda _: False, members=members)
+    return FileReader(name="sparse file", recognise=lambda _: False, members=members)
 
 
 def _offsets(data: bytes) -> Iterator[int]:
@@ -382,6 +382,9 @@ def find_headers(file: BinaryIO) -> Iterator[int]:
 
 def _entries(archive: Archive) -> Iterator[Item]:
     """Take each header that stands anywhere for an entry's."""
+    rest = region(archive.file, 0, archive.size)
+    if rest.skip_zeros() and rest.tell():
+        yield Member(name="", open=lambda: rest)
     sizes: dict[int, int] = {}  # by the offset of the header that a pax header is about
     for at in find_headers(archive.file):
         archive.file.seek(at)
