@@ -40,6 +40,7 @@ _USTAR, _GNU, _OLDEST = b"ustar\x0000", b"ustar  \0", bytes(8)
 _SUM = slice(148, 156)
 _SIZE = slice(124, 136)
 _REGULAR = b"\x000" + b"7"
+_LABEL = ord("V")
 _WITHOUT_CONTENT = {
     ord("1"): "a hard link",
     ord("2"): "a symbolic link",
@@ -47,11 +48,11 @@ _WITHOUT_CONTENT = {
     ord("4"): "a device",
     ord("5"): "a directory",
     ord("6"): "a fifo",
-    ord("V"): "a label",
+    _LABEL: "a label",
 }
 _LONG_NAME, _LONG_LINK, _PAX, _GLOBAL, _SPARSE = b"LKxgS"
 _EXTENSIONS = (_LONG_NAME, _LONG_LINK, _PAX, _GLOBAL)
-_IN_OLDEST = b"\x000125"  # types of entries without a magic
+_IN_OLDEST = b"\x000125V"  # types of entries without a magic
 _OCTAL = re.compile(rb" *([0-7]+)[ \0]*")
 _RECORD = re.compile(rb"([1-9][0-9]{0,6}) ([^=]+)=", re.DOTALL)
 _BASE_256 = 0x80
@@ -173,7 +174,10 @@ def _header(block: bytes) -> _Entry:
     try:
         if _octal(block[_SUM]) != _sum(block):
             raise DamagedError("a header with a wrong sum")
-        size = _number(block[_SIZE])
+        # GNU tar leaves a label's size empty.
+        size = (
+            0 if block[156] == _LABEL and not block[_SIZE].strip(b"\0") else _number(block[_SIZE])
+        )
     except ValueError as error:
         raise DamagedError(f"a header with an unusual number: {error}") from error
     magic, kind = block[_MAGIC], block[156]

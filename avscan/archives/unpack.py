@@ -161,9 +161,7 @@ class _Walk:
             self._open(each, archive, inner, opened)
         if opened.problems and only_content:
             self._show_file(path, size, context)
-        found = 0
-        if not readers or (opened.problems and not only_content):
-            found = self._search(file, context)
+        found = 0 if readers else self._search(file, context)
         self._note_unopened(head, readers, findings, context, opened, found=found)
         if not opened.members:
             self._report_limits(findings, context)

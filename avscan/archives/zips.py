@@ -167,7 +167,7 @@ def _members(archive: Archive) -> Iterator[Item]:
     yield from (Problem(text=problem) for problem in zipped.problems)
     if zipped.problems:
         yield from _strays(zipped)
-    elif zipped.prefix:
+    if zipped.prefix:
         begin = zipped.read(0, min(zipped.prefix, HEAD))
         yield Member(
             name="(in front)",
@@ -187,9 +187,12 @@ def _find_directory(zipped: _Zip) -> None:
     if at < begin:
         raise DamagedError("it has no directory")
     _, disk, first, here, count, size, offset, comment = _END.unpack(zipped.read(at, _END.size))
-    zipped.has_comment = comment > 0
     expect = zipped.expect
-    expect(at + _END.size + comment == zipped.size, f"data behind the end record at byte {at}")
+    end = at + _END.size + comment
+    zipped.has_comment = at + _END.size < zipped.size
+    # Zeros fill up whole blocks, as bsdtar writes them into a pipe.
+    padded = end <= zipped.size and not tail[end - begin :].strip(b"\0")
+    expect(padded, f"data behind the end record at byte {at}")
     expect(not _fitting(tail[: at - begin], zipped.size - begin), "a second end record")
     usual = disk == first == 0 and here == count
     locator = zipped.read(at - _LOCATOR.size, _LOCATOR.size) if at >= _LOCATOR.size else b""
@@ -339,12 +342,15 @@ def _local(zipped: _Zip, begin: int) -> _Placed | None:
 
 
 def _agree(entry: _Entry, local: _Entry) -> bool:
-    def numbers(each: _Entry) -> tuple[int, int, int]:
-        return each.checksum, each.packed, each.size
-
-    same = (entry.name, entry.method, entry.flags) == (local.name, local.method, local.flags)
-    unknown = entry.follows and not any(numbers(local))
-    return same and (unknown or numbers(entry) == numbers(local))
+    """Return whether a local header says the same, or leaves to a descriptor what it does not say."""
+    if (entry.name, entry.method, entry.flags) != (local.name, local.method, local.flags):
+        return False
+    pairs = zip(
+        (entry.checksum, entry.packed, entry.size),
+        (local.checksum, local.packed, local.size),
+        strict=True,
+    )
+    return all(one == other or (entry.follows and other == 0) for one, other in pairs)
 
 
 def _check_layout(zipped: _Zip) -> None:
