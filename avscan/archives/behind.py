@@ -57,6 +57,5 @@ def _in_program(file: BinaryIO, end: int) -> Iterator[tuple[int, Reader | None]]
         (at - readers[magic].magic_at, readers[magic]) for at, magic in find(file, readers, 0, end)
     )
     overlay = end_of_program(file)
-    return merge(
-        hits, ((overlay, reader) for reader in (*registry.READERS, None)), key=itemgetter(0)
-    )
+    others = [*registry.READERS, None] if overlay < end else []
+    return merge(hits, ((overlay, reader) for reader in others), key=itemgetter(0))

@@ -7,7 +7,7 @@ import struct
 from os import SEEK_END
 from typing import BinaryIO
 
-from avscan.archives.streams import CHUNK
+from avscan.archives.streams import CHUNK, read_at
 
 _RPM = b"\xed\xab\xee\xdb"
 UNSUPPORTED = {
@@ -43,6 +43,7 @@ _PROGRAMS = (
     b"\xce\xfa\xed\xfe",
 )
 _CONTROLS = bytes(sorted({*range(0x20), 0x7F} - {*b"\t\n\r"}))
+_TABLE = 4 << 20  # bytes of a table of segments, at the most
 _SCRIPT = 32  # bytes of text that a script begins with, at least, or a shorter line
 
 
@@ -110,8 +111,7 @@ def end_of_program(file: BinaryIO) -> int:
 def _end_of_pe(file: BinaryIO, head: bytes) -> int:
     """Find the end of the last section (Microsoft's "PE Format")."""
     (at,) = struct.unpack_from("<I", head, 60)
-    file.seek(at)
-    headers = file.read(64 << 10)
+    headers = read_at(file, at, 64 << 10)
     count, optional = struct.unpack_from("<H12xH", headers, 6)
     if not headers.startswith(b"PE\0\0"):
         return 0
@@ -127,8 +127,7 @@ def _end_of_elf(file: BinaryIO, head: bytes) -> int:
     offsets, counts = (("QQ", 32), ("HHHH", 54)) if wide else (("II", 28), ("HHHH", 42))
     segments, sections = struct.unpack_from(order + offsets[0], head, offsets[1])
     length, count, section, number = struct.unpack_from(order + counts[0], head, counts[1])
-    file.seek(segments)
-    table = file.read(length * count)
+    table = read_at(file, segments, min(length * count, _TABLE))
     form, at = (order + "Q16xQ", 8) if wide else (order + "I8xI", 4)
     ends: list[int] = [sections + section * number]
     ends += [sum(struct.unpack_from(form, table, length * each + at)) for each in range(count)]

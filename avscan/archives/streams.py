@@ -103,6 +103,14 @@ def region(file: BinaryIO, begin: int, end: int) -> Stream:
     return Stream(pull)
 
 
+def read_at(file: BinaryIO, begin: int, size: int) -> bytes:
+    """Return up to `size` bytes from an offset; none if no file can have it."""
+    if not 0 <= begin < 1 << 62:
+        return b""
+    file.seek(begin)
+    return file.read(size)
+
+
 def find(
     file: BinaryIO, needles: Iterable[bytes], begin: int, end: int
 ) -> Iterator[tuple[int, bytes]]:

@@ -28,6 +28,7 @@ from avscan.archives.streams import (
     decoded,
     find,
     lzma_decoder,
+    read_at,
     region,
     xz_decoder,
 )
@@ -126,8 +127,7 @@ class _Zip:
 
     def read(self, at: int, size: int) -> bytes:
         """Read bytes at an offset. Raise DamagedError if they are not all there."""
-        self.file.seek(max(0, at))
-        data = self.file.read(size) if at >= 0 else b""
+        data = read_at(self.file, at, size)
         if len(data) < size:
             raise DamagedError(f"there are no {size:,} bytes at byte {at}")
         return data
@@ -240,8 +240,7 @@ def _fitting(tail: bytes, size: int) -> bool:
 
 
 def _is_at(zipped: _Zip, at: int, magic: bytes) -> bool:
-    zipped.file.seek(at)
-    return zipped.file.read(len(magic)) == magic
+    return read_at(zipped.file, at, len(magic)) == magic
 
 
 def _read_directory(zipped: _Zip) -> None:
