@@ -38,7 +38,7 @@ from avscan.archives.streams import (
 PROVEN = 4096
 """Bytes that come out of no damaged stream by chance."""
 
-_GZIP = b"\x1f\x8b"
+_GZIP, _OLD_GZIP = b"\x1f\x8b", b"\x1f\x9e"  # gzip itself takes both
 _RESERVED, _CHECKED, _EXTRA, _NAME, _COMMENT = 0xE0, 2, 4, 8, 16
 _LONGEST_NAME = 64 << 10
 _BZIP2 = tuple(b"BZh%d" % level for level in range(1, 10))
@@ -79,6 +79,8 @@ def _read_header(source: Stream, state: _Unpacked) -> None:
             if not zero:
                 raise DamagedError("a name without an end")
             head += source.read(len(name) + 1)
+    if not head.startswith(_GZIP):
+        state.note("an old magic", begin)
     if head[2] != 8:  # noqa: PLR2004 - deflate, the only method
         state.note(f"method {head[2]}", begin)
     if flags & _RESERVED:
@@ -159,7 +161,8 @@ def _with(make: Callable[[], Decoder]) -> _Unpack:
 
 def _is_gzip(head: bytes) -> bool:
     """Return whether any reader might take it for gzip, reserved flags or another method included."""
-    return head.startswith(_GZIP) and len(head) > 3 and (head[2] == 8 or head[3] < 0x20)  # noqa: PLR2004
+    usual = len(head) > 3 and (head[2] == 8 or head[3] < 0x20)  # noqa: PLR2004
+    return usual and (head.startswith(_GZIP) or (head.startswith(_OLD_GZIP) and head[2] == 8))  # noqa: PLR2004
 
 
 def _is_lzma(head: bytes) -> bool:
@@ -179,7 +182,7 @@ def _is_lzma(head: bytes) -> bool:
 _BLOCKS = tuple(level + block for level in _BZIP2 for block in _BZIP2_BLOCKS)
 
 READERS = (
-    _reader("gzip", _is_gzip, _gunzip, magics=(_GZIP + b"\x08",), following=(_GZIP,)),
+    _reader("gzip", _is_gzip, _gunzip, magics=(_GZIP + b"\x08",), following=(_GZIP, _OLD_GZIP)),
     _reader(
         "bzip2",
         lambda head: head.startswith(_BLOCKS),

@@ -7,6 +7,7 @@ import lzma
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from os import SEEK_END
 from typing import BinaryIO, Protocol
 
 CHUNK = 1 << 20  # bytes that are read, unpacked or written at a time
@@ -104,8 +105,8 @@ def region(file: BinaryIO, begin: int, end: int) -> Stream:
 
 
 def read_at(file: BinaryIO, begin: int, size: int) -> bytes:
-    """Return up to `size` bytes from an offset; none if no file can have it."""
-    if not 0 <= begin < 1 << 62:
+    """Return up to `size` bytes from an offset; none if the file does not have it."""
+    if not 0 <= begin < file.seek(0, SEEK_END):
         return b""
     file.seek(begin)
     return file.read(size)

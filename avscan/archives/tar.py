@@ -78,7 +78,7 @@ class _Sparse:
             if offset < end or ((total - self.begin) % BLOCK and length):
                 raise DamagedError("a sparse file whose map is out of order")
             end, total = offset + length, total + length
-        if end > self.size or total != packed:
+        if end != self.size or total != packed:  # GNU tar drops a hole behind the last piece
             raise DamagedError("a sparse file whose map does not fit its data")
 
 

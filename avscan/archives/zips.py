@@ -51,7 +51,13 @@ _END64 = struct.Struct("<4sQ2H2I4Q")
 _LOCATOR = struct.Struct("<4sIQI")
 _LOCAL_MAGIC, _CENTRAL_MAGIC, _END_MAGIC = b"PK\3\4", b"PK\1\2", b"PK\5\6"
 _END64_MAGIC, _LOCATOR_MAGIC, _DESCRIPTOR_MAGIC = b"PK\6\6", b"PK\6\7", b"PK\7\x08"
-_BEGINNINGS = (_LOCAL_MAGIC, _END_MAGIC, _DESCRIPTOR_MAGIC + _LOCAL_MAGIC, b"PK00" + _LOCAL_MAGIC)
+_BEGINNINGS = (
+    _LOCAL_MAGIC,
+    _CENTRAL_MAGIC,
+    _END_MAGIC,
+    _DESCRIPTOR_MAGIC + _LOCAL_MAGIC,
+    b"PK00" + _LOCAL_MAGIC,
+)
 _DESCRIPTORS = [struct.Struct(form) for form in ("<4s3I", "<4sI2Q", "<3I", "<I2Q")]
 _TAIL = _END.size + 0xFFFF
 _MAX, _MAX_16 = 0xFFFFFFFF, 0xFFFF
@@ -117,6 +123,7 @@ class _Zip:
     shift: int = 0
     is_64: bool = False
     has_comment: bool = False
+    goes_on: bool = False
     entries: list[_Placed] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
@@ -191,8 +198,8 @@ def _find_directory(zipped: _Zip) -> None:
     end = at + _END.size + comment
     zipped.has_comment = at + _END.size < zipped.size
     # Zeros fill up whole blocks, as bsdtar writes them into a pipe.
-    padded = end <= zipped.size and not tail[end - begin :].strip(b"\0")
-    expect(padded, f"data behind the end record at byte {at}")
+    zipped.goes_on = end > zipped.size or bool(tail[end - begin :].strip(b"\0"))
+    expect(not zipped.goes_on, f"data behind the end record at byte {at}")
     expect(not _fitting(tail[: at - begin], zipped.size - begin), "a second end record")
     usual = disk == first == 0 and here == count
     locator = zipped.read(at - _LOCATOR.size, _LOCATOR.size) if at >= _LOCATOR.size else b""
@@ -301,10 +308,8 @@ def _widen(extra: bytes, values: list[int]) -> tuple[list[int], bool]:
     for value in values:
         if value == _MAX:
             value, rest = int.from_bytes(rest[:8], "little"), rest[8:]  # noqa: PLW2901
-        elif rest[:8] == value.to_bytes(8, "little"):  # some writers have them in both places
-            rest = rest[8:]
         wide.append(value)
-    if len(records) > 1 or rest.strip(b"\0"):
+    if len(records) > 1 or rest:
         raise DamagedError("an unusual zip64 field")
     return wide, True
 
@@ -478,8 +483,9 @@ def _has_end(file: BinaryIO) -> bool:
         _find_directory(zipped)
     except (DamagedError, struct.error):
         return False
-    has_entries = zipped.count > 0 and _is_at(zipped, zipped.directory, _CENTRAL_MAGIC)
-    return has_entries and not zipped.problems
+    places = (zipped.directory, zipped.directory - zipped.shift)
+    has_entries = zipped.count > 0 and any(_is_at(zipped, at, _CENTRAL_MAGIC) for at in places)
+    return has_entries and not zipped.goes_on
 
 
 def _extent(file: BinaryIO, begin: int, end: int) -> int:
