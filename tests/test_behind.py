@@ -90,7 +90,13 @@ def test_a_zip_in_the_middle(before: bytes, after: bytes) -> None:
 
 def test_a_tar_behind_anything() -> None:
     assert found(NOISE + tar([("a", b"a")])) == {"(at byte 512)/a": b"a"}
-    assert found(NOISE + b"no whole block" + tar([("a", b"a")])) == {}
+    far = NOISE + bytes(2 << 20)
+    assert found(far + tar([("a", b"a")])) == {f"(at byte {len(far)})/a": b"a"}
+    assert found(far + b"no whole block" + tar([("a", b"a")])) == {}
+
+
+def test_what_is_behind_a_few_bytes_of_anything() -> None:
+    assert found(b"\x890" + squeezed(CONTENT, "gz")) == {"(at byte 2)": CONTENT}
 
 
 @pytest.mark.parametrize("after", [b"", bytes(600)])

@@ -5,7 +5,8 @@ Every place that has the magic of a reader is tried, and the place where a progr
 that it ends, for formats whose magic is too short to be searched for. A program that unpacks archives
 has every magic in it: so what does not unpack for a while, or has not the right sums, is no archive.
 
-Tars and zips are searched for in every file: some readers pass over whatever is in front of them.
+Some readers pass over whatever is in front of an archive: GNU tar over any number of blocks, 7-Zip
+over the first MiB. So tars are searched for in every file, and other archives in its beginning.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from operator import itemgetter
 from os import SEEK_END
 from typing import BinaryIO
 
-from avscan.archives import registry, tar, zips
+from avscan.archives import registry, tar
 from avscan.archives.looks import end_of_program, may_embed_archives, unsupported
 from avscan.archives.reader import HEAD, Member, Reader
 from avscan.archives.streams import find, region
+
+_FRONT = 1 << 20
 
 
 def archives(file: BinaryIO) -> Iterator[Member]:
@@ -43,19 +46,21 @@ def archives(file: BinaryIO) -> Iterator[Member]:
             done = at + length
 
 
-def _in_data(file: BinaryIO, end: int) -> Iterator[tuple[int, Reader]]:
-    """Find each tar, in whole blocks, and each zip."""
+def _in_data(file: BinaryIO, end: int) -> Iterator[tuple[int, Reader | None]]:
+    """Find each tar, in whole blocks, and what begins near the beginning."""
     tars = ((at, tar.READER) for at in tar.find_headers(file))
-    zipped = ((at, zips.READER) for at, _ in find(file, zips.READER.magics, 0, end))
-    return merge(tars, zipped, key=itemgetter(0))
+    return merge(tars, _by_magic(file, min(end, _FRONT)), key=itemgetter(0))
+
+
+def _by_magic(file: BinaryIO, end: int) -> Iterator[tuple[int, Reader | None]]:
+    readers = {magic: reader for reader in registry.READERS for magic in reader.magics}
+    return (
+        (at - readers[magic].magic_at, readers[magic]) for at, magic in find(file, readers, 0, end)
+    )
 
 
 def _in_program(file: BinaryIO, end: int) -> Iterator[tuple[int, Reader | None]]:
     """Find each place where an archive may begin, and the reader that may take it for one."""
-    readers = {magic: reader for reader in registry.READERS for magic in reader.magics}
-    hits = (
-        (at - readers[magic].magic_at, readers[magic]) for at, magic in find(file, readers, 0, end)
-    )
     overlay = end_of_program(file)
     others = [*registry.READERS, None] if overlay < end else []
-    return merge(hits, ((overlay, reader) for reader in others), key=itemgetter(0))
+    return merge(_by_magic(file, end), ((overlay, reader) for reader in others), key=itemgetter(0))

@@ -111,6 +111,7 @@ def _reader(
     unpack: _Unpack,
     *,
     magics: tuple[bytes, ...],
+    magic_at: int = 0,
     following: tuple[bytes, ...] = (),
     shown: bool = False,
 ) -> FileReader:
@@ -149,6 +150,7 @@ def _reader(
         name=name,
         recognise=recognise,
         magics=magics,
+        magic_at=magic_at,
         members=members,
         extent=extent,
         is_compressed=not shown,
@@ -187,7 +189,8 @@ READERS = (
         "bzip2",
         lambda head: head.startswith(_BLOCKS),
         _with(bzip2_decoder),
-        magics=_BLOCKS,
+        magics=_BZIP2_BLOCKS,
+        magic_at=len(_BZIP2[0]),
         following=_BZIP2,
     ),
     _reader(

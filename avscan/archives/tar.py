@@ -218,7 +218,7 @@ def _extend(extensions: _Extensions, header: _Entry, stream: Stream) -> None:
     payload = stream.peek(whole)[BLOCK : BLOCK + header.size]
     if len(payload) < header.size:
         raise DamagedError(f"a header of type {kind!r} that is cut short")
-    if any(_offsets(payload)):
+    if next(_offsets(payload), None) is not None:
         raise DamagedError(f"a header within a header of type {kind!r}")
     if header.kind in {_PAX, _GLOBAL}:
         records = _records(payload)
@@ -261,7 +261,7 @@ def _entry(header: _Entry, extensions: _Extensions, stream: Stream) -> _Entry:
     entry = replace(header, name=records.get(b"path", extensions.name or header.name))
     if (size := _decimal(records, b"size")) is not None and size != header.size:
         if header.size or size < _LARGE or _has_sum(stream.peek(2 * BLOCK)[BLOCK:]):
-            raise DamagedError(f"an entry of {header.size:,} bytes or {size:,} by its pax header")
+            raise DamagedError(f"an entry of {header.size:,} bytes, or {size:,} by its pax header")
         entry = replace(entry, size=size)
     if entry.kind == _SPARSE:
         entry = _with_old_map(entry, stream)
