@@ -210,6 +210,7 @@ ODD = {
     "a long name with a zero at byte 0": entry(b"a\0b", kind=b"L"),
     "it is cut short at byte 1024": pax(("a", "b")),
     "the entry at byte 0 is cut short": header(size=9) + b"abc",
+    "the entry at byte 512 is cut short": header("d/", kind=b"5") + entry(b"abc")[:-1],
     "data behind the end at byte 2048": entry(b"abc") + END + entry(b"more"),
     "data behind the end at byte 512": bytes(BLOCK) + entry(b"abc"),
     "a sparse file of an unusual kind at byte 1024": pax(("SCHILY.realsize", "9")) + entry(b"abc"),
@@ -219,6 +220,10 @@ ODD = {
     "a sparse file whose map does not fit its data at byte 1024": lie(
         "0.1", b"1000,512,3000,4", b"1000,512,3000,3"
     ),
+    "a sparse file of several kinds at once at byte 1024": pax(
+        ("GNU.sparse.major", "1"), ("GNU.sparse.map", "0,3"), ("GNU.sparse.size", "3")
+    )
+    + entry(b"abc"),
     "a sparse file with an unusual map at byte 1024": lie("0.1", b"3000,4", b"3000,x"),
 }
 

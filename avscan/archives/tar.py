@@ -55,6 +55,7 @@ _EXTENSIONS = (_LONG_NAME, _LONG_LINK, _PAX, _GLOBAL)
 _IN_OLDEST = b"\x000125V"  # types of entries without a magic
 _OCTAL = re.compile(rb" *([0-7]+)[ \0]*")
 _RECORD = re.compile(rb"([1-9][0-9]{0,6}) ([^=]+)=", re.DOTALL)
+_PIECES = (b"GNU.sparse.offset", b"GNU.sparse.numbytes")
 _BASE_256 = 0x80
 _LARGE = 1 << 33  # bytes that the size's octal digits can't say
 
@@ -152,8 +153,8 @@ def _members(stream: Stream) -> Iterator[Item]:
                 open=partial(until, stream, end),
                 reader=_expander(entry.sparse) if entry.sparse else None,
             )
-        stream.seek(end + -entry.size % BLOCK)
-        if stream.tell() < end:
+        padded = end + -entry.size % BLOCK
+        if stream.seek(padded) < padded:  # without the padding GNU tar drops the last block
             yield Problem(text=f"the entry at byte {at} is cut short")
         extensions = _Extensions()
     if extensions.kinds or (block and len(block) < BLOCK):
@@ -255,8 +256,7 @@ def _entry(header: _Entry, extensions: _Extensions, stream: Stream) -> _Entry:
     """Apply the headers in front of an entry. Raise DamagedError before anything is read."""
     records = dict(extensions.records)
     repeated = len(extensions.records) - len(records)
-    pieces = {b"GNU.sparse.offset", b"GNU.sparse.numbytes"}
-    if repeated and repeated != sum(key in pieces for key, _ in extensions.records) - 2:
+    if repeated and repeated != sum(key in _PIECES for key, _ in extensions.records) - 2:
         raise DamagedError("a pax header that repeats itself")
     entry = replace(header, name=records.get(b"path", extensions.name or header.name))
     if (size := _decimal(records, b"size")) is not None and size != header.size:
@@ -313,22 +313,24 @@ def _with_pax_map(entry: _Entry, records: list[tuple[bytes, bytes]], stream: Str
     """Read the map of one of the kinds 0.0, 0.1 and 1.0, in pax records or in front of the data."""
     said = dict(records)
     name = said.get(b"GNU.sparse.name", entry.name)
-    size = _decimal(said, b"GNU.sparse.realsize")
-    if size is None:
-        size = _decimal(said, b"GNU.sparse.size")
-    begin = 0
-    if said.get(b"GNU.sparse.major", b"0") == b"1":
+    old, mapped = b"GNU.sparse.size" in said, b"GNU.sparse.map" in said
+    pieces = [value for key, value in records if key in _PIECES]
+    size = _decimal(said, b"GNU.sparse.size" if old else b"GNU.sparse.realsize")
+    begin, complete = 0, True
+    kind = (old, mapped, bool(pieces), said.get(b"GNU.sparse.major", b"0"))
+    if kind == (False, False, False, b"1"):
         lines = stream.peek(BLOCK + min(entry.size, MOST))[BLOCK:].split(b"\n", 2 * MOST)
         count = int(lines[0]) if re.fullmatch(rb"[0-9]{1,6}", lines[0]) else MOST
         numbers = lines[1 : 1 + 2 * count]
         begin = sum(len(line) + 1 for line in lines[: 1 + 2 * count])
         begin += -begin % BLOCK
         complete = len(lines) > 1 + 2 * count
-    elif b"GNU.sparse.map" in said:
-        numbers, complete = said[b"GNU.sparse.map"].split(b","), True
+    elif kind == (True, True, False, b"0"):
+        numbers = said[b"GNU.sparse.map"].split(b",")
+    elif kind == (True, False, bool(pieces), b"0"):
+        numbers = pieces
     else:
-        pieces = (b"GNU.sparse.offset", b"GNU.sparse.numbytes")
-        numbers, complete = [value for key, value in records if key in pieces], True
+        raise DamagedError("a sparse file of several kinds at once")
     if size is None or not complete or len(numbers) % 2 or entry.kind not in _REGULAR:
         raise DamagedError("a sparse file with an unusual map")
     if not all(re.fullmatch(rb"[0-9]{1,18}", number) for number in numbers):
