@@ -6,58 +6,61 @@ import io
 import random
 import struct
 import zlib
-from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.samples import pack, squeezed, tar, zstd
+from support.examine import content, read
+from support.samples import Squeeze, pack, squeezed, tar, zstd
 from test_sevenzip import BZIP2, LZMA
 
-from avscan.archives import behind, streams
+from avscan.archives import compressed, streams
 from avscan.archives.behind import archives
-from avscan.archives.containers import Member
+from avscan.archives.looks import end_of_program
+from avscan.archives.reader import UNREADABLE
 
 SCRIPT = b"#!/bin/sh\ntail -n +3 $0 | tar xz\nexit\n"
-CONTENT = random.Random(1).randbytes(3 * behind.PROVEN)
+CONTENT = random.Random(1).randbytes(3 * compressed.PROVEN)
 # Their first blocks, by the formats' descriptions.
 RAR4_HEAD = b"\x73\0\0\x0d\0" + bytes(6)
 RAR4 = b"Rar!\x1a\x07\0" + struct.pack("<H", zlib.crc32(RAR4_HEAD) & 0xFFFF) + RAR4_HEAD
 RAR5_HEAD = b"\x0a\1\5\6\0\5\1\1\x80\x80\0"
 RAR5 = b"Rar!\x1a\x07\1\0" + struct.pack("<I", zlib.crc32(RAR5_HEAD)) + RAR5_HEAD
 INNO = b"rDlPtS\xcd\xe6\xd7\x7b\x0b\x2a\1\0\0\0"
+NOISE = b"\x89PNG" + bytes(508)
 
 
 def found(data: bytes) -> dict[str, bytes | str]:
-    """Give what each member holds, or why nobody can look into it."""
-
-    def each() -> Iterator[tuple[str, bytes | str]]:
-        for member in archives(io.BytesIO(data), lambda: None):
-            yield member.name, read(member) or member.closed
-
-    return dict(each())
-
-
-def read(member: Member) -> bytes:
-    if member.open is None:
-        return b""
-    stream = member.open()
-    return b"".join(iter(lambda: stream.some(5000), b""))
+    """Return what each member holds, or why it can't be inspected; damage is a member too."""
+    members: dict[str, bytes | str] = {}
+    for archive in archives(io.BytesIO(data)):
+        if archive.reader is None:
+            members[archive.name] = archive.closed
+            continue
+        with suppress(*UNREADABLE):
+            inner, problems = read(archive.reader, content(archive))
+            for name, each in inner.items():
+                members[f"{archive.name}/{name}".rstrip("/")] = each
+            members |= dict.fromkeys(problems, "damaged")
+            continue
+        members[archive.name] = "damaged"
+    return members
 
 
 @pytest.mark.parametrize("squeeze", ["gz", "bz2", "xz"])
-@pytest.mark.parametrize("size", [1, 3 * behind.PROVEN])
+@pytest.mark.parametrize("size", [1, 3 * compressed.PROVEN])
 @pytest.mark.parametrize("before", [SCRIPT, b"MZ" + bytes(streams.CHUNK)])
 @pytest.mark.parametrize("after", [b"", b"more", bytes(9)])
-def test_what_is_compressed(squeeze: str, size: int, before: bytes, after: bytes) -> None:
-    data = before + squeezed(CONTENT[:size], squeeze) + after  # type: ignore[arg-type] # one of them
+def test_what_is_compressed(squeeze: Squeeze, size: int, before: bytes, after: bytes) -> None:
+    data = before + squeezed(CONTENT[:size], squeeze) + after
     assert found(data) == {f"(at byte {len(before)})": CONTENT[:size]}
 
 
 def test_a_magic_across_two_chunks() -> None:
     packed = squeezed(CONTENT, "gz")
     for short in range(20):
-        before = bytes(streams.CHUNK - short)
+        before = b"MZ" + bytes(streams.CHUNK - short - 2)
         assert found(before + packed) == {f"(at byte {len(before)})": CONTENT}
 
 
@@ -70,14 +73,35 @@ def test_the_file_itself_is_not_behind_it() -> None:
     assert found(squeezed(CONTENT, "xz")) == {}
 
 
-def test_a_tar_gives_its_members() -> None:
-    data = SCRIPT + tar([("a", b"a"), ("b", CONTENT)]) + b"more"
+@pytest.mark.parametrize("after", [b"", b"more"])
+def test_a_tar_gives_its_members(after: bytes) -> None:
+    data = SCRIPT + tar([("a", b"a"), ("b", CONTENT)]) + after
     place = f"(at byte {len(SCRIPT)})"
     assert found(data) == {f"{place}/a": b"a", f"{place}/b": CONTENT}
 
 
+@pytest.mark.parametrize("after", [b"", b"more", bytes(70_000)])
+@pytest.mark.parametrize("before", [SCRIPT, NOISE, b"MZ" + bytes(70_000)])
+def test_a_zip_in_the_middle(before: bytes, after: bytes) -> None:
+    data = before + pack([("a", b"a"), ("b", CONTENT)]) + after
+    place = f"(at byte {len(before)})"
+    assert found(data) == {f"{place}/a": b"a", f"{place}/b": CONTENT}
+
+
+def test_a_tar_behind_anything() -> None:
+    assert found(NOISE + tar([("a", b"a")])) == {"(at byte 512)/a": b"a"}
+    far = NOISE + bytes(2 << 20)
+    assert found(far + tar([("a", b"a")])) == {f"(at byte {len(far)})/a": b"a"}
+    assert found(far + b"no whole block" + tar([("a", b"a")])) == {}
+
+
+def test_what_is_behind_a_few_bytes_of_anything() -> None:
+    assert found(b"\x890" + squeezed(CONTENT, "gz")) == {"(at byte 2)": CONTENT}
+
+
+@pytest.mark.parametrize("after", [b"", bytes(600)])
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "name"),
     [
         (RAR4 + b"data", "rar"),
         (RAR5 + b"data", "rar"),
@@ -85,38 +109,33 @@ def test_a_tar_gives_its_members() -> None:
         (INNO, "Inno Setup"),
     ],
 )
-def test_what_nobody_opens(data: bytes, said: str) -> None:
-    assert found(SCRIPT + data.ljust(600, b"\0")) == {f"(at byte {len(SCRIPT)})": said}
+def test_what_nothing_opens(data: bytes, name: str, after: bytes) -> None:
+    assert found(SCRIPT + data + after) == {f"(at byte {len(SCRIPT)})": name}
 
 
 def test_what_clamscan_opens_is_its_own() -> None:
     assert found(SCRIPT + LZMA) == {}
-    assert found(SCRIPT + pack([("x", b"x")])) == {}
 
 
 def test_zstd_and_what_only_has_its_magic() -> None:
     packed = zstd(CONTENT * 20)
-    expected: bytes | str = CONTENT * 20 if streams.zstd_decoder else "zstd"
-    assert found(SCRIPT + packed) == {f"(at byte {len(SCRIPT)})": expected}
-    assert found(SCRIPT + packed + b"code") == {f"(at byte {len(SCRIPT)})": expected}
-    assert found(SCRIPT + packed[:4] + b"code" * 99) == {}
-    assert f"(at byte {len(SCRIPT)})" in found(SCRIPT + zstd(b"a") + zstd(b"b") + b"code")
-    assert found(SCRIPT + packed[:-1]) == {}
+    place = {f"(at byte {len(SCRIPT)})": "zstd"}
+    assert found(SCRIPT + packed) == place
+    assert found(SCRIPT + packed + b"code") == place
+    assert found(b"MZ" + packed[:4] + b"code" * 99) == {}
+    assert found(SCRIPT + zstd(b"a") + zstd(b"b") + b"code")[f"(at byte {len(SCRIPT)})"] == "zstd"
+    assert found(b"MZ" + packed[:-1]) == {}
 
 
 @pytest.mark.parametrize("squeeze", ["gz", "bz2", "xz"])
-def test_what_is_damaged_further_on_is_noted(squeeze: str) -> None:
-    content = CONTENT * 100
-    packed = squeezed(content, squeeze)  # type: ignore[arg-type] # one of them
-    members = archives(io.BytesIO(SCRIPT + packed[: len(packed) * 3 // 4]), lambda: None)
-    first = next(members)
-    assert content.startswith(read(first))
-    assert [member.closed.partition(" ")[0] for member in members] == ["damaged"]
+def test_what_is_damaged_further_on_is_noted(squeeze: Squeeze) -> None:
+    packed = squeezed(CONTENT * 100, squeeze)
+    assert "damaged" in found(SCRIPT + packed[: len(packed) * 3 // 4]).values()
 
 
 def test_a_damaged_tar_is_noted() -> None:
     data = tar([("a", b"a"), ("b", CONTENT)])[:4000]
-    assert "damaged tar" in found(SCRIPT + data).values()
+    assert "damaged" in found(SCRIPT + data).values()
 
 
 @pytest.mark.parametrize(
@@ -133,10 +152,11 @@ def test_a_damaged_tar_is_noted() -> None:
         b"ustar\x0000" * 200,
         b"\x28\xb5\x2f\xfd" * 99,
         b"rDlPtS" * 99,
+        b"PK\3\4PK\5\6PK\1\2" * 99,
     ],
 )
 def test_what_only_has_the_magic(data: bytes) -> None:
-    assert found(SCRIPT + data) == {}
+    assert found(b"MZ" + data) == {}
 
 
 @given(st.binary(max_size=300), st.sampled_from([RAR4, RAR5, BZIP2, LZMA, INNO]), st.data())
@@ -145,12 +165,6 @@ def test_damage_does_no_harm(front: bytes, packed: bytes, data: st.DataObject) -
     for at in data.draw(st.lists(st.integers(0, len(damaged) - 1), max_size=4)):
         damaged[at] = data.draw(st.integers(0, 255))
     found(bytes(damaged))
-
-
-def test_a_decoder_is_not_asked_again_after_its_damage() -> None:
-    damaged = bytearray(BZIP2)
-    damaged[102] = 0
-    assert "damaged bzip2" in found(bytes(damaged)).values()
 
 
 def test_a_magic_within_another_is_seen() -> None:
@@ -162,9 +176,48 @@ def test_whatever_is_in_it_is_found(front: bytes, content: bytes) -> None:
     assert content in found(b"MZ" + front + squeezed(content, "gz")).values()
 
 
-def test_a_search_that_finds_nothing_can_be_ended() -> None:
-    def stop() -> None:
-        raise TimeoutError
+# Where a program ends.
 
-    with pytest.raises(TimeoutError):
-        next(archives(io.BytesIO(bytes(10)), stop))
+
+def pe(*sections: tuple[int, int]) -> bytes:
+    table = b"".join(bytes(16) + struct.pack("<II", size, at) + bytes(16) for at, size in sections)
+    head = b"MZ".ljust(60, b"\0") + struct.pack("<I", 64)
+    return head + b"PE\0\0" + struct.pack("<2xH12xH2x", len(sections), 0) + table
+
+
+def elf(bits: int, *segments: tuple[int, int]) -> bytes:
+    wide = bits == 64
+    head = b"\x7fELF" + bytes([2 if wide else 1, 1])
+    form = "<QQ4xHHHHHH" if wide else "<II4xHHHHHH"
+    at = 64 if wide else 52
+    length = 56 if wide else 32
+    head = head.ljust(32 if wide else 28, b"\0")
+    head += struct.pack(form, at, 0, at, length, len(segments), 0, 0, 0)
+    each = "<8xQ16xQ" if wide else "<4xI8xI"
+    return head + b"".join(struct.pack(each, *pair).ljust(length, b"\0") for pair in segments)
+
+
+@pytest.mark.parametrize(
+    ("program", "end"),
+    [
+        (pe((512, 100), (1024, 512)), 1536),
+        (pe(), 0),
+        (b"MZ", 0),
+        (b"MZ" + bytes(99), 0),
+        (elf(64, (0, 100), (4096, 500)), 4596),
+        (elf(32, (0, 100), (4096, 500)), 4596),
+        (b"\x7fELF\2\1", 0),
+        (SCRIPT + b"\x1f\x9d\x90", len(SCRIPT)),
+        (SCRIPT + b"text and " * streams.CHUNK + b"\n\0", len(SCRIPT) + 9 * streams.CHUNK + 1),
+        (SCRIPT, 0),
+        (b"\xca\xfe\xba\xbe", 0),
+    ],
+)
+def test_the_end_of_a_program(program: bytes, end: int) -> None:
+    assert end_of_program(io.BytesIO(program)) == end
+
+
+@pytest.mark.parametrize("magic", [b"\x1f\x9d\x90", b"\x89LZO\0\r\n\x1a\n", b"\x04\x22\x4d\x18"])
+def test_what_is_named_at_the_end_of_a_program(magic: bytes) -> None:
+    for program in (SCRIPT, pe((512, 100)).ljust(612, b"\0")):
+        assert [*found(program + magic + CONTENT)] == [f"(at byte {len(program)})"]

@@ -20,7 +20,7 @@ from support.signatures import (
     write_signatures,
 )
 
-from avscan.archives.containers import OPAQUE
+from avscan.archives.looks import UNSUPPORTED
 from avscan.clamav import canary, feed
 from avscan.clamav import program as programs
 from avscan.clamav import signatures as sets
@@ -169,7 +169,7 @@ TWINS = [
 
 def test_a_format_that_it_cannot_open_is_told(workspace: Path, signatures: Path) -> None:
     with real(workspace, signatures) as engine:
-        for magic, name in OPAQUE.items():
+        for magic, name in UNSUPPORTED.items():
             found = engine.scan(write(workspace, magic + b" and more of it"))
             assert found == Findings(unopened=(name,))
             inside = engine.scan(zipped(workspace / "a2", one=b"x", two=magic + b" and more"))

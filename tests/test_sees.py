@@ -32,11 +32,11 @@ from support.samples import (
     squeezed,
     swarm,
     tar,
+    zip_of_unknown_length,
     zstd,
 )
 from test_sevenzip import BZIP2
 
-from avscan.archives import streams
 from avscan.archives.bounds import Bounds
 from avscan.clamav.clamscan import Clamscan
 from avscan.clamav.program import MAX_FILE_SIZE
@@ -123,10 +123,7 @@ def test_a_deb(eyes: Eyes) -> None:
 def test_a_zst(eyes: Eyes) -> None:
     inner = squeezed(EICAR, "gz")  # what is in raw blocks is seen without being unpacked
     examination = eyes.see(zstd(tar([("e.gz", inner)])))
-    if streams.zstd_decoder:
-        assert infected_at(examination)
-    else:
-        assert examination == Examination(opaque=("zstd",))
+    assert examination == Examination(opaque=("zstd",))
 
 
 def test_a_zst_in_a_tar_gz(eyes: Eyes) -> None:
@@ -152,13 +149,9 @@ def test_several_bzip2_streams(eyes: Eyes) -> None:
 
 
 def test_a_zip_written_as_a_stream_of_unknown_length(eyes: Eyes) -> None:
-    path = eyes.workspace / "x"
-    with (
-        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
-        archive.open("e", "w", force_zip64=True) as member,
-    ):
-        member.write(bytes(3000) + EICAR)
-    assert infected_at(eyes.see(path)) == ["e"]
+    sample = zip_of_unknown_length(b"e", bytes(3000) + EICAR)
+    assert zipfile.ZipFile(io.BytesIO(sample)).testzip() is None
+    assert infected_at(eyes.see(sample)) == ["e"]
 
 
 def test_a_tar_with_a_size_in_base_256(eyes: Eyes) -> None:
@@ -174,7 +167,7 @@ def test_a_tar_that_begins_like_a_pdf(eyes: Eyes) -> None:
     assert infected_at(eyes.see(data)) == ["e.gz"]
 
 
-@pytest.mark.parametrize("first", ["GIF/", "FWS/", "%PDF-1.4", "070701", "Game/"])
+@pytest.mark.parametrize("first", ["GIF", "FWS", "%PDF-1.4", "070701", "Game"])
 @pytest.mark.parametrize("squeeze", ["", "gz"])
 def test_a_hash_signature_in_a_tar_that_begins_like_something_else(
     eyes: Eyes, first: str, squeeze: Squeeze

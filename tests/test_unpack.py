@@ -6,7 +6,6 @@ import io
 import random
 import tarfile
 import tempfile
-import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -17,7 +16,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.examine import examined
+from support.examine import examined, items
 from support.samples import (
     EICAR,
     Squeeze,
@@ -32,17 +31,14 @@ from support.samples import (
     zstd,
 )
 
-from avscan.archives import containers, streams
+from avscan.archives import zips
 from avscan.archives.bounds import LITTLE, Account, Bounds, ExceededError
-from avscan.archives.containers import UNREADABLE
-from avscan.archives.plainzip import is_plain
+from avscan.archives.reader import UNREADABLE, Member
 from avscan.errors import EngineError, WorkspaceError
 from avscan.findings import LINES, Examination, Findings, Sighting
 
 CEILING = 4096
-SMALL = Bounds(
-    unpacked_bytes=2_000_000, members=1000, depth=12, seconds=1000, ceiling=CEILING, reserve=0
-)
+SMALL = Bounds(unpacked_bytes=2_000_000, members=1000, depth=12, ceiling=CEILING, reserve=0)
 ROOMY = replace(SMALL, ceiling=1 << 20)
 FOUND = Findings(signatures=("Eicar",))
 NOTHING = Examination()
@@ -68,15 +64,17 @@ class FakeEngine:
 
     def _members(self, data: bytes) -> Iterator[bytes]:
         file = io.BytesIO(data)
-        if data.startswith(b"PK") and is_plain(file):
-            with zipfile.ZipFile(file) as archive, suppress(*UNREADABLE, zipfile.BadZipFile):
+        if data.startswith(b"PK") and all(
+            isinstance(item, Member) and item.already_scanned for item in items(zips.READER, data)
+        ):
+            with suppress(*UNREADABLE, zipfile.BadZipFile), zipfile.ZipFile(file) as archive:
                 for info in archive.infolist():
                     if info.compress_type in {0, 8} and not info.flag_bits & 1:
                         yield archive.read(info)
         elif data.startswith(b"\x1f\x8b"):
             yield gunzipped(data)
         elif data[257:262] == b"ustar":
-            with suppress(*UNREADABLE), tarfile.open(fileobj=file) as tape:
+            with suppress(*UNREADABLE, tarfile.TarError), tarfile.open(fileobj=file) as tape:
                 for entry in tape:
                     if entry.isreg() and (content := tape.extractfile(entry)) is not None:
                         yield content.read()
@@ -168,33 +166,15 @@ def test_members_come_onto_the_disk_one_by_one(scan: Scan) -> None:
     assert set(scanned.engine.beside) == {1}
 
 
-def test_a_tar_gz_that_the_engine_saw_is_not_shown_twice(scan: Scan) -> None:
-    artifact = tar([("./", b""), *((f"./{n}", b"%d" % n) for n in range(9))], "gz")
-    assert scan(artifact, ROOMY).engine.shown == [artifact]
-
-
-@pytest.mark.parametrize("first", ["GIF/", "a", "%PDF-1.4"])
-def test_a_tar_that_the_engine_may_take_for_something_else_is_shown_member_by_member(
-    scan: Scan, first: str
-) -> None:
-    artifact = tar([(first, b"EFI PART"), ("./b", b"b")])
-    assert scan(squeezed(artifact, "gz"), ROOMY).engine.shown == [b"EFI PART", b"b"]
-    assert not containers.surely_tar(artifact)
+@pytest.mark.parametrize("squeeze", ["gz", "bz2", "xz"])
+def test_a_compressed_tar_is_shown_member_by_member(scan: Scan, squeeze: Squeeze) -> None:
+    artifact = tar([("./", b""), *((f"./{n}", b"%d" % n) for n in range(9))], squeeze)
+    assert scan(artifact, ROOMY).engine.shown == [b"%d" % n for n in range(9)]
 
 
 def test_a_tar_gz_that_the_engine_cut_is_shown_member_by_member(scan: Scan) -> None:
     artifact = tar([(str(n), b"%d" % n * 999) for n in range(9)], "gz")
     assert scan(artifact).engine.shown == [b"%d" % n * 999 for n in range(9)]
-
-
-def test_what_lies_behind_a_header_that_the_engine_can_not_read_is_shown(scan: Scan) -> None:
-    tape = bytearray(tar([("./", b""), ("./a", b"a"), ("./b", b"b")]))
-    header = tarfile.BLOCKSIZE * 3
-    tape[header + 257 : header + 265] = bytes(8)  # the second member's magic
-    total = sum(tape[header : header + 148]) + 8 * 32 + sum(tape[header + 156 : header + 512])
-    tape[header + 148 : header + 156] = b"%06o\0 " % total
-    artifact = squeezed(bytes(tape), "gz")
-    assert scan(artifact, ROOMY).engine.shown == [artifact, b"b"]
 
 
 def test_a_tar_larger_than_the_ceiling_is_walked(scan: Scan) -> None:
@@ -338,11 +318,15 @@ def test_what_the_engine_opens_and_we_do_not_is_its_own(scan: Scan) -> None:
 # What is damaged or hidden.
 
 
+NAMES = {"gz": "gzip", "bz2": "bzip2", "xz": "xz"}
+
+
 @pytest.mark.parametrize("squeeze", ["gz", "bz2", "xz"])
 def test_what_is_cut_short_is_an_error(scan: Scan, squeeze: Squeeze) -> None:
     data = tar([("a", long(b"", 3000))], squeeze)
     for keep in (30, len(data) // 2, len(data) - 1):
-        assert "cannot be scanned whole: it is cut short" in scan(data[:keep]).examination.errors
+        errors = scan(data[:keep]).examination.errors
+        assert f"cannot be scanned whole: {NAMES[squeeze]}: it is cut short" in errors
 
 
 def test_a_tar_that_is_cut_short_is_an_error(scan: Scan) -> None:
@@ -355,7 +339,8 @@ def test_one_damaged_container_does_not_hide_another(scan: Scan) -> None:
     broken = squeezed(long(b"", 500), "gz")[:-20]
     scanned = scan(tar([("a.gz", broken), ("b.gz", squeezed(EICAR, "gz"))], "gz"))
     assert scanned.members == ["b.gz"]
-    assert scanned.examination.errors == ("a.gz: cannot be scanned whole: it is cut short",)
+    assert scanned.examination.opaque == ("gzip: it is cut short: a.gz",)
+    assert not scanned.examination.errors
 
 
 SAFE = pack([("safe", b"safe")])
@@ -397,7 +382,9 @@ def test_headers_that_disagree_are_an_error(scan: Scan) -> None:
     for offset in (6, 8, 18):
         data = bytearray(pack([("e", b"x" * 99)]))
         data[offset] ^= 1
-        assert any("lies about e" in line for line in scan(bytes(data)).examination.errors)
+        assert any(
+            "the two headers of e disagree" in line for line in scan(bytes(data)).examination.errors
+        )
 
 
 def test_links_and_devices_are_passed_over(scan: Scan) -> None:
@@ -423,7 +410,7 @@ def test_a_bomb_ends_at_the_bound(scan: Scan) -> None:
 
 
 def test_too_many_members(scan: Scan) -> None:
-    [line] = scan(tar([(str(n), b"") for n in range(1001)], "gz")).examination.errors
+    [line] = scan(tar([(str(n), b"x") for n in range(1001)], "gz")).examination.errors
     assert line.endswith("more than 1000 members")
 
 
@@ -437,32 +424,20 @@ def test_without_an_end(scan: Scan) -> None:
     assert line.endswith("more than 1000 members")
 
 
-def test_too_long(scan: Scan) -> None:
-    ticks = iter(range(100_000))
-    bounds = replace(SMALL, seconds=20)
-    scanned = scan(
-        tar([("e", EICAR), *((str(n), b"x") for n in range(99))], "gz"),
-        bounds,
-        clock=lambda: next(ticks),
-    )
-    assert scanned.members == ["e"]
-    [line] = scanned.examination.errors
-    assert line.endswith("not scanned within 20 s")
-
-
 def test_headers_cannot_fill_the_memory(scan: Scan) -> None:
     info = tarfile.TarInfo("big")
     info.type, info.size = tarfile.XHDTYPE, 1 << 40
     data = tar([("a", b"a")])[:1024] + info.tobuf(tarfile.GNU_FORMAT) + b"x" * 2_000
     [line] = scan(squeezed(data, "gz")).examination.errors
-    assert "bytes of headers" in line
+    assert "tar: a header of type 'x' with 1,099,511,627,776 bytes at byte 1024" in line
 
 
-def test_headers_of_headers(scan: Scan) -> None:
+def test_a_header_of_a_header(scan: Scan) -> None:
     info = tarfile.TarInfo("more")
-    info.type = tarfile.XGLTYPE
+    info.type = tarfile.XHDTYPE
     data = info.tobuf(tarfile.GNU_FORMAT) * 1500
-    assert scan(squeezed(data, "gz")).examination.errors
+    [line] = scan(squeezed(data, "gz")).examination.errors
+    assert line.endswith("tar: a header of type 'x' out of order at byte 512")
 
 
 class Disk:
@@ -483,7 +458,7 @@ def test_more_than_fits_the_disk_is_the_artifacts_fault(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", Disk(9 * LITTLE, 9 * LITTLE, 1))
-    account = Account(SMALL, tmp_path, time.monotonic)
+    account = Account(SMALL, tmp_path)
     account.keep(8 * LITTLE)
     with pytest.raises(ExceededError, match="bytes of free disk"):
         account.keep(2 * LITTLE)
@@ -491,7 +466,7 @@ def test_more_than_fits_the_disk_is_the_artifacts_fault(
 
 def test_less_than_there_was_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", Disk(9 * LITTLE, 9 * LITTLE, 1))
-    account = Account(SMALL, tmp_path, time.monotonic)
+    account = Account(SMALL, tmp_path)
     account.keep(3 * LITTLE)
     with pytest.raises(WorkspaceError, match="is full"):
         account.keep(2 * LITTLE)
@@ -618,9 +593,5 @@ def test_what_is_cut_is_never_clean(wrap: Callable[[bytes], bytes], data: st.Dat
     assert look_once(whole[: data.draw(st.integers(64, len(whole) - 1))]) != NOTHING
 
 
-def test_zstd_is_unpacked_where_python_can_and_opaque_where_it_cannot(scan: Scan) -> None:
-    scanned = scan(zstd(tar([("e", EICAR)])))
-    if streams.zstd_decoder:
-        assert scanned.members == ["e"]
-    else:
-        assert scanned.examination.opaque == ("zstd",)
+def test_zstd_is_named(scan: Scan) -> None:
+    assert scan(zstd(tar([("e", EICAR)]))).examination.opaque == ("zstd",)

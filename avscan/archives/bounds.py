@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,14 +18,13 @@ class Bounds:
 
     `unpacked_bytes` counts a byte once in each layer that it is unpacked from. `members` counts
     files, in all layers together. `depth` counts containers within containers, where a `tar.gz` is
-    two. `seconds` are the artifact's own, with all its scans. `ceiling` is how many bytes the
-    engine can look at as one file, and `reserve` how many stay free on the disk.
+    two. `ceiling` is how many bytes the engine can look at as one file, and `reserve` how many stay
+    free on the disk.
     """
 
     unpacked_bytes: int = 128 * _GIB
     members: int = 500_000
     depth: int = 48
-    seconds: float = 600.0
     ceiling: int = 2_147_483_645
     reserve: int = 64 << 20
 
@@ -42,11 +40,9 @@ class Account:
     fault; to find less is somebody else's.
     """
 
-    def __init__(self, bounds: Bounds, workspace: Path, clock: Callable[[], float]) -> None:
+    def __init__(self, bounds: Bounds, workspace: Path) -> None:
         self._bounds = bounds
         self._workspace = workspace
-        self._clock = clock
-        self._end = clock() + bounds.seconds
         self._unpacked = 0
         self._members = 0
         self._on_disk = 0
@@ -57,12 +53,6 @@ class Account:
         self._unpacked += size
         if self._unpacked > self._bounds.unpacked_bytes:
             raise ExceededError(f"more than {self._bounds.unpacked_bytes} bytes unpacked")
-        self.check_time()
-
-    def check_time(self) -> None:
-        """Look at the clock. Raises ExceededError."""
-        if self._clock() > self._end:
-            raise ExceededError(f"not scanned within {self._bounds.seconds:g} s")
 
     def enter(self, depth: int) -> None:
         """Account for one more member, `depth` containers deep. Raises ExceededError."""
@@ -71,7 +61,6 @@ class Account:
             raise ExceededError(f"more than {self._bounds.members} members")
         if depth > self._bounds.depth:
             raise ExceededError(f"more than {self._bounds.depth} containers within one another")
-        self.check_time()
 
     def keep(self, size: int) -> None:
         """Account for `size` bytes about to be written.
@@ -97,5 +86,5 @@ class Account:
 
 
 def full(workspace: Path) -> WorkspaceError:
-    """Say that the disk of the work folder is full."""
+    """Return the error of a full disk."""
     return WorkspaceError(f"the disk of WORK_DIR {workspace} is full: make room there")

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterator
 from os import SEEK_END
 from typing import BinaryIO
 
 from avscan.archives import streams
-from avscan.archives.containers import SURE, passes_for_disk
+from avscan.archives.looks import mistaken_for_disk
+from avscan.archives.reader import HEAD, Archive, FileReader, Item, Member
 from avscan.archives.streams import Stream
 
 MAGIC = b"7z\xbc\xaf\x27\x1c"
@@ -54,40 +56,53 @@ _UNPACKED_SIZES, _ENCODED = 12, 23
 _ID_LENGTH, _COMPLEX, _PROPERTIES = 0x0F, 0x10, 0x20
 
 
-def extent(start: bytes) -> int:
-    """Tell how many bytes the archive has that begins with these `START` ones; 0 if none does."""
-    if not start.startswith(MAGIC) or len(start) < START:
+def _extent(file: BinaryIO, begin: int, end: int) -> int:
+    file.seek(begin)
+    start = file.read(START)
+    if len(start) < START:
         return 0
-    _, checksum, offset, length = _START.unpack(start[:START])
-    return START + offset + length if zlib.crc32(start[12:START]) == checksum else 0
+    _, checksum, offset, length = _START.unpack(start)
+    whole: int = START + offset + length
+    return min(whole, end - begin) if zlib.crc32(start[12:]) == checksum else 0
 
 
-def unsupported(file: BinaryIO, begin: int = 0) -> str:
-    """Name what clamscan can't unpack of a 7z archive: its methods, or a header of no sense.
+def _members(archive: Archive) -> Iterator[Item]:
+    if name := unsupported(archive.file):
+        yield Member(name="", closed=name)
 
-    The archive begins at the byte `begin` of the file.
-    """
+
+READER = FileReader(
+    name="7z",
+    recognise=lambda head: head.startswith(MAGIC),
+    magics=(MAGIC,),
+    members=_members,
+    extent=_extent,
+)
+
+
+def unsupported(file: BinaryIO) -> str:
+    """Name what clamscan can't unpack of a 7z archive: its methods, or a header of no sense."""
     try:
-        methods, longest = _methods(file, begin)
+        methods, longest = _methods(file)
     except _MALFORMED:
         return "7z with a header that can't be read"
     if longest > SOLID:
         return f"7z with a block of {longest} bytes"
     file.seek(0)
-    if begin == 0 and passes_for_disk(file.read(SURE)):
+    if mistaken_for_disk(file.read(HEAD)):
         return "7z that looks like a disk"
     unknown = sorted(_NAMES.get(method, method) for method in methods - _UNPACKED)
     return f"7z {', '.join(unknown)}" if unknown else ""
 
 
-def _methods(file: BinaryIO, begin: int) -> tuple[set[str], int]:
+def _methods(file: BinaryIO) -> tuple[set[str], int]:
     """Find the methods of the members and of the header, which may be packed itself.
 
     Tells also how many bytes the longest block of members has.
     """
-    file.seek(begin)
+    file.seek(0)
     _, _, offset, length = _START.unpack(file.read(START))
-    base = begin + START
+    base = START
     if not length:
         return set(), 0  # an empty archive
     header = _Header(_part(file, base + offset, length))
@@ -127,7 +142,7 @@ def _unpacked(data: bytes, properties: bytes, size: int) -> bytes:
         raise ValueError("a header out of bounds")
     source = Stream(lambda _: b"")
     source.unread(properties[:5] + size.to_bytes(8, "little") + data)
-    return streams.decoded(source, streams.lzma_decoder, magics=()).read(size)
+    return streams.decoded(source, streams.lzma_decoder).read(size)
 
 
 class _Header:

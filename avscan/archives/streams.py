@@ -1,23 +1,24 @@
-"""Bytes that come once, forwards: a look ahead, and unpacking that can't be made to swell."""
+"""Bytes that are read once, from front to back, and decoders that are fed little at a time."""
 
 from __future__ import annotations
 
 import bz2
-import importlib
 import lzma
+import re
 import zlib
-from collections.abc import Callable
-from typing import Any, BinaryIO, Protocol
+from collections.abc import Callable, Iterable, Iterator
+from os import SEEK_END
+from typing import BinaryIO, Protocol
 
 CHUNK = 1 << 20  # bytes that are read, unpacked or written at a time
 FED = 64 << 10  # bytes of input a decoder holds at most: zlib copies what it has not used yet
-CODER_MEMORY = 256 << 20  # bytes that an xz decoder may ask for; `xz -9` asks for 65 MiB
+CODER_MEMORY = 256 << 20  # bytes that a decoder may ask for, lest one member takes what all have
 
 
 class Stream:
-    """Bytes pulled from a source, each of them once; `tell` and a forward `seek` suit tarfile.
+    """Bytes pulled from a source, each of them once.
 
-    `pull(size)` gives up to `size` bytes, and none only at its end.
+    `pull(size)` returns up to `size` bytes, and none only at its end.
     """
 
     def __init__(self, pull: Callable[[int], bytes]) -> None:
@@ -26,13 +27,13 @@ class Stream:
         self._position = 0
 
     def peek(self, size: int) -> bytes:
-        """Look at the next `size` bytes (fewer only at the end), and leave them."""
+        """Return the next `size` bytes (fewer only at the end) without consuming them."""
         while len(self._ahead) < size and (data := self._pull(size - len(self._ahead))):
             self._ahead += data
         return self._ahead[:size]
 
     def some(self, size: int) -> bytes:
-        """Read what comes at once, up to `size` bytes; nothing only at the end."""
+        """Read what is at hand, up to `size` bytes; nothing only at the end."""
         if size < 1:
             return b""  # not all decoders take no bytes for no bytes
         data, self._ahead = self._ahead[:size], self._ahead[size:]
@@ -58,7 +59,7 @@ class Stream:
         self._position -= len(data)
 
     def tell(self) -> int:
-        """Tell how many bytes have been read."""
+        """Return how many bytes have been read."""
         return self._position
 
     def seek(self, position: int) -> int:
@@ -75,7 +76,7 @@ class Stream:
         return self._position
 
     def skip_zeros(self) -> bool:
-        """Read on to the next byte that is not zero, and tell whether there is one."""
+        """Read on to the next byte that is not zero, and return whether there is one."""
         while data := self.some(CHUNK):
             if rest := data.lstrip(b"\0"):
                 self.unread(rest)
@@ -84,7 +85,7 @@ class Stream:
 
 
 def region(file: BinaryIO, begin: int, end: int) -> Stream:
-    """Give the bytes of a file from `begin` to `end`; others may move it in between.
+    """Return the bytes of a file from `begin` to `end`; others may move its position in between.
 
     Raises (from the reading) EOFError if the file ends before.
     """
@@ -98,6 +99,55 @@ def region(file: BinaryIO, begin: int, end: int) -> Stream:
         if not (data := file.read(min(size, end - position))):
             raise EOFError("it is cut short")
         position += len(data)
+        return data
+
+    return Stream(pull)
+
+
+def read_at(file: BinaryIO, begin: int, size: int) -> bytes:
+    """Return up to `size` bytes from an offset; none if the file does not have it."""
+    if not 0 <= begin < file.seek(0, SEEK_END):
+        return b""
+    file.seek(begin)
+    return file.read(size)
+
+
+def find(
+    file: BinaryIO, needles: Iterable[bytes], begin: int, end: int
+) -> Iterator[tuple[int, bytes]]:
+    """Find each place of any needle between two offsets of a file, and which one it is."""
+    needles = list(needles)
+    longest = max(map(len, needles))
+    pattern = re.compile(b"|".join(map(re.escape, needles)))
+    position = begin
+    while position < end:
+        file.seek(position)
+        data = file.read(min(CHUNK, end - position))
+        is_last = position + len(data) >= end or not data
+        # What begins in the last bytes is found in the next chunk.
+        stop = len(data) if is_last else len(data) - longest + 1
+        hit = pattern.search(data)
+        while hit is not None and hit.start() < stop:
+            yield position + hit.start(), hit[0]
+            hit = pattern.search(data, hit.start() + 1)  # one may begin within another
+        if is_last:
+            return
+        position += stop
+
+
+def until(stream: Stream, end: int) -> Stream:
+    """Return what a stream has from where it stands up to the position `end`, or to its own end."""
+    return Stream(lambda size: stream.some(min(size, end - stream.tell())))
+
+
+def chunked(chunks: Iterator[bytes]) -> Stream:
+    """Return the bytes of all chunks, which come one after another; none may be empty."""
+    rest = b""
+
+    def pull(size: int) -> bytes:
+        nonlocal rest
+        rest = rest or next(chunks, b"")
+        data, rest = rest[:size], rest[size:]
         return data
 
     return Stream(pull)
@@ -119,14 +169,14 @@ class Decoder(Protocol):
         """What was fed beyond the end."""
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
-        """Feed `data`, get up to `max_length` bytes."""
+        """Feed `data`, return up to `max_length` bytes."""
 
 
 class Inflate:
-    """Zlib's decoder in the shape of the others."""
+    """The decoder of zlib with the interface of the others, for deflated data without a frame."""
 
-    def __init__(self, wbits: int) -> None:
-        self._decoder = zlib.decompressobj(wbits)
+    def __init__(self) -> None:
+        self._decoder = zlib.decompressobj(-zlib.MAX_WBITS)
 
     @property
     def eof(self) -> bool:
@@ -144,18 +194,8 @@ class Inflate:
         return self._decoder.unused_data
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
-        """Feed `data`, get up to `max_length` bytes."""
+        """Feed `data`, return up to `max_length` bytes."""
         return self._decoder.decompress(self._decoder.unconsumed_tail + data, max_length)
-
-
-def gzip_decoder() -> Decoder:
-    """Decode one member of a gzip file, and check its sum."""
-    return Inflate(zlib.MAX_WBITS | 16)
-
-
-def deflate_decoder() -> Decoder:
-    """Decode deflated data without a frame, as zip has it."""
-    return Inflate(-zlib.MAX_WBITS)
 
 
 def bzip2_decoder() -> Decoder:
@@ -173,33 +213,12 @@ def lzma_decoder() -> Decoder:
     return lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=CODER_MEMORY)
 
 
-try:  # Python 3.14 has it; it holds itself to windows of 128 MiB
-    _zstd: Any = importlib.import_module("compression.zstd")
-except ImportError:
-    _zstd = None
-
-zstd_decoder: Callable[[], Decoder] | None = _zstd and _zstd.ZstdDecompressor
-
-DECODING_ERRORS: tuple[type[Exception], ...] = (
-    zlib.error,
-    lzma.LZMAError,
-    *((_zstd.ZstdError,) if _zstd else ()),
-)
+DECODING_ERRORS: tuple[type[Exception], ...] = (zlib.error, lzma.LZMAError)
 """What damaged data raises, beside OSError, EOFError and ValueError."""
 
 
-def decoded(
-    source: Stream,
-    make: Callable[[], Decoder],
-    *,
-    magics: tuple[bytes, ...],
-    tick: Callable[[], None] = lambda: None,
-) -> Stream:
-    """Unpack a compressed stream, and those that follow it with one of the same magics.
-
-    Zeros may lie between them. Where this stream ends, `source` stands at what else follows.
-    Without magics one stream is all there is. `tick` is called for each, since a million of them
-    may hold nothing.
+def decoded(source: Stream, make: Callable[[], Decoder]) -> Stream:
+    """Unpack one compressed stream. At its end `source` stands at what follows it.
 
     Raises (from the reading):
         EOFError: it is cut short.
@@ -212,10 +231,9 @@ def decoded(
         nonlocal decoder
         while decoder is not None:
             if decoder.eof:
-                tick()
                 source.unread(decoder.unused_data)
-                decoder = make() if _another(source, magics) else None
-                continue
+                decoder = None  # its memory is needed for what was packed in it
+                return b""
             fed = source.some(FED) if decoder.needs_input else b""
             starved = decoder.needs_input and not fed
             if data := decoder.decompress(fed, size):
@@ -225,9 +243,3 @@ def decoded(
         return b""
 
     return Stream(pull)
-
-
-def _another(source: Stream, magics: tuple[bytes, ...]) -> bool:
-    if not magics or not source.skip_zeros():
-        return False
-    return source.peek(max(map(len, magics))).startswith(magics)

@@ -1,282 +1,515 @@
-"""Zip: every entry of its directory, and every entry that the directory keeps quiet about.
+"""Zip: every byte has one owner, and both headers of an entry say the same.
 
-Programs disagree about damaged and cunning zips, so nothing is taken on trust: an entry's data is
-unpacked to its real end, whatever size the directory says; where the directory and the header in
-front of the data disagree, that is said; what no entry covers is searched for further entries.
-Zipfile reads the directory, and nothing else.
+The profile: whatever is in front of the first entry, such as a program; then the entries, each with
+its local header, its data and, where the flags say so, a descriptor; then the directory, the two
+records of zip64 if there are any, the end record, and a comment up to the file's end. Nothing lies
+between them, and nothing twice. Readers that start from the front, from the directory or from the
+end record see the same files in such a zip. Section numbers are those of PKWARE's APPNOTE.
 """
 
 from __future__ import annotations
 
 import struct
-import zipfile
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import pairwise
+from os import SEEK_END
 from typing import BinaryIO
 
-from avscan.archives import streams
-from avscan.archives.containers import UNREADABLE, Member, NotWholeError
-from avscan.archives.plainzip import DIRECTORY, is_plain
-from avscan.archives.streams import CHUNK, Stream
+from avscan.archives.looks import is_program, mistaken_for_disk, mistaken_for_tar
+from avscan.archives.reader import HEAD, Archive, DamagedError, FileReader, Item, Member, Problem
+from avscan.archives.streams import (
+    Decoder,
+    Inflate,
+    Stream,
+    bzip2_decoder,
+    decoded,
+    find,
+    lzma_decoder,
+    read_at,
+    region,
+    xz_decoder,
+)
 
-PASSED_OVER = {"zip-lzma": 14, "zip-zstd": 93, "zip-xz": 95, "zip-ppmd": 98}  # APPNOTE 4.4.5
-"""The methods of entries that clamscan says nothing of, by names to tell of them."""
+PASSED_OVER = {"zip-lzma": 14, "zip-zstd": 93, "zip-xz": 95, "zip-ppmd": 98}
+"""The methods of entries over which clamscan says `OK`, by names for them (4.4.5)."""
 
 ZIP64 = "zip64"
-"""The same for an entry whose sizes stand elsewhere."""
+"""The same for an entry whose sizes are in an extra field."""
 
 ENTRY_MARKS = frozenset({*PASSED_OVER, ZIP64})
 
-INFLATION = 1032  # bytes that one byte of deflated data can become, at most (zlib.net)
+DIRECTORY = 64 << 20
+"""Bytes that a directory may have: it is read into memory."""
 
-_LOCAL = struct.Struct("<4sBxHHHHIIIHH")
-_LOCAL_MAGIC = b"PK\3\4"
-_END_MAGIC = b"PK\5\6"
-_TAIL = 22 + 0xFFFF  # bytes of the end record with the longest comment
+_LOCAL = struct.Struct("<4s5H3I2H")
+_CENTRAL = struct.Struct("<4s6H3I5H2I")
+_END = struct.Struct("<4s4H2IH")
+_END64 = struct.Struct("<4sQ2H2I4Q")
+_LOCATOR = struct.Struct("<4sIQI")
+_LOCAL_MAGIC, _CENTRAL_MAGIC, _END_MAGIC = b"PK\3\4", b"PK\1\2", b"PK\5\6"
+_END64_MAGIC, _LOCATOR_MAGIC, _DESCRIPTOR_MAGIC = b"PK\6\6", b"PK\6\7", b"PK\7\x08"
+_BEGINNINGS = (
+    _LOCAL_MAGIC,
+    _CENTRAL_MAGIC,
+    _END_MAGIC,
+    _DESCRIPTOR_MAGIC + _LOCAL_MAGIC,
+    b"PK00" + _LOCAL_MAGIC,
+)
+_DESCRIPTORS = [struct.Struct(form) for form in ("<4s3I", "<4sI2Q", "<3I", "<I2Q")]
+_TAIL = _END.size + 0xFFFF
+_MAX, _MAX_16 = 0xFFFFFFFF, 0xFFFF
+_ENCRYPTED, _ENDS_WITH_MARK, _SIZES_FOLLOW = 0x1, 0x2, 0x8
+_PLAIN_FLAGS = 0x080E  # ways to compress, descriptors, UTF-8
+_USUAL_FLAGS = 0x2051 | _PLAIN_FLAGS  # and encryption, another way, masked headers
+_STORED, _IMPLODED, _DEFLATED, _DEFLATED64, _BZIP2, _LZMA, _XZ, _AES = 0, 6, 8, 9, 12, 14, 95, 99
+_METHODS = {*range(21), *range(93, 100)}  # those that were ever given a number
+_LONGEST_NAME = 1024
 _LATEST = 63  # the format's version 6.3
-_ENCRYPTED = 0x1
-_ENDS_WITH_MARK = 0x2  # of LZMA
-_SIZES_FOLLOW = 0x8
-_IN_EXTRA = 0xFFFFFFFF
-_STORED, _IMPLODED, _DEFLATED, _DEFLATED64, _BZIP2, _LZMA = 0, 6, 8, 9, 12, 14
-_ZSTD, _XZ, _AES = 93, 95, 99
-_METHODS = {*range(21), *range(93, 100)}  # those that were ever given a number (APPNOTE 4.4.5)
-_DECODERS: dict[int, Callable[[], streams.Decoder]] = {
-    _DEFLATED: streams.deflate_decoder,
-    _BZIP2: streams.bzip2_decoder,
-    _LZMA: streams.lzma_decoder,
-    _XZ: streams.xz_decoder,
-} | ({_ZSTD: streams.zstd_decoder} if streams.zstd_decoder else {})
-# What clamscan sees of a plain zip.
-_SEEN = {_STORED, _IMPLODED, _DEFLATED, _DEFLATED64}  # bzip2: only the first of several streams
-_NAMES = {_IMPLODED: "imploded", _DEFLATED64: "deflate64", _ZSTD: "zstd"}
+_DECODERS: dict[int, Callable[[], Decoder]] = {
+    _DEFLATED: Inflate,
+    _BZIP2: bzip2_decoder,
+    _LZMA: lzma_decoder,
+    _XZ: xz_decoder,
+}
+_NAMES = {_IMPLODED: "imploded", _DEFLATED64: "deflate64", 93: "zstd"}
+_SCANNED = {_STORED, _IMPLODED, _DEFLATED, _DEFLATED64}  # of bzip2, only the first stream
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Entry:
-    """An entry: what is needed to unpack it."""
+    """An entry as one of its headers describes it; a local header has the same offset."""
 
-    name: str
+    name: bytes
     method: int
     flags: int
-    data: int
-    end: int
-    size: int = 0  # as the directory says
-    plain: bool = False  # in a zip that all programs read alike
-    listed: bool = False  # by the directory, which tells where its data ends
+    checksum: int
+    packed: int
+    size: int
+    offset: int
+    is_64: bool = False
+
+    @property
+    def follows(self) -> bool:
+        """Whether the sizes come behind the data."""
+        return bool(self.flags & _SIZES_FOLLOW)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Local:
-    """The header in front of an entry's data, which begins at `data`."""
+class _Placed:
+    """An entry, and where its header and its data begin in the file."""
 
-    name: bytes
-    version: int
-    method: int
-    flags: int
-    packed: int
+    entry: _Entry
+    begin: int
     data: int
 
-
-class _Frugal:
-    """A file for zipfile, which reads a directory of any length into memory at once."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._size = file.seek(0, 2)
-        self.seek = file.seek
-        self.tell = file.tell
-        self.seekable = file.seekable
-
-    def read(self, size: int = -1) -> bytes:
-        if size < 0:
-            size = self._size - self.tell()
-        if size > DIRECTORY:
-            raise NotWholeError(f"its directory is larger than {DIRECTORY} bytes")
-        return self._file.read(size)
+    @property
+    def end(self) -> int:
+        """Where its data ends."""
+        return self.data + self.entry.packed
 
 
-def members(file: BinaryIO) -> Iterator[Member]:
-    """Iterate over the members of a zip, which must allow seeking.
+@dataclass(slots=True)
+class _Zip:
+    """A zip as its directory describes it, and everything that is unusual about it."""
 
-    Raises (also from reading a member): one of UNREADABLE.
-    """
-    size = file.seek(0, 2)
+    file: BinaryIO
+    size: int
+    directory: int = 0
+    directory_size: int = 0
+    count: int = 0
+    shift: int = 0
+    is_64: bool = False
+    has_comment: bool = False
+    goes_on: bool = False
+    entries: list[_Placed] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def expect(self, condition: object, problem: str) -> None:
+        """Keep a problem, if there is one; the first hundred are enough."""
+        if not condition and len(self.problems) < 100:  # noqa: PLR2004
+            self.problems.append(problem)
+
+    def read(self, at: int, size: int) -> bytes:
+        """Read bytes at an offset. Raise DamagedError if they are not all there."""
+        data = read_at(self.file, at, size)
+        if len(data) < size:
+            raise DamagedError(f"there are no {size:,} bytes at byte {at}")
+        return data
+
+    @property
+    def prefix(self) -> int:
+        """How many bytes there are in front of the first entry."""
+        return min((each.begin for each in self.entries), default=self.directory)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether clamscan sees it as others do."""
+        begin = self.read(0, min(self.size, HEAD))
+        return not (
+            self.prefix
+            or self.is_64
+            or self.has_comment
+            or self.problems
+            or any(each.entry.flags & ~_PLAIN_FLAGS for each in self.entries)
+            or mistaken_for_tar(begin)
+            or mistaken_for_disk(begin)
+        )
+
+
+def _members(archive: Archive) -> Iterator[Item]:
+    zipped = _Zip(file=archive.file, size=archive.size)
     try:
-        directory = _directory(file)
-    except NotWholeError:
-        raise
-    except UNREADABLE as error:
-        yield from _strays(file, [(0, size)])
-        raise NotWholeError("its directory can't be read") from error
-    plain = is_plain(file)
-    covered: list[tuple[int, int]] = []
-    quarrels = []
-    for info in directory:
-        local = _local(file, info.header_offset)
-        if local is None or not _agree(info, local):
-            quarrels.append(info.filename)
-        if local is not None:
-            end = local.data + info.compress_size
-            covered.append((info.header_offset, end))
-            yield _member(
-                file,
-                _Entry(
-                    name=info.filename,
-                    method=info.compress_type,
-                    flags=info.flag_bits,
-                    data=local.data,
-                    end=end,
-                    size=info.file_size,
-                    plain=plain,
-                    listed=True,
-                ),
+        _find_directory(zipped)
+        _read_directory(zipped)
+        _check_layout(zipped)
+    except (DamagedError, struct.error) as error:
+        zipped.expect(None, str(error) or "its directory is damaged")
+    plain = zipped.is_plain
+    for placed in zipped.entries:
+        scanned = plain and placed.entry.method in _SCANNED
+        yield _member(archive.file, placed, already_scanned=scanned)
+    yield from (Problem(text=problem) for problem in zipped.problems)
+    if zipped.problems:
+        yield from _strays(zipped)
+    if zipped.prefix:
+        begin = zipped.read(0, min(zipped.prefix, HEAD))
+        yield Member(
+            name="(in front)",
+            open=partial(region, archive.file, 0, zipped.prefix),
+            already_scanned=is_program(begin),
+        )
+
+
+# The directory.
+
+
+def _find_directory(zipped: _Zip) -> None:
+    """Find the directory by the end record. Raise DamagedError if there is none."""
+    begin = max(0, zipped.size - _TAIL)
+    tail = zipped.read(begin, zipped.size - begin)
+    at = begin + tail.rfind(_END_MAGIC)
+    if at < begin:
+        raise DamagedError("it has no directory")
+    _, disk, first, here, count, size, offset, comment = _END.unpack(zipped.read(at, _END.size))
+    expect = zipped.expect
+    end = at + _END.size + comment
+    zipped.has_comment = at + _END.size < zipped.size
+    # Zeros fill up whole blocks, as bsdtar writes them into a pipe.
+    zipped.goes_on = end > zipped.size or bool(tail[end - begin :].strip(b"\0"))
+    expect(not zipped.goes_on, f"data behind the end record at byte {at}")
+    expect(not _fitting(tail[: at - begin], zipped.size - begin), "a second end record")
+    usual = disk == first == 0 and here == count
+    locator = zipped.read(at - _LOCATOR.size, _LOCATOR.size) if at >= _LOCATOR.size else b""
+    if locator.startswith(_LOCATOR_MAGIC):
+        zipped.is_64 = True
+        _, disk, claimed, disks = _LOCATOR.unpack(locator)
+        at -= _LOCATOR.size + _END64.size
+        record = _END64.unpack(zipped.read(at, _END64.size))
+        magic, length, _, _, disk64, first64, here64, count64, size64, offset64 = record
+        expect(magic == _END64_MAGIC and length == _END64.size - 12, "an unusual zip64 record")
+        expect(disks <= 1 and disk == disk64 == first64 == 0 and here64 == count64, "a volume")
+        usual = all(
+            narrow in {wide, limit}
+            for narrow, wide, limit in (
+                (count, count64, _MAX_16),
+                (here, count64, _MAX_16),
+                (size, size64, _MAX),
+                (offset, offset64, _MAX),
             )
-    yield from _strays(file, _gaps(covered, size))
-    if quarrels:
-        more = f" and {len(quarrels) - 1} more" if quarrels[1:] else ""
-        raise NotWholeError(f"its directory lies about {quarrels[0]}{more}")
+        )
+        count, size, offset = count64, size64, offset64
+        shift = at - size - offset
+        expect(
+            claimed == at or (claimed == at - shift and not _is_at(zipped, claimed, _END64_MAGIC)),
+            "a second zip64 record",
+        )
+    expect(usual, "an end record that describes another directory or a volume")
+    zipped.directory, zipped.directory_size, zipped.count = at - size, size, count
+    zipped.shift = zipped.directory - offset
+    if zipped.directory < 0 or zipped.shift < 0:
+        raise DamagedError("its directory is not where the end record says")
+    expect(not zipped.shift or not _is_at(zipped, offset, _CENTRAL_MAGIC), "a second directory")
 
 
-def has_directory(file: BinaryIO) -> bool:
-    """Tell whether a file of any kind, such as a program, is a zip at its end."""
-    size = file.seek(0, 2)
-    file.seek(max(0, size - _TAIL))
-    if _END_MAGIC not in file.read(_TAIL):
-        return False
+def _fitting(tail: bytes, size: int) -> bool:
+    """Return whether another end record has the rest of the file for its comment."""
+    at = tail.rfind(_END_MAGIC)
+    while at >= 0:
+        if at + _END.size <= len(tail) and size - at - _END.size == int.from_bytes(
+            tail[at + 20 : at + 22], "little"
+        ):
+            return True
+        at = tail.rfind(_END_MAGIC, 0, at + 3)
+    return False
+
+
+def _is_at(zipped: _Zip, at: int, magic: bytes) -> bool:
+    return read_at(zipped.file, at, len(magic)) == magic
+
+
+def _read_directory(zipped: _Zip) -> None:
+    """Read the directory, and each entry's local header. Raise DamagedError at damage."""
+    if zipped.directory_size > DIRECTORY:
+        raise DamagedError(f"its directory has more than {DIRECTORY:,} bytes")
+    directory = zipped.read(zipped.directory, zipped.directory_size)
+    at = count = 0
+    while at < len(directory):
+        fields = _CENTRAL.unpack_from(directory, at)
+        magic, _, _, flags, method, _, _, checksum, packed, size, name, extra, comment = fields[:13]
+        disk, _, _, offset = fields[13:]
+        if magic != _CENTRAL_MAGIC:
+            raise DamagedError(
+                f"an unusual record in the directory at byte {zipped.directory + at}"
+            )
+        at += _CENTRAL.size
+        shown = directory[at : at + name]
+        label = shown.decode("utf-8", "replace")
+        wide, is_64 = _widen(directory[at + name : at + name + extra], [size, packed, offset])
+        size, packed, offset = wide
+        zipped.expect(disk in {0, _MAX_16}, f"{label} is on another volume")
+        entry = _Entry(
+            name=shown,
+            method=method,
+            flags=flags,
+            checksum=checksum,
+            packed=packed,
+            size=size,
+            offset=offset + zipped.shift,
+        )
+        at += name + extra + comment
+        count += 1
+        local = _local(zipped, entry.offset)
+        if local is None:
+            zipped.expect(None, f"{label} is not where the directory says")
+            continue
+        zipped.expect(_agree(entry, local.entry), f"the two headers of {label} disagree")
+        zipped.expect(not flags & ~_USUAL_FLAGS, f"{label} has unusual flags")
+        zipped.expect(not (shown.endswith(b"/") and size), f"{label}: a directory with content")
+        zipped.expect(
+            not zipped.shift or not _is_at(zipped, offset, _LOCAL_MAGIC), "two sets of entries"
+        )
+        zipped.is_64 |= is_64 or local.entry.is_64
+        zipped.entries.append(replace(local, entry=entry))
+    zipped.expect(at == len(directory) and count == zipped.count, "a directory of another length")
+
+
+def _widen(extra: bytes, values: list[int]) -> tuple[list[int], bool]:
+    """Apply the extra field of zip64 (4.5.3), and return whether there is one.
+
+    Raise DamagedError if it has not exactly the numbers that it should have.
+    """
+    records = [content for number, content in _extras(extra) if number == 1]
+    if not records:
+        return values, False
+    wide, rest = [], records[0]
+    for value in values:
+        if value == _MAX:
+            value, rest = int.from_bytes(rest[:8], "little"), rest[8:]  # noqa: PLW2901
+        wide.append(value)
+    if len(records) > 1 or rest:
+        raise DamagedError("an unusual zip64 field")
+    return wide, True
+
+
+def _extras(extra: bytes) -> Iterator[tuple[int, bytes]]:
+    while len(extra) >= 4:  # noqa: PLR2004 - a number and a length
+        number, length = struct.unpack_from("<HH", extra)
+        yield number, extra[4 : 4 + length]
+        extra = extra[4 + length :]
+
+
+def _local(zipped: _Zip, begin: int) -> _Placed | None:
+    """Read the local header at an offset; None if there is none."""
     try:
-        return bool(_directory(file))
-    except UNREADABLE:
-        return False
-
-
-def _directory(file: BinaryIO) -> list[zipfile.ZipInfo]:
-    frugal = _Frugal(file)
-    try:
-        with zipfile.ZipFile(frugal) as archive:
-            found: list[zipfile.ZipInfo] = archive.infolist()
-    except (zipfile.BadZipFile, NotImplementedError, struct.error) as error:
-        raise ValueError("no directory") from error
-    return found
-
-
-def _local(file: BinaryIO, offset: int) -> _Local | None:
-    """Read the header at `offset`; None if there is none."""
-    if offset < 0:
+        fields = _LOCAL.unpack(zipped.read(begin, _LOCAL.size))
+        magic, _, flags, method, _, _, checksum, packed, size, name, extra = fields
+        rest = zipped.read(begin + _LOCAL.size, name + extra)
+        wide, is_64 = _widen(rest[name:], [size, packed])
+    except DamagedError:
         return None
-    file.seek(offset)
-    header = file.read(_LOCAL.size)
-    if len(header) < _LOCAL.size or not header.startswith(_LOCAL_MAGIC):
+    if magic != _LOCAL_MAGIC:
         return None
-    _, version, flags, method, _, _, _, packed, _, name, extra = _LOCAL.unpack(header)
-    return _Local(
-        name=file.read(name),
-        version=version,
+    entry = _Entry(
+        name=rest[:name],
         method=method,
         flags=flags,
-        packed=packed,
-        data=offset + _LOCAL.size + name + extra,
+        checksum=checksum,
+        packed=wide[1],
+        size=wide[0],
+        offset=begin,
+        is_64=is_64,
     )
+    return _Placed(entry=entry, begin=begin, data=begin + _LOCAL.size + len(rest))
 
 
-def _agree(info: zipfile.ZipInfo, local: _Local) -> bool:
-    """Tell whether a program that goes by the local headers sees the same as one that doesn't."""
-    return (
-        local.method == info.compress_type
-        and not (local.flags ^ info.flag_bits) & _ENCRYPTED
-        and (bool(local.flags & _SIZES_FOLLOW) or local.packed in {info.compress_size, _IN_EXTRA})
+def _agree(entry: _Entry, local: _Entry) -> bool:
+    """Return whether a local header says the same, or leaves to a descriptor what it does not say."""
+    if (entry.name, entry.method, entry.flags) != (local.name, local.method, local.flags):
+        return False
+    pairs = zip(
+        (entry.checksum, entry.packed, entry.size),
+        (local.checksum, local.packed, local.size),
+        strict=True,
     )
+    return all(one == other or (entry.follows and other == 0) for one, other in pairs)
 
 
-def _member(file: BinaryIO, entry: _Entry) -> Member:
+def _check_layout(zipped: _Zip) -> None:
+    """Find bytes between the entries, or bytes that two of them have."""
+    placed = sorted(zipped.entries, key=lambda each: each.begin)
+    begins = [*(each.begin for each in placed), zipped.directory]
+    for each, (_, following) in zip(placed, pairwise(begins), strict=True):
+        gap = following - each.end
+        label = each.entry.name.decode("utf-8", "replace")
+        if each.entry.follows:
+            ok = _is_descriptor(zipped, each, each.end, gap)
+            if ok and each.entry.method == _STORED:
+                zipped.expect(not _false_ends(zipped, each), f"{label} has a false descriptor")
+        else:
+            ok = gap == 0
+        zipped.expect(ok, f"{gap:,} bytes between {label} and what follows it")
+
+
+def _is_descriptor(zipped: _Zip, placed: _Placed, at: int, size: int) -> bool:
+    """Return whether these bytes are the descriptor of an entry (4.3.9)."""
+    entry = placed.entry
+    numbers = (entry.checksum, entry.packed, entry.size)
+    for form in _DESCRIPTORS:
+        if form.size == size:
+            values = form.unpack(zipped.read(at, size))
+            return values in {numbers, (_DESCRIPTOR_MAGIC, *numbers)}
+    return False
+
+
+def _false_ends(zipped: _Zip, placed: _Placed) -> bool:
+    """Return whether stored data has in it what a reader may take for its descriptor."""
+    return any(_described_ends(zipped, placed.data, placed.end))
+
+
+def _described_ends(zipped: _Zip, begin: int, end: int) -> Iterator[int]:
+    """Find where the data that begins at `begin` ends by a descriptor."""
+    for at, _ in find(zipped.file, [_DESCRIPTOR_MAGIC], begin, end):
+        sizes = zipped.read(at, min(24, zipped.size - at))[8:]
+        if (at - begin) in {
+            int.from_bytes(sizes[:4], "little"),
+            int.from_bytes(sizes[:8], "little"),
+        }:
+            yield at
+
+
+# The entries.
+
+
+def _member(file: BinaryIO, placed: _Placed, *, already_scanned: bool) -> Member:
+    entry = placed.entry
+    name = entry.name.decode("utf-8", "surrogateescape")
     if entry.flags & _ENCRYPTED or entry.method == _AES:
-        return Member(name=entry.name, closed="encrypted")
-    packed = entry.end - entry.data
-    seen = entry.plain and entry.method in _SEEN
-    most = max(entry.size, packed if entry.method == _STORED else packed * INFLATION)
+        return Member(name=name, closed="encrypted")
     if entry.method != _STORED and entry.method not in _DECODERS:
         closed = _NAMES.get(entry.method, f"zip method {entry.method}")
-        return Member(name=entry.name, closed=closed, seen=seen, most=most)
-    return Member(name=entry.name, open=lambda: _unpacked(file, entry), seen=seen, most=most)
+        return Member(name=name, closed=closed, already_scanned=already_scanned)
+    opener = partial(_checked, file, placed)
+    return Member(name=name, open=opener, already_scanned=already_scanned)
 
 
-def _unpacked(file: BinaryIO, entry: _Entry) -> Stream:
-    """Unpack an entry's data to its end, whatever size its directory says."""
-    source = streams.region(file, entry.data, entry.end)
-    match entry.method:
-        case 0:
-            return source
-        case 14:
-            # A version, the length of the properties, the properties (APPNOTE 5.8.8): made into the
-            # header that the format before xz has, for its decoder can be held to a memory limit.
-            marked = entry.flags & _ENDS_WITH_MARK
-            size = 2**64 - 1 if marked else entry.size
-            source.unread(source.read(9)[4:] + size.to_bytes(8, "little"))
-            return streams.decoded(source, streams.lzma_decoder, magics=())
-        case method:
-            content = streams.decoded(source, _DECODERS[method], magics=())
-            return _to_the_end(content, source) if entry.listed else content
+def _checked(file: BinaryIO, placed: _Placed) -> Stream:
+    """Unpack an entry, and raise DamagedError at its end if it is not what its headers say."""
+    entry, source = placed.entry, region(file, placed.data, placed.end)
+    content = _unpacked(entry, source)
+    size = checksum = 0
 
-
-def _to_the_end(content: Stream, source: Stream) -> Stream:
-    """Give what an entry holds; behind its data, and before its end, others could be hidden."""
-
-    def pull(size: int) -> bytes:
-        data = content.some(size)
-        if size and not data and source.some(1):
-            raise NotWholeError("it holds more than its data")
+    def pull(wanted: int) -> bytes:
+        nonlocal size, checksum
+        data = content.some(wanted)
+        size, checksum = size + len(data), zlib.crc32(data, checksum)
+        if wanted and not data:
+            if (size, checksum) != (entry.size, entry.checksum):
+                raise DamagedError("another size or checksum than the header says")
+            if source.some(1):
+                raise DamagedError("bytes behind the compressed data")
         return data
 
     return Stream(pull)
 
 
-def _gaps(covered: Iterable[tuple[int, int]], size: int) -> Iterator[tuple[int, int]]:
-    """Give what no entry covers: a prefix, holes, the directory itself, a suffix."""
-    position = 0
-    for begin, end in sorted(covered):
-        if begin > position:
-            yield position, begin
-        position = max(position, end)
-    if position < size:
-        yield position, size
+def _unpacked(entry: _Entry, source: Stream) -> Stream:
+    if entry.method == _STORED:
+        return source
+    if entry.method == _LZMA:
+        # A version, the length of the properties, the properties (5.8.8), made into the header of
+        # the format lzma.
+        size = 2**64 - 1 if entry.flags & _ENDS_WITH_MARK else entry.size
+        source.unread(source.read(9)[4:] + size.to_bytes(8, "little"))
+    return decoded(source, _DECODERS[entry.method])
 
 
-def _strays(file: BinaryIO, gaps: Iterable[tuple[int, int]]) -> Iterator[Member]:
-    """Find entries that no directory names, as zips put behind one another have them."""
-    for begin, end in gaps:
-        for offset in _find(file, _LOCAL_MAGIC, begin, end):
-            local = _local(file, offset)
-            if local is not None and _plausible(local):
-                sized = local.packed and not local.flags & _SIZES_FOLLOW
-                until = min(end, local.data + local.packed) if sized else end
-                name = local.name.decode("utf-8", "surrogateescape")
-                entry = _Entry(
-                    name=f"{name} (not in the directory)",
-                    method=local.method,
-                    flags=local.flags,
-                    data=local.data,
-                    end=until,
-                    size=2**64 - 1,
-                )
-                yield _member(file, entry)
+# Zips outside of the profile, and zips in programs.
 
 
-def _plausible(local: _Local) -> bool:
-    """Tell whether a header found somewhere is one: four bytes are found in programs too."""
-    return local.version <= _LATEST and local.method in _METHODS and bool(local.name)
+def _strays(zipped: _Zip) -> Iterator[Member]:
+    """Unpack whatever a local header stands in front of and the directory does not list."""
+    listed = {placed.begin for placed in zipped.entries}
+    for at, _ in find(zipped.file, [_LOCAL_MAGIC], 0, zipped.size):
+        if at in listed or (local := _local(zipped, at)) is None or not _is_plausible(zipped, at):
+            continue
+        entry = local.entry
+        name = f"{entry.name.decode('utf-8', 'surrogateescape')} (at byte {at})"
+        if entry.flags & _ENCRYPTED or (entry.method != _STORED and entry.method not in _DECODERS):
+            yield Member(name=name, closed=_NAMES.get(entry.method, f"zip method {entry.method}"))
+            continue
+        end = min(local.end, zipped.size)
+        if entry.method != _STORED:
+            end = zipped.size  # compressed data has an end of its own
+        elif entry.follows:
+            end = next(_described_ends(zipped, local.data, zipped.size), zipped.size)
+        source = region(zipped.file, local.data, end)
+        yield Member(name=name, open=partial(_unpacked, entry, source), is_partial=True)
 
 
-def _find(file: BinaryIO, needle: bytes, begin: int, end: int) -> Iterator[int]:
-    """Find each place of `needle` between two offsets of a file."""
-    position = begin
-    while position < end:
-        file.seek(position)
-        data = file.read(min(CHUNK, end - position))
-        if not data:
-            return
-        at = data.find(needle)
-        while at >= 0:
-            yield position + at
-            at = data.find(needle, at + 1)
-        # The last bytes once more: they may be the beginning of one.
-        position += max(1, len(data) - len(needle) + 1)
+def _is_plausible(zipped: _Zip, at: int) -> bool:
+    """Return whether a local header is one: four bytes are found in programs too."""
+    _, version, flags, method, *_, name, _ = _LOCAL.unpack(zipped.read(at, _LOCAL.size))
+    usual = version & 0xFF <= _LATEST and method in _METHODS and not flags & ~_USUAL_FLAGS
+    return usual and 0 < name <= _LONGEST_NAME
+
+
+def _has_end(file: BinaryIO) -> bool:
+    """Return whether a file of any kind, such as a program, is a zip at its end."""
+    zipped = _Zip(file=file, size=file.seek(0, SEEK_END))
+    try:
+        _find_directory(zipped)
+    except (DamagedError, struct.error):
+        return False
+    places = (zipped.directory, zipped.directory - zipped.shift)
+    has_entries = zipped.count > 0 and any(_is_at(zipped, at, _CENTRAL_MAGIC) for at in places)
+    return has_entries and not zipped.goes_on
+
+
+def _extent(file: BinaryIO, begin: int, end: int) -> int:
+    """Measure a zip by its end record; what has none is measured by nothing."""
+    zipped = _Zip(file=file, size=end)
+    try:
+        if _local(zipped, begin) is None or not _is_plausible(zipped, begin):
+            return 0
+        for at, _ in find(file, [_END_MAGIC], begin, end):
+            *_, size, offset, comment = _END.unpack(zipped.read(at, _END.size))
+            if at - size - offset == begin or _is_at(zipped, at - _LOCATOR.size, _LOCATOR_MAGIC):
+                length: int = at + _END.size + comment - begin
+                return min(length, end - begin)
+    except DamagedError:
+        pass
+    return end - begin
+
+
+READER = FileReader(
+    name="zip",
+    recognise=lambda head: head.startswith(_BEGINNINGS),
+    recognise_end=_has_end,
+    magics=(_LOCAL_MAGIC,),
+    marks=ENTRY_MARKS,
+    members=_members,
+    extent=_extent,
+)

@@ -1,15 +1,15 @@
-"""Signatures of our own, which make clamscan tell of what it comes upon and can't open.
+"""Signatures of our own, which make clamscan report what it comes upon and can't open.
 
-What a 7z, an ISO or a CAB holds, only clamscan sees, and it says `OK` over members that it has no
-way to unpack. It looks for signatures in each of them, though: so these match no malware but the
-first bytes of such formats, and the headers of such entries of zips.
+What an ISO or a CAB holds, only clamscan sees, and it says `OK` over members that it has no way to
+unpack. It looks for signatures in each of them, though: so these match no malware but the first
+bytes of such formats, and the headers of such entries of zips.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from avscan.archives.containers import OPAQUE
+from avscan.archives.looks import UNSUPPORTED
 from avscan.archives.zips import PASSED_OVER, ZIP64
 from avscan.clamav.transcript import MARK
 from avscan.errors import EngineError
@@ -23,8 +23,8 @@ _SIZES_ELSEWHERE = f"{_ENTRY}{'??' * 14}{'ff' * 8}"
 
 
 def write(folder: Path) -> Path:
-    """Write the signatures into a folder; give the file's path. Raises EngineError."""
-    marks = [_mark(name, "0", magic.hex()) for magic, name in OPAQUE.items()]
+    """Write the signatures into a folder; return the file's path. Raises EngineError."""
+    marks = [_mark(name, "0", magic.hex()) for magic, name in UNSUPPORTED.items()]
     marks.append(_mark("deb", "0", _DEBIAN.hex()))
     for name, method in PASSED_OVER.items():
         number = method.to_bytes(2, "little").hex()
@@ -39,5 +39,5 @@ def write(folder: Path) -> Path:
 
 
 def _mark(name: str, offset: str, content: str) -> str:
-    """Give a line of a `.ndb` file: a name, any type of file, an offset, bytes."""
+    """Return a line of a `.ndb` file: a name, any type of file, an offset, bytes."""
     return f"{MARK}{name}:0:{offset}:{content}\n"

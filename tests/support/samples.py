@@ -10,6 +10,7 @@ import lzma
 import struct
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -64,6 +65,24 @@ def pack(members: Members, method: int = zipfile.ZIP_DEFLATED) -> bytes:
         for name, content in members:
             archive.writestr(zipfile.ZipInfo(name), content, method)
     return out.getvalue()
+
+
+def zip_of_unknown_length(name: bytes, content: bytes) -> bytes:
+    """Pack a zip whose local header has its sizes in a zip64 field, as a stream's writer leaves it.
+
+    Every byte is written here: versions of zipfile differ in when they write such fields.
+    """
+    deflate = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    packed = deflate.compress(content) + deflate.flush()
+    checksum = zlib.crc32(content)
+    zip64 = struct.pack("<HHQQ", 1, 16, len(content), len(packed))
+    unknown = (2**32 - 1,) * 2
+    common = (45, 0, zipfile.ZIP_DEFLATED, 0, 33, checksum)
+    local = struct.pack("<4s5H3I2H", b"PK\3\4", *common, *unknown, len(name), len(zip64))
+    body = local + name + zip64 + packed
+    sizes = (len(packed), len(content), len(name))
+    entry = struct.pack("<4s6H3I5H2I", b"PK\1\2", 45, *common, *sizes, 0, 0, 0, 0, 0, 0) + name
+    return body + entry + struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 1, 1, len(entry), len(body), 0)
 
 
 def ar(members: Members) -> bytes:

@@ -1,0 +1,200 @@
+"""Compressed files without a name: gzip, bzip2, xz, and lzma, which came before xz.
+
+The profile: one or more streams without anything between them, and zeros behind the last one at
+most (RFC 1952; the description of the format .xz). Some readers stop behind the first stream, as the
+launcher does, so what that alone holds is looked at as well.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import BinaryIO
+
+from avscan.archives.reader import (
+    UNREADABLE,
+    Archive,
+    DamagedError,
+    FileReader,
+    Item,
+    Member,
+    Problem,
+)
+from avscan.archives.streams import (
+    CHUNK,
+    Decoder,
+    Inflate,
+    Stream,
+    bzip2_decoder,
+    chunked,
+    decoded,
+    lzma_decoder,
+    region,
+    xz_decoder,
+)
+
+PROVEN = 4096
+"""Bytes that come out of no damaged stream by chance."""
+
+_GZIP, _OLD_GZIP = b"\x1f\x8b", b"\x1f\x9e"  # gzip itself takes both
+_RESERVED, _CHECKED, _EXTRA, _NAME, _COMMENT = 0xE0, 2, 4, 8, 16
+_LONGEST_NAME = 64 << 10
+_BZIP2 = tuple(b"BZh%d" % level for level in range(1, 10))
+_BZIP2_BLOCKS = (b"1AY&SY", b"\x17rE8P\x90")  # a block's beginning, or the end of what is empty
+_XZ = b"\xfd7zXZ\0"
+
+
+@dataclass(slots=True)
+class _Unpacked:
+    """The state of unpacking one file; `problem` is the first one."""
+
+    streams: int = 0
+    whole: bool = False
+    problem: str = ""
+
+    def note(self, problem: str, at: int) -> None:
+        self.problem = self.problem or f"{problem} in the stream at byte {at}"
+
+
+_Unpack = Callable[[Stream, _Unpacked], Iterator[bytes]]
+
+
+def _chunks(content: Stream) -> Iterator[bytes]:
+    return iter(partial(content.some, CHUNK), b"")
+
+
+def _read_header(source: Stream, state: _Unpacked) -> None:
+    """Read a header of gzip (RFC 1952, 2.3). What only some readers object to is noted."""
+    begin = source.tell()
+    head = source.read(10)
+    flags = head[3]
+    if flags & _EXTRA:
+        head += (length := source.read(2))
+        head += source.read(int.from_bytes(length, "little"))
+    for flag in (_NAME, _COMMENT):
+        if flags & flag:
+            name, zero, _ = source.peek(_LONGEST_NAME).partition(b"\0")
+            if not zero:
+                raise DamagedError("a name without an end")
+            head += source.read(len(name) + 1)
+    if not head.startswith(_GZIP):
+        state.note("an old magic", begin)
+    if head[2] != 8:  # noqa: PLR2004 - deflate, the only method
+        state.note(f"method {head[2]}", begin)
+    if flags & _RESERVED:
+        state.note("reserved flags", begin)
+    if flags & _CHECKED and source.read(2) != (zlib.crc32(head) & 0xFFFF).to_bytes(2, "little"):
+        state.note("a wrong checksum of the header", begin)
+
+
+def _gunzip(source: Stream, state: _Unpacked) -> Iterator[bytes]:
+    begin = source.tell()
+    _read_header(source, state)
+    checksum = size = 0
+    for data in _chunks(decoded(source, Inflate)):
+        checksum, size = zlib.crc32(data, checksum), size + len(data)
+        yield data
+    trailer = source.read(8)
+    if len(trailer) < 8:  # noqa: PLR2004 - its length
+        raise EOFError("it is cut short")
+    if trailer != b"".join(
+        (number & 0xFFFFFFFF).to_bytes(4, "little") for number in (checksum, size)
+    ):
+        state.note("a wrong checksum or size", begin)
+
+
+def _reader(
+    name: str,
+    recognise: Callable[[bytes], bool],
+    unpack: _Unpack,
+    *,
+    magics: tuple[bytes, ...],
+    magic_at: int = 0,
+    following: tuple[bytes, ...] = (),
+    shown: bool = False,
+) -> FileReader:
+    """Make a reader; streams that begin with one of `following` follow one another."""
+    longest = max(map(len, following), default=0)
+
+    def streams(source: Stream, state: _Unpacked) -> Iterator[bytes]:
+        while not state.streams or source.peek(longest).startswith(following):
+            yield from unpack(source, state)
+            state.streams += 1
+        state.whole = True
+
+    def members(archive: Archive) -> Iterator[Item]:
+        source, state = region(archive.file, 0, archive.size), _Unpacked()
+        yield Member(name="", open=lambda: chunked(streams(source, state)))
+        if state.problem:
+            yield Problem(text=state.problem)
+        if state.whole and source.skip_zeros():
+            yield Problem(text=f"data behind the end at byte {source.tell()}")
+            yield Member(name="(behind the end)", open=lambda: source)
+        if state.streams > 1:
+            first = unpack(region(archive.file, 0, archive.size), _Unpacked())
+            yield Member(name="(the first stream)", open=lambda: chunked(first), is_partial=True)
+
+    def extent(file: BinaryIO, begin: int, end: int) -> int:
+        source, state = region(file, begin, end), _Unpacked()
+        size = 0
+        try:
+            for data in streams(source, state):
+                size += len(data)
+        except UNREADABLE:
+            return end - begin if size >= PROVEN else 0
+        return source.tell() if size else 0
+
+    return FileReader(
+        name=name,
+        recognise=recognise,
+        magics=magics,
+        magic_at=magic_at,
+        members=members,
+        extent=extent,
+        is_compressed=not shown,
+    )
+
+
+def _with(make: Callable[[], Decoder]) -> _Unpack:
+    return lambda source, _: _chunks(decoded(source, make))
+
+
+def _is_gzip(head: bytes) -> bool:
+    """Return whether any reader might take it for gzip, reserved flags or another method included."""
+    usual = len(head) > 3 and (head[2] == 8 or head[3] < 0x20)  # noqa: PLR2004
+    return usual and (head.startswith(_GZIP) or (head.startswith(_OLD_GZIP) and head[2] == 8))  # noqa: PLR2004
+
+
+def _is_lzma(head: bytes) -> bool:
+    """Judge as xz does: the usual properties, a round dictionary size, a size below 256 GiB."""
+    dictionary, size = int.from_bytes(head[1:5], "little"), int.from_bytes(head[5:13], "little")
+    lowest = dictionary & -dictionary
+    return (
+        len(head) > 13  # noqa: PLR2004 - the header's length
+        and head[0] == 0x5D  # noqa: PLR2004 - lc=3, lp=0, pb=2
+        and dictionary >= 1 << 12
+        and dictionary in {lowest, 3 * lowest}
+        and (size == 2**64 - 1 or size < 1 << 38)
+        and head[13] == 0  # the range coder's first byte
+    )
+
+
+_BLOCKS = tuple(level + block for level in _BZIP2 for block in _BZIP2_BLOCKS)
+
+READERS = (
+    _reader("gzip", _is_gzip, _gunzip, magics=(_GZIP + b"\x08",), following=(_GZIP, _OLD_GZIP)),
+    _reader(
+        "bzip2",
+        lambda head: head.startswith(_BLOCKS),
+        _with(bzip2_decoder),
+        magics=_BZIP2_BLOCKS,
+        magic_at=len(_BZIP2[0]),
+        following=_BZIP2,
+    ),
+    _reader(
+        "xz", lambda head: head.startswith(_XZ), _with(xz_decoder), magics=(_XZ,), following=(_XZ,)
+    ),
+    _reader("lzma", _is_lzma, _with(lzma_decoder), magics=(), shown=True),
+)

@@ -1,0 +1,33 @@
+"""All formats of archives that are opened, or at least named, wherever they are found."""
+
+from __future__ import annotations
+
+from typing import BinaryIO
+
+from avscan.archives import ar, compressed, sevenzip, tar, unopened, zips
+from avscan.archives.reader import FileReader, Reader
+
+READERS: tuple[Reader, ...] = (
+    *compressed.READERS,
+    tar.READER,
+    ar.READER,
+    zips.READER,
+    sevenzip.READER,
+    *unopened.READERS,
+)
+
+
+def recognise(head: bytes, file: BinaryIO | None = None) -> list[Reader]:
+    """Return every reader that takes a file for its format: some files are two archives at once.
+
+    `head` are the first `HEAD` bytes. The end of `file` tells only if they don't: an archive may
+    well end with another one.
+    """
+    by_head = [reader for reader in READERS if reader.recognise(head)]
+    if by_head or file is None:
+        return by_head
+    return [
+        reader
+        for reader in READERS
+        if isinstance(reader, FileReader) and reader.recognise_end(file)
+    ]

@@ -1,0 +1,148 @@
+"""Compressed files, and ar: what is in the profile, and what is said of the rest."""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import struct
+import zlib
+from contextlib import suppress
+
+import pytest
+from support.examine import read
+from support.samples import Squeeze, ar, deb, squeezed
+
+from avscan.archives import ar as ars
+from avscan.archives import compressed, registry, streams
+from avscan.archives.reader import UNREADABLE, Reader
+
+READERS: dict[str, Reader] = {reader.name: reader for reader in registry.READERS}
+OF: dict[Squeeze, Reader] = {"gz": READERS["gzip"], "bz2": READERS["bzip2"], "xz": READERS["xz"]}
+OLD = lzma.compress(b"x" * 99, format=lzma.FORMAT_ALONE)
+
+
+def gzipped(
+    content: bytes, *, method: int = 8, flags: int = 0, fields: bytes = b"", trailer: bytes = b""
+) -> bytes:
+    deflate = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    body = deflate.compress(content) + deflate.flush()
+    sums = struct.pack("<II", zlib.crc32(content), len(content))
+    return b"\x1f\x8b" + bytes([method, flags]) + bytes(6) + fields + body + (trailer or sums)
+
+
+@pytest.mark.parametrize("squeeze", ["gz", "bz2", "xz"])
+@pytest.mark.parametrize("size", [0, 1, 5000, 3_000_000])
+@pytest.mark.parametrize("padding", [0, 99])
+def test_unpacking(squeeze: Squeeze, size: int, padding: int) -> None:
+    data = bytes(size) + b"the end"
+    assert read(OF[squeeze], squeezed(data, squeeze) + bytes(padding)) == ({"": data}, [])
+
+
+def test_lzma() -> None:
+    assert read(READERS["lzma"], OLD) == ({"": b"x" * 99}, [])
+
+
+@pytest.mark.parametrize("squeeze", ["gz", "bz2", "xz"])
+def test_what_lies_behind_the_end_is_a_member_and_a_problem(squeeze: Squeeze) -> None:
+    packed = squeezed(b"x", squeeze)
+    for zeros in (0, 8):
+        members, problems = read(OF[squeeze], packed + bytes(zeros) + b"behind")
+        assert members == {"": b"x", "(behind the end)": b"behind"}
+        assert problems == [f"data behind the end at byte {len(packed) + zeros}"]
+
+
+@pytest.mark.parametrize("squeeze", ["gz", "bz2", "xz"])
+def test_of_several_streams_the_first_one_is_a_member_too(squeeze: Squeeze) -> None:
+    packed = squeezed(b"one", squeeze) + squeezed(b"two", squeeze)
+    assert read(OF[squeeze], packed) == ({"": b"onetwo", "(the first stream)": b"one"}, [])
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        gzip.compress(b"x", mtime=0),
+        gzipped(b"x", flags=8, fields=b"name\0"),
+        gzipped(b"x", flags=4 | 8 | 16, fields=b"\2\0ABname\0comment\0"),
+        gzipped(
+            b"x",
+            flags=2,
+            fields=(zlib.crc32(b"\x1f\x8b\x08\2" + bytes(6)) & 0xFFFF).to_bytes(2, "little"),
+        ),
+    ],
+)
+def test_headers_of_gzip(packed: bytes) -> None:
+    assert read(OF["gz"], packed) == ({"": b"x"}, [])
+
+
+@pytest.mark.parametrize(
+    ("packed", "problem"),
+    [
+        (gzipped(b"x", flags=0x20), "reserved flags in the stream at byte 0"),
+        (gzipped(b"x", flags=0xE0), "reserved flags in the stream at byte 0"),
+        (gzipped(b"x", method=7), "method 7 in the stream at byte 0"),
+        (
+            gzipped(b"x", flags=2, fields=b"no"),
+            "a wrong checksum of the header in the stream at byte 0",
+        ),
+        (gzipped(b"x", trailer=bytes(8)), "a wrong checksum or size in the stream at byte 0"),
+    ],
+)
+def test_what_only_some_readers_of_gzip_object_to(packed: bytes, problem: str) -> None:
+    assert OF["gz"].recognise(packed)
+    assert read(OF["gz"], packed) == ({"": b"x"}, [problem])
+
+
+@pytest.mark.parametrize("squeeze", ["gz", "bz2", "xz"])
+@pytest.mark.parametrize("damage", ["cut", "changed"])
+def test_damage_is_found(squeeze: Squeeze, damage: str) -> None:
+    packed = bytearray(squeezed(bytes(range(256)) * 99, squeeze))
+    if damage == "cut":
+        packed = packed[:-20]
+    else:
+        packed[len(packed) // 2] ^= 0xFF
+    with suppress(*UNREADABLE):
+        assert read(OF[squeeze], bytes(packed))[1]
+
+
+def test_xz_may_not_ask_for_much_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "CODER_MEMORY", 1 << 20)
+    with pytest.raises(UNREADABLE, match=r"[Mm]emory"):
+        read(OF["xz"], squeezed(b"x", "xz"))
+
+
+def test_a_name_without_an_end() -> None:
+    with pytest.raises(UNREADABLE, match="name"):
+        read(OF["gz"], gzipped(b"x", flags=8, fields=b"x" * 100_000))
+
+
+def test_the_proof_is_longer_than_a_sector() -> None:
+    assert compressed.PROVEN > 512
+
+
+# Ar.
+
+
+def test_ar() -> None:
+    packed = ar([("odd", b"x"), ("even", b"xy"), ("slash/", b"")])
+    assert read(ars.READER, packed) == ({"odd": b"x", "even": b"xy", "slash": b""}, [])
+    assert [*read(ars.READER, deb(b"x"))[0]] == ["debian-binary", "control.tar.gz", "data.tar.xz"]
+
+
+def test_long_names_of_ar() -> None:
+    gnu = ar([("//", b"a-very-long-name.o/\n"), ("/0", b"x")])
+    assert read(ars.READER, gnu) == ({"": b"a-very-long-name.o/\n", "/0": b"x"}, [])
+    bsd = ar([("#1/8", b"long.o\0\0content")])
+    assert read(ars.READER, bsd) == ({"long.o": b"content"}, [])
+
+
+@pytest.mark.parametrize("size", [b"-1        ", b"nonsense  "])
+def test_an_ar_with_an_unusual_header(size: bytes) -> None:
+    packed = ar([("w", b"w1"), ("x", b"x")]).replace(b"1         `", size + b"`")
+    members, problems = read(ars.READER, packed)
+    assert problems == ["an unusual header at byte 70"]
+    assert members == {"w": b"w1", "(from byte 70)": packed[70:]}
+
+
+def test_an_ar_that_is_cut_short() -> None:
+    packed = ar([("x", b"x")]).replace(b"1         `", b"99        `")
+    assert read(ars.READER, packed) == ({"x": b"x\n"}, ["the member at byte 8 is cut short"])
