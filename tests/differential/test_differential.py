@@ -1,0 +1,59 @@
+"""Whatever any tool unpacks, avscan has shown to clamscan, or it says that it could not."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from differential import readers
+from differential.figures import Figures, command, report
+from differential.generator import sample
+from differential.suite import BATCH, Lab, Plan, Programs, Result, judge
+
+SMALLEST = 60
+"""For how many failures the fewest mutations are looked for."""
+
+
+def judged(programs: Programs, plan: Plan) -> Iterator[list[Result]]:
+    """Judge archives in several processes, batch by batch."""
+    starts = range(0, plan.archives, BATCH)
+    batches = [range(at, min(at + BATCH, plan.archives)) for at in starts]
+    method = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(plan.processes, mp_context=method, max_tasks_per_child=20) as pool:
+        yield from pool.map(partial(judge, programs, plan.seed), batches)
+
+
+@pytest.mark.differential
+def test_what_any_reader_yields_is_seen_or_objected_to(
+    programs: Programs, plan: Plan, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert not readers.missing(), "install these readers"
+    figures = Figures()
+    with capsys.disabled():
+        say = sys.stdout.write
+        say(f"\n--differential-seed={plan.seed} --differential-archives={plan.archives}\n")
+        for results in judged(programs, plan):
+            figures.add(results)
+        say("".join(f"{line}\n" for line in figures.lines()))
+    with Lab(programs, folder) as lab:
+        smallest = [lab.smallest(result) for result in figures.missed[:SMALLEST]]
+    failures = [
+        f"valid but refused: {each.objections[0]}\n    {command(each)}" for each in figures.refused
+    ]
+    failures += report(smallest)
+    assert not failures, "\n".join([f"seed {plan.seed}", *failures])
+
+
+@pytest.mark.differential
+def test_all_readers_agree_on_what_is_valid(programs: Programs, folder: Path) -> None:
+    """Else the generator's valid archives would prove nothing."""
+    with Lab(programs, folder) as lab:
+        for made in (sample(1, index, only=()) for index in range(60)):
+            yields = lab.unpack(made.data)
+            assert yields.required, made
