@@ -22,6 +22,7 @@ class Figures:
     yielded: int = 0
     missed: list[Result] = field(default_factory=list)
     refused: list[Result] = field(default_factory=list)
+    troubled: list[Result] = field(default_factory=list)
     families: Counter[str] = field(default_factory=Counter)
 
     def add(self, results: Iterable[Result]) -> None:
@@ -35,6 +36,8 @@ class Figures:
                 self.missed.append(result)
             if result.refused:
                 self.refused.append(result)
+            if result.trouble:
+                self.troubled.append(result)
 
     def lines(self) -> Iterator[str]:
         """Return a table of the figures, line by line."""
@@ -42,7 +45,10 @@ class Figures:
             f"{self.archives} archives, {self.valid} of them valid; {self.yielded} contents; "
             f"{self.objected} archives with errors or notes"
         )
-        yield f"{len(self.missed)} archives with something unseen, {len(self.refused)} valid refused"
+        yield (
+            f"{len(self.missed)} archives with something unseen, {len(self.refused)} valid refused, "
+            f"{len(self.troubled)} that ended badly"
+        )
         for name, counts in (("reader", self._readers()), ("family", self._families())):
             for what, count in counts.most_common():
                 among = f" of {self.families[what]}" if name == "family" else ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import itertools
 import os
 import re
 import shutil
@@ -20,14 +21,15 @@ import zipfile
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from types import FrameType
+from typing import Protocol
 
 from differential.helpers import Helper
 
-SECONDS = 10.0
+SECONDS = 15.0
 """How long a reader may take for one archive."""
 
 MOST = 16 << 20
@@ -36,7 +38,31 @@ MOST = 16 << 20
 LEAST = 6
 """Bytes of the smallest file that clamscan looks at (libclamav, cli_magic_scan)."""
 
+MEMBERS = 1000
+"""Members that are read of one archive: with a negative size `tarfile` finds them for ever."""
+
 DEEPEST = 5
+
+
+class HungError(BaseException):
+    """Something in this process did not end in time; not an error that anything in it handles."""
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Raise HungError in the main thread if what is inside takes longer."""
+
+    def ring(number: int, frame: FrameType | None) -> None:
+        raise HungError
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
 
 Read = Callable[[Path, Path], None]
 """Unpack an archive into an empty folder."""
@@ -71,7 +97,7 @@ def command(*words: str, piped: bool = False, poured: bool = False) -> Read:
             cwd=folder,
         )
         try:
-            process.communicate(archive.read_bytes() if piped else None, timeout=SECONDS)
+            process.communicate(archive.read_bytes() if piped else None, timeout=SECONDS - 5)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
@@ -82,7 +108,11 @@ def command(*words: str, piped: bool = False, poured: bool = False) -> Read:
     return read
 
 
-def _save(content: IO[bytes], folder: Path, number: int) -> None:
+class _Content(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+def _save(content: _Content, folder: Path, number: int) -> None:
     """Save up to `MOST` bytes, as far as they can be read."""
     with (folder / f"{number}").open("wb") as file:
         while file.tell() <= MOST and (data := content.read(1 << 16)):
@@ -92,7 +122,7 @@ def _save(content: IO[bytes], folder: Path, number: int) -> None:
 def python_tar(archive: Path, folder: Path) -> None:
     """Unpack as `tarfile` does."""
     with suppress(Exception), tarfile.open(archive) as opened:  # whatever it raises, it ends there
-        for number, member in enumerate(opened):
+        for number, member in enumerate(itertools.islice(opened, MEMBERS)):
             if member.isreg() and (content := opened.extractfile(member)) is not None:
                 _save(content, folder, number)
 
@@ -239,7 +269,8 @@ def _yield(reader: Reader, data: bytes, folder: Path) -> Iterator[bytes]:
         archive, target = Path(name, "archive"), Path(name, "unpacked")
         archive.write_bytes(data)
         target.mkdir()
-        reader.read(archive, target)
+        with suppress(HungError), within(SECONDS):
+            reader.read(archive, target)
         yield from _collect(target)
 
 

@@ -23,12 +23,15 @@ from support.signatures import write_signatures
 
 from avscan.archives.bounds import Bounds
 from avscan.clamav.clamscan import Clamscan
-from avscan.findings import Findings
+from avscan.findings import Examination, Findings
 from differential.generator import Sample, sample
 from differential.helpers import Helper
-from differential.readers import SECONDS, Yields, readers, unpack
+from differential.readers import SECONDS, HungError, Yields, readers, unpack, within
 
 BATCH = 100
+EXAMINED = 60.0
+"""Seconds that an examination may take; all archives are small."""
+
 FILE_SIZE = 256 << 20
 """Bytes that a reader may write into one file."""
 
@@ -57,7 +60,8 @@ class Result:
     """One archive's outcome.
 
     `unseen` has the readers of each content that was not shown. `objections` are what avscan says
-    in errors and notes; with any, nothing needs to be seen.
+    in errors and notes; with any, nothing needs to be seen. `trouble` is what must never happen:
+    an examination that ends in an exception, takes too long, or leaves files.
     """
 
     seed: int
@@ -66,6 +70,7 @@ class Result:
     mutations: tuple[str, ...]
     unseen: dict[str, frozenset[str]]
     objections: tuple[str, ...]
+    trouble: str
     yielded: int
 
     @property
@@ -163,11 +168,22 @@ class Lab:
 def _judge(each: Sample, yields: Yields, engine: Clamscan, workspace: Path) -> Result:
     artifact = workspace / "artifact"
     artifact.write_bytes(each.data)
-    witness = Witness(engine)
-    examination = examined(artifact, engine=witness, workspace=workspace, bounds=Bounds())
-    left = [path.name for path in workspace.iterdir() if path.is_file() and path != artifact]
+    witness, trouble = Witness(engine), ""
+    try:
+        with within(EXAMINED):
+            examination = examined(artifact, engine=witness, workspace=workspace, bounds=Bounds())
+    except HungError:
+        examination = Examination()
+        trouble = "took too long"
+    except Exception as error:  # noqa: BLE001 - any error that leaves the walk is a failure to report
+        examination = Examination()
+        trouble = repr(error)
+    artifact.unlink()
+    left = [path for path in workspace.iterdir() if path.is_file()]
+    for path in left:
+        path.unlink()
+        trouble = trouble or "left a file behind"
     objections = (*examination.errors, *examination.opaque, *examination.oversize)
-    objections += tuple(f"left behind: {name}" for name in left)
     unseen = {
         digest: frozenset(yields.files[digest])
         for digest in yields.required
@@ -180,6 +196,7 @@ def _judge(each: Sample, yields: Yields, engine: Clamscan, workspace: Path) -> R
         mutations=each.mutations,
         unseen=unseen,
         objections=objections,
+        trouble=trouble,
         yielded=len(yields.required),
     )
 

@@ -46,6 +46,7 @@ def test_what_any_reader_yields_is_seen_or_objected_to(
     failures = [
         f"valid but refused: {each.objections[0]}\n    {command(each)}" for each in figures.refused
     ]
+    failures += [f"{each.trouble}\n    {command(each)}" for each in figures.troubled]
     failures += report(smallest)
     assert not failures, "\n".join([f"seed {plan.seed}", *failures])
 
