@@ -55,11 +55,7 @@ class Figures:
                 yield f"  {name} {what}: {count}{among}"
 
     def _readers(self) -> Counter[str]:
-        return Counter(
-            reader
-            for result in self.missed
-            for reader in {each.rpartition(" > ")[2] for each in result.readers}
-        )
+        return Counter(reader for result in self.missed for reader in result.readers)
 
     def _families(self) -> Counter[str]:
         return Counter(
@@ -73,15 +69,30 @@ def command(result: Result, numbers: tuple[int, ...] | None = None) -> str:
     return f"python -m differential.reproduce {result.seed} {result.index}{only}"
 
 
-def report(smallest: Iterable[tuple[Result, tuple[int, ...]]]) -> Iterator[str]:
-    """Return one failure for each set of families and readers, line by line."""
-    alike: dict[tuple[str, ...], list[str]] = defaultdict(list)
+def unseen(smallest: Iterable[tuple[Result, tuple[int, ...]]]) -> Iterator[str]:
+    """Return one failure for each set of families and readers."""
+    alike: dict[str, list[str]] = defaultdict(list)
     for result, numbers in smallest:
-        families = " + ".join(sorted(set(result.mutations)))
-        text = f"{families} in {'.'.join(reversed(result.form))}: {', '.join(result.readers)}"
-        alike[(families, *result.readers)].append(f"{text}\n    {command(result, numbers)}")
-    for count, texts in enumerate(sorted(alike.values(), key=len, reverse=True)):
-        if count == SHOWN:
-            yield f"and {len(alike) - SHOWN} more kinds"
-            return
-        yield f"{len(texts)} x {texts[0]}"
+        families = " + ".join(sorted(set(result.mutations))) or "no mutation"
+        text = f"unseen after {families}: {', '.join(result.readers)}"
+        alike[text].append(command(result, numbers))
+    yield from _grouped(alike)
+
+
+def ended(figures: Figures) -> Iterator[str]:
+    """Return one failure for each way in which archives were refused or ended badly."""
+    alike: dict[str, list[str]] = defaultdict(list)
+    for result in figures.troubled:
+        alike[f"ended badly: {result.trouble}"].append(command(result))
+    for result in figures.refused:
+        alike[f"valid but refused: {result.objections[0]}"].append(command(result))
+    yield from _grouped(alike)
+
+
+def _grouped(alike: dict[str, list[str]]) -> Iterator[str]:
+    """Return the most frequent failures, each with the command for one of its archives."""
+    most = sorted(alike.items(), key=lambda item: -len(item[1]))
+    for text, commands in most[:SHOWN]:
+        yield f"{len(commands)} x {text}\n    {commands[0]}"
+    if len(most) > SHOWN:
+        yield f"and {len(most) - SHOWN} more kinds"

@@ -80,7 +80,7 @@ class Result:
     @property
     def missed(self) -> bool:
         """Whether something is unseen, and nothing says so."""
-        return bool(self.unseen) and not self.objections
+        return bool(self.unseen) and not (self.objections or self.trouble)
 
     @property
     def refused(self) -> bool:
@@ -89,8 +89,10 @@ class Result:
 
     @property
     def readers(self) -> tuple[str, ...]:
-        """The readers that yield something unseen."""
-        return tuple(sorted(set().union(*self.unseen.values())))
+        """The readers that yield something unseen: of the archive itself, else of what is in it."""
+        found = set().union(*self.unseen.values())
+        direct = {name for name in found if ">" not in name}
+        return tuple(sorted(direct or {f"... {name.rpartition('> ')[2]}" for name in found}))
 
 
 class Witness:

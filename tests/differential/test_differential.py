@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from differential import readers
-from differential.figures import Figures, command, report
+from differential.figures import Figures, ended, unseen
 from differential.generator import sample
 from differential.suite import BATCH, Lab, Plan, Programs, Result, judge
 
@@ -43,11 +43,7 @@ def test_what_any_reader_yields_is_seen_or_objected_to(
         say("".join(f"{line}\n" for line in figures.lines()))
     with Lab(programs, folder) as lab:
         smallest = [lab.smallest(result) for result in figures.missed[:SMALLEST]]
-    failures = [
-        f"valid but refused: {each.objections[0]}\n    {command(each)}" for each in figures.refused
-    ]
-    failures += [f"{each.trouble}\n    {command(each)}" for each in figures.troubled]
-    failures += report(smallest)
+    failures = [*ended(figures), *unseen(smallest)]
     assert not failures, "\n".join([f"seed {plan.seed}", *failures])
 
 
