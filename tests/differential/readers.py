@@ -216,7 +216,7 @@ def unpack(data: bytes, using: list[Reader], folder: Path) -> Yields:
     while waiting:
         content, above, depth = waiting.pop()
         kinds = sniff(content, outermost=not depth)
-        opened = False
+        opened = _is_tar(content)
         for reader in using:
             if not reader.kinds & kinds:
                 continue
@@ -248,6 +248,14 @@ def _like_a_header(block: bytes) -> bool:
     """Return whether a block may be a tar's header, to some reader."""
     numbers = sum(_OCTAL.match(block, at) is not None for at in (100, 108, 116, 124, 136, 148))
     return numbers > 2 or block[257:262] == b"ustar"
+
+
+def _is_tar(data: bytes) -> bool:
+    """Return whether content begins with a tar's header, whose checksum is right."""
+    head = data[:512]
+    digits = head[148:156].strip(b" \0")
+    total = sum(head) - sum(head[148:156]) + 8 * 0x20
+    return len(head) == 512 and digits == b"%06o" % total
 
 
 def sniff(data: bytes, *, outermost: bool = False) -> frozenset[str]:
