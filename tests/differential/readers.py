@@ -247,7 +247,7 @@ _OCTAL = re.compile(rb"[0-7 ]{5,7}[\0 ]")
 def _like_a_header(block: bytes) -> bool:
     """Return whether a block may be a tar's header, to some reader."""
     numbers = sum(_OCTAL.match(block, at) is not None for at in (100, 108, 116, 124, 136, 148))
-    return numbers > 2 or block[257:262] == b"ustar"
+    return numbers > 2 or block[257:262] == b"ustar" or _is_tar(block)
 
 
 def _is_tar(data: bytes) -> bool:
