@@ -29,7 +29,7 @@ from typing import Protocol
 
 from differential.helpers import Helper
 
-SECONDS = 15.0
+SECONDS = 10.0
 """How long a reader may take for one archive."""
 
 MOST = 16 << 20
@@ -96,11 +96,12 @@ def command(*words: str, piped: bool = False, poured: bool = False) -> Read:
             start_new_session=True,
             cwd=folder,
         )
-        try:
-            process.communicate(archive.read_bytes() if piped else None, timeout=SECONDS - 5)
-        except subprocess.TimeoutExpired:
+        try:  # without a timeout of its own, which would poll
+            process.communicate(archive.read_bytes() if piped else None)
+        except HungError:
             os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+            process.wait()
+            raise
         finally:
             if target is not None:
                 target.close()

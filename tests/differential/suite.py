@@ -116,9 +116,11 @@ class Lab:
     def __init__(self, programs: Programs, folder: Path) -> None:
         self._folder = folder.resolve()
         self._stack = ExitStack()
-        launcher = self._stack.enter_context(Helper(programs.launcher, SECONDS))
+        launcher = self._stack.enter_context(Helper(programs.launcher, SECONDS / 2))
         golang = (
-            self._stack.enter_context(Helper(programs.golang, SECONDS)) if programs.golang else None
+            self._stack.enter_context(Helper(programs.golang, SECONDS / 2))
+            if programs.golang
+            else None
         )
         self._readers = readers(launcher, golang)
         self._batches = itertools.count()
