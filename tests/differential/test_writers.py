@@ -31,4 +31,6 @@ def test_an_archive_of_an_ordinary_writer_is_clean_and_seen(
     assert result.yielded
     assert not result.trouble
     assert result.objections == ()
-    assert result.unseen == {}
+    # Busybox knows no zip64: what it makes of it is longer than the file, and an error.
+    unseen = {key: by for key, by in result.unseen.items() if by != {"busybox unzip"}}
+    assert unseen == {}
