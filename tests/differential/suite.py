@@ -23,6 +23,7 @@ from support.signatures import write_signatures
 
 from avscan.archives.bounds import Bounds
 from avscan.clamav.clamscan import Clamscan
+from avscan.errors import WorkspaceError
 from avscan.findings import Examination, Findings
 from differential.generator import Sample, sample
 from differential.helpers import Helper
@@ -176,6 +177,8 @@ def _judge(each: Sample, yields: Yields, engine: Clamscan, workspace: Path) -> R
     try:
         with within(EXAMINED):
             examination = examined(artifact, engine=witness, workspace=workspace, bounds=Bounds())
+    except WorkspaceError as error:  # by `FILE_SIZE`: on a real disk an error as well
+        examination = Examination(errors=(str(error),))
     except HungError:
         examination = Examination()
         trouble = "took too long"
