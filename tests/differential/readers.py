@@ -29,7 +29,7 @@ from typing import Protocol
 
 from differential.helpers import Helper
 
-SECONDS = 15.0
+SECONDS = 10.0
 """How long a reader may take for one archive."""
 
 MOST = 16 << 20
@@ -96,11 +96,12 @@ def command(*words: str, piped: bool = False, poured: bool = False) -> Read:
             start_new_session=True,
             cwd=folder,
         )
-        try:
-            process.communicate(archive.read_bytes() if piped else None, timeout=SECONDS - 5)
-        except subprocess.TimeoutExpired:
+        try:  # without a timeout of its own, which would poll
+            process.communicate(archive.read_bytes() if piped else None)
+        except HungError:
             os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+            process.wait()
+            raise
         finally:
             if target is not None:
                 target.close()
@@ -216,7 +217,7 @@ def unpack(data: bytes, using: list[Reader], folder: Path) -> Yields:
     while waiting:
         content, above, depth = waiting.pop()
         kinds = sniff(content, outermost=not depth)
-        opened = False
+        opened = _is_tar(content)
         for reader in using:
             if not reader.kinds & kinds:
                 continue
@@ -247,7 +248,15 @@ _OCTAL = re.compile(rb"[0-7 ]{5,7}[\0 ]")
 def _like_a_header(block: bytes) -> bool:
     """Return whether a block may be a tar's header, to some reader."""
     numbers = sum(_OCTAL.match(block, at) is not None for at in (100, 108, 116, 124, 136, 148))
-    return numbers > 2 or block[257:262] == b"ustar"
+    return numbers > 2 or block[257:262] == b"ustar" or _is_tar(block)
+
+
+def _is_tar(data: bytes) -> bool:
+    """Return whether content begins with a tar's header, whose checksum is right."""
+    head = data[:512]
+    digits = head[148:156].strip(b" \0")
+    total = sum(head) - sum(head[148:156]) + 8 * 0x20
+    return len(head) == 512 and digits == b"%06o" % total
 
 
 def sniff(data: bytes, *, outermost: bool = False) -> frozenset[str]:

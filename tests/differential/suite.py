@@ -23,6 +23,7 @@ from support.signatures import write_signatures
 
 from avscan.archives.bounds import Bounds
 from avscan.clamav.clamscan import Clamscan
+from avscan.errors import WorkspaceError
 from avscan.findings import Examination, Findings
 from differential.generator import Sample, sample
 from differential.helpers import Helper
@@ -116,9 +117,11 @@ class Lab:
     def __init__(self, programs: Programs, folder: Path) -> None:
         self._folder = folder.resolve()
         self._stack = ExitStack()
-        launcher = self._stack.enter_context(Helper(programs.launcher, SECONDS))
+        launcher = self._stack.enter_context(Helper(programs.launcher, SECONDS / 2))
         golang = (
-            self._stack.enter_context(Helper(programs.golang, SECONDS)) if programs.golang else None
+            self._stack.enter_context(Helper(programs.golang, SECONDS / 2))
+            if programs.golang
+            else None
         )
         self._readers = readers(launcher, golang)
         self._batches = itertools.count()
@@ -174,6 +177,8 @@ def _judge(each: Sample, yields: Yields, engine: Clamscan, workspace: Path) -> R
     try:
         with within(EXAMINED):
             examination = examined(artifact, engine=witness, workspace=workspace, bounds=Bounds())
+    except WorkspaceError as error:  # by `FILE_SIZE`: on a real disk an error as well
+        examination = Examination(errors=(str(error),))
     except HungError:
         examination = Examination()
         trouble = "took too long"

@@ -213,8 +213,11 @@ def _ghost(made: Zip, ghost: ZipEntry, offset: int) -> bytes:
 
     def edit(data: bytearray) -> None:
         at = data.rfind(b"PK\5\6")
+        if not 0 <= at <= len(data) - 20:
+            return
         size, start = struct.unpack_from("<II", data, at + 12)
-        struct.pack_into("<II", data, at + 12, size + len(record), start - len(record))
+        moved = (size + len(record)) & MASKED, (start - len(record)) & MASKED
+        struct.pack_into("<II", data, at + 12, *moved)
 
     made.edits.append(edit)
     return record
