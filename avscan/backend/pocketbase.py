@@ -187,13 +187,14 @@ class PocketBase:
         params: dict[str, str] | None = None,
         payload: object = None,
     ) -> requests.Response:
-        """Make one request as superuser; a refused session is renewed once.
+        """Make one request as superuser; what is refused is tried once more, in a session that works.
 
         Raises:
             Rejected: a superuser is refused this, as by a hook.
             SignInError: we are not a superuser.
 
         """
+        is_superuser = False
         for last in (False, True):
             token = self._current_token(patience)
             response = self._transport.send(
@@ -201,15 +202,15 @@ class PocketBase:
             )
             if response.status_code not in {UNAUTHORIZED, FORBIDDEN}:
                 return response
-            if self._is_superuser(token, patience):
+            is_superuser = is_superuser or self._is_superuser(token, patience)
+            if last and is_superuser:
                 raise Rejected(
                     f"a hook or a proxy answers {method} {path} with {response.status_code},"
                     f" though we are a superuser: {_excerpt(response)}",
                     {},
                 )
-            if last:
-                break
-            self._renew(token, patience)
+            if not last and not is_superuser:
+                self._renew(token, patience)
         raise SignInError(
             f"PocketBase refuses {method} {path} to this account: it is not a superuser"
         )

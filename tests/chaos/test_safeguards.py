@@ -123,16 +123,16 @@ def a_scan_lasts_long_while_other_passes_come_by(scene: Scene, safeguard: str) -
 
 
 def the_session_is_lost(scene: Scene, safeguard: str) -> None:
-    """Whoever lists builds with the first token of a pass is a guest, to whom there are none."""
+    """The first token of a pass is a guest's, to whom there are no builds."""
     scene.backend.upload(INFECTED)
     scene.gate.open()
-    lists_builds = request_to("GET", "/api/collections/app_builds/records")
+    lists = request_to("GET", "/records")
     signs_in = request_to("POST", "auth-with-password")
     for _ in range(2):
         with Proxy(scene.backend.url) as proxy:
 
             def with_a_lost_token(request: Request, proxy: Proxy = proxy) -> bool:
-                return lists_builds(request) and len(proxy.matching(signs_in)) == 1
+                return lists(request) and len(proxy.matching(signs_in)) == 1
 
             proxy.plan(with_a_lost_token, Guest(), times=None)
             scene.sweep(safeguard, POCKETBASE_URL=proxy.url)
