@@ -9,7 +9,6 @@ pass ends an inspection that takes too long.
 from __future__ import annotations
 
 import os
-import secrets
 import subprocess
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -72,7 +71,7 @@ class Feed:
         without threads). Raise EngineError if the command can't be started.
         """
         self._early = b""
-        sentinel = folder / secrets.token_hex(16)
+        sentinel = folder / os.urandom(16).hex()
         try:
             sentinel.touch()
             self._process = subprocess.Popen(

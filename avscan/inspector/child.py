@@ -12,11 +12,8 @@ first artifact. `protocol` has the lines that it reads and writes.
 from __future__ import annotations
 
 import sys
-import traceback
 from pathlib import Path
 
-from avscan.archives.bounds import Bounds
-from avscan.archives.unpack import examine
 from avscan.clamav.clamscan import Clamscan
 from avscan.clamav.feed import FILE_SIZE
 from avscan.errors import EngineError, WorkspaceError
@@ -51,6 +48,10 @@ def _inspect(folder: Path, program: str, signatures: Path, canary: Path | None) 
         canary=canary,
         limit=confine.engine_limits(confine.ENGINE_MEMORY, FILE_SIZE),
     ) as engine:
+        # Late, so that clamscan loads its signatures meanwhile: this takes 50 ms.
+        from avscan.archives.bounds import Bounds  # noqa: PLC0415
+        from avscan.archives.unpack import examine  # noqa: PLC0415
+
         engine.prove()
         _send(Ready())
         for line in sys.stdin:
@@ -70,8 +71,12 @@ def _path(argument: str) -> Path | None:
 
 
 def _place(error: Exception) -> str:
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}: {error}"
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    code = trace.tb_frame.f_code if trace else None
+    place = f"{Path(code.co_filename).name}, in {code.co_name}" if code else "an unknown place"
+    return f"{type(error).__name__} at {place}: {error}"
 
 
 if __name__ == "__main__":
