@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from differential.content import content
-from differential.tar_mutations import hidden
+from differential.tar_parts import hidden
 
 FTEXT, FHCRC, FEXTRA, FNAME, FCOMMENT = 1, 2, 4, 8, 16
 

@@ -123,7 +123,7 @@ class Lab:
             if programs.golang
             else None
         )
-        self._readers = readers(launcher, golang)
+        self.readers = readers(launcher, golang)
         self._batches = itertools.count()
         _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_SIZE, hard))
@@ -136,7 +136,7 @@ class Lab:
 
     def unpack(self, data: bytes) -> Yields:
         """Return what the readers make of an archive."""
-        return unpack(data, self._readers, self._folder)
+        return unpack(data, self.readers, self._folder)
 
     def judge(self, samples: Iterable[Sample]) -> Iterator[Result]:
         """Judge a batch of archives."""

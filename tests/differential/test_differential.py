@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from differential import readers
+from avscan.findings import Examination
+from differential import readers, suite
 from differential.figures import Figures, ended, unseen
 from differential.generator import sample
 from differential.suite import BATCH, Lab, Plan, Programs, Result, judge
@@ -48,9 +49,21 @@ def test_what_any_reader_yields_is_seen_or_objected_to(
 
 
 @pytest.mark.differential
-def test_all_readers_agree_on_what_is_valid(programs: Programs, folder: Path) -> None:
-    """Else the generator's valid archives would prove nothing."""
+def test_every_reader_reads_valid_archives(programs: Programs, folder: Path) -> None:
+    """Else one that is broken would find nothing for ever."""
     with Lab(programs, folder) as lab:
-        for made in (sample(1, index, only=()) for index in range(60)):
-            yields = lab.unpack(made.data)
-            assert yields.required, made
+        yields = [lab.unpack(sample(1, index, only=()).data) for index in range(60)]
+        successful = {name for each in yields for names in each.files.values() for name in names}
+        names = {reader.name for reader in lab.readers}
+    assert {name.rpartition("> ")[2] for name in successful} == names
+    assert all(each.required for each in yields)
+
+
+@pytest.mark.differential
+def test_a_walk_that_shows_nothing_and_says_nothing_is_a_failure(
+    programs: Programs, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(suite, "examined", lambda *_, **__: Examination())
+    with Lab(programs, folder) as lab:
+        results = list(lab.judge([sample(1, 0), sample(1, 1)]))
+    assert all(result.missed for result in results)
