@@ -38,6 +38,12 @@ def test_unpacking(squeeze: Squeeze, size: int, padding: int) -> None:
     assert read(OF[squeeze], squeezed(data, squeeze) + bytes(padding)) == ({"": data}, [])
 
 
+@pytest.mark.parametrize("rest", [b"\x1f\x8b", b"\x1f\x8b\x08", gzipped(b"x")[:9]])
+def test_a_header_that_is_cut_short_is_damage(rest: bytes) -> None:
+    with pytest.raises(EOFError, match="cut short"):
+        read(OF["gz"], gzipped(b"one") + rest)
+
+
 def test_lzma() -> None:
     assert read(READERS["lzma"], OLD) == ({"": b"x" * 99}, [])
 

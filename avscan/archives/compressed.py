@@ -69,6 +69,8 @@ def _read_header(source: Stream, state: _Unpacked) -> None:
     """Read a header of gzip (RFC 1952, 2.3). What only some readers object to is noted."""
     begin = source.tell()
     head = source.read(10)
+    if len(head) < 10:  # noqa: PLR2004 - its length
+        raise EOFError("it is cut short")
     flags = head[3]
     if flags & _EXTRA:
         head += (length := source.read(2))
