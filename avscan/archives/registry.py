@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import BinaryIO
 
-from avscan.archives import ar, compressed, sevenzip, tar, unopened, zips
+from avscan.archives import ar, asar, compressed, pck, rpa, sevenzip, tar, unopened, zips
 from avscan.archives.reader import FileReader, Reader
 
 READERS: tuple[Reader, ...] = (
@@ -13,6 +13,9 @@ READERS: tuple[Reader, ...] = (
     ar.READER,
     zips.READER,
     sevenzip.READER,
+    asar.READER,
+    pck.READER,
+    rpa.READER,
     *unopened.READERS,
 )
 

@@ -1,0 +1,122 @@
+"""Asar: the archive that Electron's programs keep their files in, uncompressed.
+
+The profile: a header in the framing of Chromium's pickles, then the files, one behind another up to
+the archive's end. The header is JSON: folders with `files`, files with `size` and `offset` (decimal,
+relative to the header's end). Files marked `unpacked` lie beside the archive, and links have no
+content (the README of electron/asar).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+
+from avscan.archives.reader import Archive, DamagedError, FileReader, Item, Member, Problem
+from avscan.archives.streams import read_at, region
+
+HEADER = 16 << 20
+"""Bytes that a header may have: it is read into memory."""
+
+_PREFIX = struct.Struct("<4I")  # 4, the header's size, its content's size, the JSON's size
+_NUMBER = 4  # bytes of a number, which each pickle begins with
+_OFFSET = re.compile(r"[0-9]{1,20}")
+_LONGEST_NAME = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class _Entry:
+    """Where a file's content is, relative to the header's end."""
+
+    offset: int
+    end: int
+
+
+def _is_asar(head: bytes) -> bool:
+    """Return whether the sizes of the pickles fit together, and JSON follows."""
+    if len(head) < _PREFIX.size:
+        return False
+    first, size, content, length = _PREFIX.unpack_from(head)
+    fits = first == _NUMBER and size - _NUMBER == content >= length + _NUMBER
+    return fits and head[_PREFIX.size :].lstrip()[:1] == b"{"
+
+
+def _members(archive: Archive) -> Iterator[Item]:
+    _, size, _, length = _PREFIX.unpack(read_at(archive.file, 0, _PREFIX.size))
+    if length > HEADER:
+        raise DamagedError(f"its header has more than {HEADER:,} bytes")
+    begin = 2 * _NUMBER + size
+    header = _parse(read_at(archive.file, _PREFIX.size, length))
+    entries = []
+    for name, node in _files(header):
+        entry = _entry(node)
+        if entry is None:
+            yield Problem(text=f"{name} has an unusual size or offset")
+            continue
+        entries.append(entry)
+        opener = partial(region, archive.file, begin + entry.offset, begin + entry.end)
+        yield Member(name=name, open=opener)
+    yield from _check_layout(entries, archive.size - begin)
+
+
+def _parse(header: bytes) -> object:
+    """Parse the header. Raise DamagedError or ValueError if it can't be."""
+    try:
+        return json.loads(header, object_pairs_hook=_unique)
+    except RecursionError as error:
+        raise DamagedError("its folders are too deep") from error
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Make an object. Readers differ in which one of two equal names they take."""
+    unique = dict(pairs)
+    if len(unique) < len(pairs):
+        raise DamagedError("its header has a name twice")
+    return unique
+
+
+def _files(header: object) -> Iterator[tuple[str, dict[str, object]]]:
+    """Find the files in a header, each with its path. Raise DamagedError if it is malformed."""
+    todo = [("", header)]
+    while todo:
+        name, node = todo.pop()
+        if not isinstance(node, dict) or len(name) > _LONGEST_NAME:
+            raise DamagedError(f"its header has an unusual entry: {name[:_LONGEST_NAME]}")
+        children = node.get("files")
+        if isinstance(children, dict):
+            below = [(f"{name}/{child}" if name else child, children[child]) for child in children]
+            todo += reversed(below)
+        elif children is not None or not name:
+            raise DamagedError("its header has unusual folders")
+        if "offset" in node or not node.keys() & {"files", "link", "unpacked"}:
+            yield name, node
+
+
+def _entry(node: dict[str, object]) -> _Entry | None:
+    """Return where a file's content is; None if its numbers are unusual."""
+    offset, size = node.get("offset"), node.get("size")
+    if not isinstance(offset, str) or _OFFSET.fullmatch(offset) is None:
+        return None
+    if not isinstance(size, int) or size < 0:
+        return None
+    return _Entry(offset=int(offset), end=int(offset) + size)
+
+
+def _check_layout(entries: list[_Entry], size: int) -> Iterator[Problem]:
+    """Find bytes that two files have, and those behind the last file.
+
+    Two files may share all of their content.
+    """
+    placed = sorted({entry for entry in entries if entry.offset < entry.end})
+    if any(following.offset < each.end for each, following in pairwise(placed)):
+        yield Problem(text="its files overlap")
+    end = max((entry.end for entry in placed), default=0)
+    if end < size:
+        yield Problem(text=f"{size - end:,} bytes behind its last file")
+
+
+READER = FileReader(name="asar", recognise=_is_asar, members=_members)

@@ -1,0 +1,108 @@
+"""Rpa: the archive that Ren'Py's games keep their files in.
+
+The profile: a line with the index's offset and a key, the files in any places, and the index: a
+pickled dict of names, compressed by zlib. Each file is a list of parts: an offset and a length, both
+combined with the key by XOR, and the bytes that the part begins with, which the length counts too
+(renpy/loader.py). Version 3.2 is of others, with a field in front of the key.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import BinaryIO
+
+from avscan.archives import pickled
+from avscan.archives.pickled import Value
+from avscan.archives.reader import HEAD, Archive, DamagedError, FileReader, Item, Member, Problem
+from avscan.archives.streams import CHUNK, Stream, chunked, read_at, region
+
+INDEX = 64 << 20
+"""Bytes that an index may have, packed and unpacked: it is read into memory."""
+
+_MAGIC = re.compile(rb"RPA-(?:2\.0|3\.[02]) [0-9a-fA-F]{16}")
+_HEADER = re.compile(
+    rb"RPA-(?:2\.0 ([0-9a-f]{16})|3\.0 ([0-9a-f]{16}) ([0-9a-f]{8})"
+    rb"|3\.2 ([0-9a-f]{16}) [0-9a-f]{1,8} ([0-9a-f]{8}))\r?\n",
+    re.IGNORECASE,
+)
+_PARTS = 2, 3  # how many values a part has
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    """Bytes of the index, then bytes of the file."""
+
+    prefix: bytes
+    begin: int
+    end: int
+
+
+def _members(archive: Archive) -> Iterator[Item]:
+    header = _HEADER.match(read_at(archive.file, 0, HEAD))
+    if header is None:
+        raise DamagedError("an unusual header")
+    offset = int(header[1] or header[2] or header[4], 16)
+    key = int(header[3] or header[5] or b"0", 16)
+    index = pickled.loads(_unpacked(archive, offset))
+    if not isinstance(index, dict):
+        raise DamagedError("its index is no dict")
+    for name, value in index.items():
+        label = name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else str(name)
+        parts = _parts(value, key)
+        if parts is None:
+            yield Problem(text=f"{label} has an unusual entry in the index")
+            continue
+        yield Member(name=label, open=partial(_content, archive.file, parts))
+
+
+def _unpacked(archive: Archive, offset: int) -> bytes:
+    """Unpack the index. Raise DamagedError if it is damaged or has too many bytes."""
+    packed = read_at(archive.file, offset, INDEX)
+    decoder = zlib.decompressobj()
+    index = decoder.decompress(packed, INDEX)
+    if not decoder.eof:
+        raise DamagedError(f"its index is cut short or has more than {INDEX:,} bytes")
+    return index
+
+
+def _parts(value: Value, key: int) -> list[_Part] | None:
+    """Read what the index says of a file; None if that is unusual."""
+    if not isinstance(value, list | tuple):
+        return None
+    parts = [_part(each, key) for each in value]
+    known = [part for part in parts if part is not None]
+    return known if len(known) == len(parts) else None
+
+
+def _part(value: Value, key: int) -> _Part | None:
+    if not isinstance(value, list | tuple) or len(value) not in _PARTS:
+        return None
+    offset, length, prefix = (*value, b"")[:3]
+    if isinstance(prefix, str):
+        prefix = prefix.encode("latin-1")
+    if not (isinstance(offset, int) and isinstance(length, int) and isinstance(prefix, bytes)):
+        return None
+    begin, end = offset ^ key, (offset ^ key) + (length ^ key) - len(prefix)
+    return _Part(prefix=prefix, begin=begin, end=end) if 0 <= begin <= end else None
+
+
+def _content(file: BinaryIO, parts: list[_Part]) -> Stream:
+    return chunked(_chunks(file, parts))
+
+
+def _chunks(file: BinaryIO, parts: list[_Part]) -> Iterator[bytes]:
+    for part in parts:
+        if part.prefix:
+            yield part.prefix
+        stream = region(file, part.begin, part.end)
+        while data := stream.some(CHUNK):
+            yield data
+
+
+READER = FileReader(
+    name="rpa", recognise=lambda head: _MAGIC.match(head) is not None, members=_members
+)
