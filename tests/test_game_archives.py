@@ -188,6 +188,7 @@ DAMAGED = [
     framed(b"{}"),
     framed({"files": {}})[:20],
     struct.pack("<4I", 4, (1 << 30) + 8, (1 << 30) + 4, 1 << 30) + b"{",
+    struct.pack("<3I", 4, 2016, 12) + bytes(2000) + struct.pack("<I", 2) + b"{}" + bytes(6),
     make_pck(FILES)[:40],
     make_pck(FILES)[:100],
     make_pck(FILES, 3)[:-9],
@@ -195,6 +196,8 @@ DAMAGED = [
     make_pck(FILES).replace(b"GDPC\2", b"GDPC\5"),
     make_pck(FILES, 1).replace(b"\x08\0\0\0res:", b"\x08\0\0\x7fres:"),
     make_rpa(FILES)[:-9],
+    make_rpa(FILES).replace(b"RPA-3.0 00", b"RPA-3.0 0x"),
+    make_rpa(FILES).replace(b"\n", b" more\n", 1),
     make_rpa(FILES)[:30] + b"x" + make_rpa(FILES)[31:],
     make_rpa(FILES).replace(b"RPA-3.0 0", b"RPA-3.0 f"),
     make_rpa([("a", b"x")]).replace(b"deadbeef", b"00000000"),
@@ -288,6 +291,25 @@ def test_the_magic_in_the_code_of_a_program_is_no_pck(tmp_path: Path, begin: byt
     scanned = look(tmp_path, data, ROOMY, FakeEngine())
     assert f"(at byte {96 + len(begin)})/e" in scanned.members
     assert not scanned.examination.opaque
+
+
+def test_a_pck_of_no_usual_version_of_godot_is_opened(tmp_path: Path) -> None:
+    data = bytearray(behind_program(2, 2, FILES) + b"certificate")
+    data[len(PROGRAM) + 8 : len(PROGRAM) + 20] = b"\xff" * 12
+    for part in (data, data[len(PROGRAM) :]):
+        scanned = look(tmp_path, bytes(part), ROOMY, FakeEngine())
+        assert scanned.members[-1].endswith(LAST)
+
+
+def test_a_damaged_pck_in_a_program_is_noted(tmp_path: Path) -> None:
+    scanned = look(tmp_path, PROGRAM + make_pck(FILES)[:150], ROOMY, FakeEngine())
+    assert "pck: it is cut short: (at byte 96)" in scanned.examination.opaque
+
+
+def test_an_encrypted_pck_in_a_program_is_noted(tmp_path: Path) -> None:
+    data = behind_program(3, 3, FILES) + b"certificate"
+    scanned = look(tmp_path, data, ROOMY, FakeEngine())
+    assert scanned.examination.opaque == ("encrypted: (at byte 96)",)
 
 
 def test_what_is_encrypted_in_a_pck_is_noted(tmp_path: Path) -> None:

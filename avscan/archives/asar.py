@@ -15,8 +15,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
+from typing import BinaryIO
 
-from avscan.archives.reader import Archive, DamagedError, FileReader, Item, Member, Problem
+from avscan.archives.reader import HEAD, Archive, DamagedError, FileReader, Item, Member, Problem
 from avscan.archives.streams import read_at, region
 
 HEADER = 16 << 20
@@ -45,8 +46,17 @@ def _is_asar(head: bytes) -> bool:
     return fits and head[_PREFIX.size :].lstrip()[:1] == b"{"
 
 
+def _is_padded(file: BinaryIO) -> bool:
+    """Return whether the pickle of the JSON has a longer head than usual, which Electron skips."""
+    first, size, content, _ = _PREFIX.unpack(read_at(file, 0, _PREFIX.size).ljust(_PREFIX.size))
+    text = read_at(file, 2 * _NUMBER + size - content, HEAD)[_NUMBER:]
+    return first == _NUMBER and size - _NUMBER > content and text.lstrip()[:1] == b"{"
+
+
 def _members(archive: Archive) -> Iterator[Item]:
     _, size, _, length = _PREFIX.unpack(read_at(archive.file, 0, _PREFIX.size))
+    if _is_padded(archive.file):
+        raise DamagedError("an unusual header")
     if length > HEADER:
         raise DamagedError(f"its header has more than {HEADER:,} bytes")
     begin = 2 * _NUMBER + size
@@ -119,4 +129,4 @@ def _check_layout(entries: list[_Entry], size: int) -> Iterator[Problem]:
         yield Problem(text=f"{size - end:,} bytes behind its last file")
 
 
-READER = FileReader(name="asar", recognise=_is_asar, members=_members)
+READER = FileReader(name="asar", recognise=_is_asar, recognise_end=_is_padded, members=_members)

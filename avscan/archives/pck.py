@@ -35,8 +35,7 @@ _RESERVED = 64
 _FLAGGED, _MOVABLE, _LATEST = 2, 3, 4  # versions: with flags, with its directory anywhere
 _DIRECTORY_ENCRYPTED, _RELATIVE, _SPARSE = 1, 2, 4  # flags of an archive
 _ENCRYPTED = 1  # a flag of a file
-_NO_VERSION = 64
-_NO_GODOT = 0x10000
+_NO_VERSION, _NO_GODOT = 64, 100  # above all versions of the format, and of Godot
 _LONGEST_NAME = 64 << 10
 
 
@@ -60,11 +59,9 @@ class _Entry:
 
 
 def _is_pck(head: bytes) -> bool:
-    """Check the versions too: a program of Godot has the magic in its code."""
-    if not head.startswith(_MAGIC) or len(head) < _START.size:
-        return False
-    _, version, *godot = _START.unpack_from(head)
-    return version < _NO_VERSION and all(number < _NO_GODOT for number in godot)
+    """Check no more than the magic and that a version follows: Godot does not either."""
+    version = int.from_bytes(head[4:8], "little")
+    return head.startswith(_MAGIC) and len(head) >= _START.size and version < _NO_VERSION
 
 
 def _embedded(file: BinaryIO) -> int:
@@ -144,16 +141,21 @@ def _number(stream: Stream) -> int:
 
 
 def _extent(file: BinaryIO, begin: int, end: int) -> int:
-    """Measure an archive by its files and its directory; 0 if it has no files."""
+    """Measure an archive by its files and its directory; 0 if it has no files.
+
+    Programs of Godot have the magic in them. So what is damaged has to have a usual version.
+    """
     try:
         directory = _directory(file, begin, end)
-        if directory.is_encrypted:
-            return end - begin
         stream = region(file, directory.begin, end)
-        ends = [entry.begin + entry.size for entry in _entries(stream, directory)]
+        files = () if directory.is_encrypted else _entries(stream, directory)
+        last = max((entry.begin + entry.size for entry in files), default=0)
     except UNREADABLE:
+        _, _, major, minor, _ = _START.unpack(read_at(file, begin, _START.size))
+        return end - begin if 0 < major < _NO_GODOT and minor < _NO_GODOT else 0
+    if directory.is_encrypted:
         return end - begin
-    return min(max(*ends, directory.begin + stream.tell()), end) - begin if ends else 0
+    return min(max(last, directory.begin + stream.tell()), end) - begin if last else 0
 
 
 READER = FileReader(

@@ -23,10 +23,13 @@ from avscan.archives.streams import CHUNK, Stream, chunked, read_at, region
 INDEX = 64 << 20
 """Bytes that an index may have, packed and unpacked: it is read into memory."""
 
-_MAGIC = re.compile(rb"RPA-(?:2\.0|3\.[02]) [0-9a-fA-F]{16}")
+# Whatever Python's `int` may take for a number is opened.
+_MAGIC = re.compile(
+    rb"RPA-(?:3\.0 [0-9a-f_x+ \t-]{16}|(?:2\.0|3\.2) [0-9a-f_x+ \t-]+\r?\n)", re.IGNORECASE
+)
 _HEADER = re.compile(
     rb"RPA-(?:2\.0 ([0-9a-f]{16})|3\.0 ([0-9a-f]{16}) ([0-9a-f]{8})"
-    rb"|3\.2 ([0-9a-f]{16}) [0-9a-f]{1,8} ([0-9a-f]{8}))\r?\n",
+    rb"|3\.2 ([0-9a-f]{1,16}) [0-9a-f]{1,8} ([0-9a-f]{1,8}))\r?\n",
     re.IGNORECASE,
 )
 _PARTS = 2, 3  # how many values a part has
