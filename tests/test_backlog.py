@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -152,52 +150,6 @@ def test_a_build_may_be_put_aside_as_often_as_it_takes() -> None:
         assert heavy == fresh("a")
         backlog.put_aside(heavy)
     assert len(backlog) == 1
-
-
-@pytest.mark.parametrize(
-    ("added", "aside", "wait"),
-    [
-        ([], [], False),
-        ([fresh("a")], [], True),
-        ([late("a")], [fresh("b")], True),
-        ([interrupted("a", 1)], [], False),
-        ([], [fresh("a")], False),
-        ([interrupted("a", 1)], [fresh("b")], False),
-    ],
-)
-def test_others_are_builds_that_were_neither_interrupted_nor_put_aside(
-    *, added: list[Job], aside: list[Job], wait: bool
-) -> None:
-    backlog = Backlog()
-    backlog.add(added)
-    for job in aside:
-        backlog.put_aside(job)
-    assert backlog.others_wait is wait
-    assert len(backlog) == len(added) + len(aside)
-
-
-@given(jobs=jobs, number=st.integers(0, 30), taken=st.integers(0, 5), aside=st.booleans())
-def test_what_is_ahead_is_what_would_be_taken(
-    *, jobs: list[Job], number: int, taken: int, aside: bool
-) -> None:
-    backlog = Backlog()
-    backlog.add(jobs)
-    begun, *_ = (backlog.take(NOW) for _ in range(taken + 1))
-    if begun is not None and aside:
-        backlog.put_aside(begun)
-    ahead, before = backlog.ahead(number), len(backlog)
-    assert len(backlog) == before
-    assert ahead == drained(backlog)[:number]
-
-
-def test_to_look_ahead_is_cheap_among_many() -> None:
-    backlog = Backlog()
-    backlog.add(fresh(str(number), number // 10) for number in range(10_000))
-    assert backlog.take(NOW) is not None
-    started = time.perf_counter()
-    for _ in range(100):
-        backlog.ahead(10)
-    assert time.perf_counter() - started < 0.5
 
 
 @given(jobs=jobs)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_right, insort
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
-from itertools import islice, zip_longest
+from collections.abc import Iterable
+from datetime import datetime, timedelta
 
 from avscan.backend.discovery import Job
 
@@ -29,16 +28,10 @@ class Backlog:
         self._last: list[Job] = []  # put aside, then interrupted
         self._turns: Counter[tuple[str, datetime]] = Counter()
         self._waiting: set[str] = set()
-        self._late_until = datetime.min.replace(tzinfo=UTC)
         self._late_turn = False
 
     def __len__(self) -> int:
         return len(self._waiting)
-
-    @property
-    def others_wait(self) -> bool:
-        """Whether a build waits that was neither interrupted nor put aside."""
-        return bool(self._queue)
 
     def add(self, jobs: Iterable[Job]) -> None:
         """Add builds; not those that wait here already, nor those that have had their turns."""
@@ -59,30 +52,18 @@ class Backlog:
 
     def take(self, now: datetime) -> Job | None:
         """Take the next build to scan, at the server's time `now`; None if none waits."""
-        self._late_until = now - PROMISE
-        job = next(self._order(), None)
-        if job is None:
+        if not self._waiting:
             return None
         if self._queue:
-            self._late_turn = job.uploaded > self._late_until
-            del self._queue[bisect_left(self._queue, _age(job), key=_age)]
+            fresh = bisect_right(self._queue, now - PROMISE, key=lambda job: job.uploaded)
+            is_late = fresh > 0 and (self._late_turn or fresh == len(self._queue))
+            job = self._queue.pop(0 if is_late else fresh)
+            self._late_turn = not is_late
         else:
-            del self._last[0]
+            job = self._last.pop(0)
         self._waiting.discard(job.build)
         self._turns[job.build, job.uploaded] += 1
         return job
-
-    def ahead(self, number: int) -> list[Job]:
-        """List the next `number` builds in the order in which they would be taken now."""
-        return list(islice(self._order(), number))
-
-    def _order(self) -> Iterator[Job]:
-        queue = self._queue
-        split = bisect_right(queue, self._late_until, key=lambda job: job.uploaded)
-        kinds = (range(split), range(split, len(queue)))
-        for pair in zip_longest(*(kinds if self._late_turn else reversed(kinds))):
-            yield from (queue[position] for position in pair if position is not None)
-        yield from self._last
 
 
 def _age(job: Job) -> tuple[datetime, str]:
