@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import BinaryIO
 
-from avscan.archives import ar, compressed, sevenzip, tar, unopened, zips
+from avscan.archives import ar, compressed, programs, tar, unopened, zips
 from avscan.archives.reader import FileReader, Reader
 
 READERS: tuple[Reader, ...] = (
@@ -12,8 +12,8 @@ READERS: tuple[Reader, ...] = (
     tar.READER,
     ar.READER,
     zips.READER,
-    sevenzip.READER,
-    *unopened.READERS,
+    *programs.READERS,
+    unopened.READER,
 )
 
 

@@ -36,3 +36,14 @@ ISO = lzma.decompress(
         "o="
     )
 )
+SEVENZIP_BZIP2 = base64.b64decode(
+    "N3q8ryccAAT61PTNlAEAAAAAAAAiAAAAAAAAAMRLthhCWmg5MUFZJlNZTeDqPAAAFkgAABB/4CAASMHk9R/qkGkf"
+    "6qAMqvr1N8Y2fgIKA0kkHMu7ryosXlQutKgQAAIPi7kinChIJvB1HgAAAIEzB64P0oDrvUDAkM7ly3b2T7lrOSTs"
+    "FSPHdawR2dd2HuO7ljZ9PwS97p47b43ez0BrhYOvkL6gKqDSKOaoxRnBqwnY58TQBy5gZ5Arbwm+SzAXEentv3hK"
+    "kIkKTDr5RrZAw4l7Xeelv6my/RXQ0l4a/JRUOb2I3dVFDmHnQUD7qgPKaAN5p4tVD88o+vC8mskLO0mFMlkUV+rq"
+    "s/dVFaYUA8YOn4RJUKQ9dOdtBwjZtEEg8q750vg+a4Xt2GCd7DzMTpP2xDf25vfre9icDXjsZoy8NFZg6mZanhQd"
+    "93idotm6bOM6ITFkYeubaKrXF54lvBgw+nrBoWg3wYqz+4noBWZyvxyUvXJWiZiMM6MBKFWEX6FL9F7L8f/wFo8f"
+    "Y7+L+GT5FX7R62kBM5iN+tqVaCW/dTVRC4xzeF0iXxgsWBUE0AAAABcGSwEJgUkABwsBAAEjAwEBBV0AEAAADIQS"
+    "CgFbwrjQAAA="
+)
+"""A 7z archive of 40 members, packed by BZip2, over which clamscan says `OK`."""
