@@ -227,4 +227,4 @@ def test_the_end_of_a_program(program: bytes, end: int) -> None:
 @pytest.mark.parametrize("magic", [b"\x1f\x9d\x90", b"\x89LZO\0\r\n\x1a\n", b"\x04\x22\x4d\x18"])
 def test_what_is_tried_at_the_end_of_a_program(magic: bytes) -> None:
     for program in (SCRIPT, pe((512, 100)).ljust(612, b"\0")):
-        assert [*found(program + magic + CONTENT)][0] == f"(at byte {len(program)})"
+        assert next(iter(found(program + magic + CONTENT))) == f"(at byte {len(program)})"

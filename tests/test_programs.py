@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import gzip
+import os
 import random
+import shutil
 import struct
 import subprocess
+import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,14 +15,16 @@ from pathlib import Path
 
 import pytest
 from support.examine import examined
-from support.samples import EICAR
+from support.packed import SQUASHFS
+from support.samples import EICAR, pack, tar, zstd
 
-from avscan.archives.bounds import Bounds
+from avscan.archives import process, programs, registry
+from avscan.archives.bounds import Account, Bounds, ExceededError
+from avscan.archives.reader import HEAD, Archive, FileReader
 from avscan.findings import Examination, Findings
 
 BOUNDS = Bounds(unpacked_bytes=50_000_000, reserve=0)
 NOISE = random.Random(1).randbytes(300_000)
-BESIDE = gzip.compress(b"x" * 3000)
 
 
 @dataclass
@@ -116,6 +120,28 @@ def rar5(*members: tuple[str, bytes], flags: int = 0) -> bytes:
 
 
 FILES = (("a.txt", b"x" * 5000), ("b.txt", NOISE), ("z.exe", EICAR))
+
+
+def lha(*members: tuple[str, bytes]) -> bytes:
+    """Store files in an lha, with headers of level 0."""
+
+    def crc(data: bytes) -> int:  # CRC-16/ARC
+        value = 0
+        for byte in data:
+            value ^= byte
+            for _ in range(8):
+                value = value >> 1 ^ (0xA001 if value & 1 else 0)
+        return value
+
+    def file(name: str, data: bytes) -> bytes:
+        sizes = struct.pack("<III", len(data), len(data), 0)
+        rest = b"-lh0-" + sizes + b"\x20\0" + bytes([len(name)]) + name.encode()
+        rest += struct.pack("<H", crc(data))
+        return bytes([len(rest), sum(rest) & 0xFF]) + rest + data
+
+    return b"".join(file(*member) for member in members) + b"\0"
+
+
 METHODS = ("LZMA", "LZMA2", "BZip2", "Deflate", "Deflate64", "PPMd", "Copy")
 COMMANDS = [
     *(f"7zz a -t7z -m0={method} %" for method in METHODS),
@@ -132,3 +158,272 @@ COMMANDS = [
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_member_is_found(look: Look, packed: Packed, command: str) -> None:
     assert found(look(packed(command))) == ["z.exe"]
+
+
+@pytest.mark.parametrize("pack_rar", [rar, rar5])
+def test_a_rar(look: Look, pack_rar: Callable[..., bytes]) -> None:
+    assert found(look(pack_rar(*FILES))) == ["z.exe"]
+    assert found(look(b"MZ" + bytes(98) + pack_rar(*FILES))) == ["(at byte 100)/z.exe"]
+    assert found(look(pack([("in.rar", pack_rar(*FILES))]))) == ["in.rar/z.exe"]
+
+
+def test_an_lha(look: Look) -> None:
+    data = lha(("a.txt", b"x" * 5000), ("z.exe", EICAR))
+    assert found(look(data)) == ["z.exe"]
+    assert look(data[:-20]).errors
+    damaged = bytearray(data)
+    damaged[1000] ^= 1
+    assert look(bytes(damaged)).errors
+
+
+def test_an_app_image(look: Look) -> None:
+    """Links that lead out of it are neither followed nor a problem."""
+    assert found(look(SQUASHFS)) == ["z.exe"]
+    program = b"\x7fELF\2\1\1\0AI\2".ljust(4096, b"\0")
+    assert found(look(program + SQUASHFS)) == ["(at byte 4096)/z.exe"]
+
+
+def test_a_zip_in_a_7z(look: Look, packed: Packed, tmp_path: Path) -> None:
+    (tmp_path / "files/in.zip").write_bytes(pack([("d/z.exe", EICAR)], zipfile.ZIP_LZMA))
+    assert found(look(packed("7zz a -t7z %", "a.txt", "in.zip"))) == ["in.zip/d/z.exe"]
+
+
+def test_a_single_file_is_compressed(look: Look, packed: Packed) -> None:
+    assert found(look(zstd(EICAR))) == [""]
+    assert found(look(zstd(EICAR[:9]) + zstd(EICAR[9:]))) == [""]
+    skipped = b"\x50\x2a\x4d\x18" + struct.pack("<I", 4) + b"skip"
+    assert found(look(skipped + zstd(EICAR))) == [""]
+
+
+def test_layers_are_opened_one_by_one(look: Look) -> None:
+    text = b"#!/bin/sh\nbegin 644 x\n#0V%T\n`\nend\n"  # uuencoded: no program unpacks that too
+    engine_sees = zstd(zstd(EICAR + text))
+    assert found(look(engine_sees)) == [""]
+
+
+def test_files_without_content_are_members(look: Look, packed: Packed, tmp_path: Path) -> None:
+    (tmp_path / "files/empty").touch()
+    for command in ("7zz a -t7z %", "bsdtar --format=xar -cf %"):
+        assert look(packed(command, "empty", name=f"{command[4]}.bin")) == Examination()
+
+
+def test_members_that_may_not_be_read(look: Look, packed: Packed, tmp_path: Path) -> None:
+    folder = tmp_path / "files/d"
+    folder.mkdir()
+    (folder / "z.exe").write_bytes(EICAR)
+    (folder / "z.exe").chmod(0)
+    folder.chmod(0o500)
+    assert found(look(packed("7zz a -t7z %", "d"))) == ["d/z.exe"]
+
+
+# What does not open whole.
+
+
+@pytest.mark.parametrize("arguments", ["-psecret", "-psecret -mhe=on"])
+def test_what_is_encrypted_is_noted(look: Look, packed: Packed, arguments: str) -> None:
+    data = packed(f"7zz a -t7z {arguments} %")
+    assert look(data) == Examination(opaque=("encrypted",))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "7zz a -t7z %",
+        "7zz a -twim %",
+        "bsdtar --format=xar -cf %",
+        "bsdtar --zstd -cf %",
+        "bsdtar --lz4 -cf %",
+        "bsdtar --lzop -cf %",
+        "tar --use-compress-program=lzip -cf %",
+    ],
+)
+def test_what_is_cut_short_is_an_error(look: Look, packed: Packed, command: str) -> None:
+    data = packed(command)
+    for size in (len(data) // 2, len(data) - 50):
+        assert any("could not be opened whole" in line for line in look(data[:size]).errors)
+
+
+@pytest.mark.parametrize("pack_rar", [rar, rar5])
+def test_a_rar_that_is_cut_short_is_an_error(look: Look, pack_rar: Callable[..., bytes]) -> None:
+    data = pack_rar(*FILES)
+    for size in (len(data) // 2, len(data) - 40):
+        assert any("could not be opened whole" in line for line in look(data[:size]).errors)
+
+
+def test_a_damaged_member_is_an_error(look: Look, packed: Packed) -> None:
+    data = bytearray(packed("7zz a -t7z -m0=Copy %"))
+    data[20_000] ^= 1
+    assert "b.txt" in look(bytes(data)).errors[0]
+
+
+def test_a_lone_part_is_an_error(look: Look, packed: Packed, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        packed("7zz a -t7z -v100k %")
+    assert look((tmp_path / "archive.bin.001").read_bytes()).errors
+
+
+def test_an_archive_of_nothing_is_an_error(look: Look) -> None:
+    for data in (rar(), rar5()):
+        assert look(data).errors == (
+            "cannot be scanned whole: rar: could not be opened whole: no members",
+        )
+
+
+def test_data_behind_the_end_are_an_error_and_opened(look: Look, packed: Packed) -> None:
+    examination = look(packed("7zz a -t7z %", "a.txt") + pack([("z.exe", EICAR)], zipfile.ZIP_LZMA))
+    assert [sighting.member for sighting in examination.sightings] == ["(behind the end)/z.exe"]
+    assert examination.errors == ("cannot be scanned whole: 7z: data behind the end",)
+
+
+def test_a_rar_that_may_be_an_image_of_a_disk_is_an_error(look: Look) -> None:
+    """Or else bsdtar reads that, and not the rar."""
+    data = rar(("a", bytes(32_769 - 54) + b"CD001"))
+    at = data.index(b"CD001")
+    data = rar(("a", bytes(32_769 - 54 + 32_769 - at - 1) + b"\1CD001"))
+    assert data[32_768:32_774] == b"\1CD001"
+    assert "rar: another format at the same time" in look(data).errors[0]
+
+
+def test_a_document_that_is_no_archive_is_clean(look: Look) -> None:
+    assert look(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600)) == Examination()
+
+
+@pytest.mark.parametrize("name", ["rar", "7z", "zstd", "lz4"])
+def test_where_a_program_is_missing_its_formats_are_noted(
+    look: Look, packed: Packed, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    command = {"7z": "7zz a -t7z %", "lz4": "bsdtar --lz4 -cf %"}.get(name, "")
+    data = packed(command) if command else {"rar": rar(*FILES), "zstd": zstd(NOISE)}[name]
+    assert not programs.missing()
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    assert {"bsdtar", "7zz"} <= {*programs.missing()}
+    assert look(data) == Examination(opaque=(name,))
+    assert look(tar([("a", data)], "gz")) == Examination(opaque=(f"{name}: a",))
+
+
+def test_what_is_only_compressed_is_shown_where_the_program_is_missing(
+    look: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    monkeypatch.setattr(Engine, "scan", lambda *_: Findings(signatures=("Eicar",)))
+    assert look(zstd(NOISE)).sightings
+
+
+# Bounds.
+
+
+def children() -> list[str]:
+    """Return this process's children (proc(5))."""
+    mine = str(os.getpid())
+    stats = [
+        path.read_text().rpartition(")")[2].split() for path in Path("/proc").glob("[0-9]*/stat")
+    ]
+    return [fields[0] for fields in stats if fields[1] == mine]
+
+
+BOMBS = ["7zz a -t7z %", "bsdtar --zstd -cf %", "bsdtar --format=xar -cf %"]
+
+
+@pytest.mark.parametrize("command", BOMBS)
+def test_too_many_bytes_are_an_error_and_end_the_program(
+    look: Look, packed: Packed, tmp_path: Path, command: str
+) -> None:
+    with (tmp_path / "files/bomb").open("wb") as file:
+        file.truncate(60_000_000)
+    before = children()
+    examination = look(packed(command, "bomb"))
+    assert examination.errors[0].endswith("more than 50000000 bytes unpacked")
+    assert children() == before
+
+
+def test_a_full_disk_ends_the_extraction(
+    look: Look, packed: Packed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "files/bomb").write_bytes(bytes(40_000_000))
+    data = packed("7zz a -t7z %", "bomb")
+    killed: list[process.Run] = []
+    monkeypatch.setattr(process.Run, "verdict", killed.append)
+
+    def keep(account: Account, size: int) -> None:
+        if size > 1_000_000:
+            raise ExceededError("needs more than there is")
+
+    monkeypatch.setattr(Account, "keep", keep)
+    before = children()
+    assert look(data).errors == ("cannot be scanned whole: needs more than there is",)
+    assert not killed
+    assert children() == before
+
+
+def test_too_many_files_are_an_error(
+    look: Look, packed: Packed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(programs, "MOST_FILES", 1)
+    assert look(packed("7zz a -t7z %")).errors == (
+        "cannot be scanned whole: more than 1 files in one archive",
+    )
+
+
+def test_a_program_that_writes_without_end_is_ended(
+    look: Look, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (endless := tmp_path / "endless").write_text("#!/bin/sh\nexec cat /dev/zero\n")
+    endless.chmod(0o700)
+    monkeypatch.setattr(shutil, "which", lambda _: str(endless))
+    before = children()
+    for data in (rar(*FILES), zstd(NOISE)):
+        assert look(data).errors[0].endswith("more than 50000000 bytes unpacked")
+    assert children() == before
+
+
+@pytest.mark.parametrize("sample", [rar(*FILES), zstd(NOISE), SQUASHFS])
+def test_a_program_that_hangs_is_ended(
+    look: Look, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sample: bytes
+) -> None:
+    (hanging := tmp_path / "hanging").write_text("#!/bin/sh\nexec sleep 999\n")
+    hanging.chmod(0o700)
+    monkeypatch.setattr(shutil, "which", lambda _: str(hanging))
+    monkeypatch.setattr(process, "PATIENCE", 0.3)
+    monkeypatch.setattr(programs, "PATIENCE", 0.3)
+    before = children()
+    assert "no progress within 0.3 s" in look(sample).errors[0]
+    assert children() == before
+
+
+def test_messages_without_end_are_an_error(
+    look: Look, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (loud := tmp_path / "loud").write_text("#!/bin/sh\nexec cat /dev/zero >&2\n")
+    loud.chmod(0o700)
+    monkeypatch.setattr(shutil, "which", lambda _: str(loud))
+    assert "its messages have no end" in look(SQUASHFS).errors[0]
+
+
+def test_a_reader_that_is_closed_early_leaves_nothing(packed: Packed, tmp_path: Path) -> None:
+    (path := tmp_path / "a").write_bytes(data := packed("7zz a -t7z %"))
+    [reader] = registry.recognise(data[:HEAD])
+    assert isinstance(reader, FileReader)
+    account = Account(BOUNDS, tmp_path)
+    before = {*tmp_path.iterdir()}
+    with path.open("rb") as file:
+        archive = Archive(path=path, file=file, size=len(data), workspace=tmp_path, account=account)
+        items = reader.members(archive)
+        next(items)
+        assert {*tmp_path.iterdir()} != before
+        del items
+    assert {*tmp_path.iterdir()} == before
+    assert account.on_disk == 0
+
+
+def test_the_limit_is_called_in_the_programs_process(look: Look, tmp_path: Path) -> None:
+    called = tmp_path / "called"
+
+    def limit() -> None:
+        called.write_text(str(os.getpid()))
+
+    programs.set_limit(limit)
+    try:
+        assert found(look(rar(*FILES))) == ["z.exe"]
+    finally:
+        programs.set_limit(None)
+    assert called.read_text() != str(os.getpid())

@@ -1,9 +1,10 @@
 """Formats that well-kept programs open: bsdtar, 7-Zip and the compressors' own.
 
-Each program opens one format by its name and no other, so that it and the reader agree on what a
-file is. bsdtar, which takes no name, turns an archive into a tar on its output; where a file may be
-another format to it as well, that is a problem. 7-Zip extracts into a folder. A compressor writes
-the content. Where a program is missing, its formats are unsupported content.
+Each program opens the one format that the file was recognised as, and no other. 7-Zip extracts into
+a folder, or writes the content of what is only compressed, as the compressors do. bsdtar, the only
+one for rar, turns an archive into a tar on its output. It can't be told the format: where a file may
+be another one to it as well, that is a problem. Where a program is missing, its formats are
+unsupported content.
 """
 
 from __future__ import annotations
@@ -343,8 +344,8 @@ _7ZZ = "7zz"
 
 READERS = (
     _reader("rar", "bsdtar", _listed, recognise=_is_rar, magics=(b"Rar!\x1a\x07",)),
-    _reader("xar", "bsdtar", _listed, recognise=_is_xar),
-    _reader("lha", "bsdtar", _listed, recognise=lambda head: _LHA.match(head) is not None),
+    _reader("xar", _7ZZ, _extracted("Xar"), recognise=_is_xar),
+    _reader("lha", _7ZZ, _extracted("Lzh"), recognise=lambda head: _LHA.match(head) is not None),
     _reader(
         "zstd",
         _7ZZ,

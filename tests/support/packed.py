@@ -47,3 +47,16 @@ SEVENZIP_BZIP2 = base64.b64decode(
     "CgFbwrjQAAA="
 )
 """A 7z archive of 40 members, packed by BZip2, over which clamscan says `OK`."""
+SQUASHFS = lzma.decompress(
+    base64.b64decode(
+        "/Td6WFoAAATm1rRGAgAhARwAAAAQz1jM4A//AbNdADQcymryPn7zGP/3ZbIktIihzub7BQBGGa3BAU++q4lTpkG18t"
+        "BoBeR2RfWFD4k4Kq+9VGxriQ4SX31nKKR+eBpIOh6q0wKoSSEY/JokrucaCdWK81ZOsg0lkad2I3ZXMJO5B3cUvF9z"
+        "CMcIq4N4MMMe6LdjfNb6geWOGmoNdDCyMRTE0qMbrxdZMOCdr+ySa46ErIIvdD8jUgjE5mZrOuhTY99gVil7aHBTN+"
+        "KhyGOCIKe/cp6rFf2SKGKnxuqTAzhsksvgn3fTA0ffR2TzQCX44HPdIZqensCjUsR898hKdj2WRBSvc1rQialAfGGY"
+        "60MIfRlZ6f7RMgXKkxzLEp8ot1LaZ0Lt2Y70NtkUaoumsZiGZNX+BZox/KB437S26r2qnrulYnD8i5n1grY+tWkxzw"
+        "MBy+StWJDravjBiFyzoS0gW3iH+Uihcov4vhip7K6ZQusPLswQLgmVpR2V7O1fmUBqjX3veSyHe1+V/Q0siR0bh+sA"
+        "92hou76ihdzaHI81EOxr6JFpc3i3M7GnzESUFlYqjCDA2iHNMGKLpkzNJypZHilKioij0fceW6eL0HzpAwAAd4f48F"
+        "q09uQAAc8DgCAAALfyX7GxxGf7AgAAAAAEWVo="
+    )
+)
+"""A squashfs of `a.txt`, the test virus `z.exe`, and links out of it; made by mksquashfs."""
