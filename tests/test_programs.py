@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import random
 import shutil
@@ -14,11 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support.examine import examined
 from support.packed import SQUASHFS
 from support.samples import EICAR, pack, tar, zstd
 
-from avscan.archives import process, programs, registry
+from avscan.archives import extents, process, programs, registry
 from avscan.archives.bounds import Account, Bounds, ExceededError
 from avscan.archives.reader import HEAD, Archive, FileReader
 from avscan.findings import Examination, Findings
@@ -260,6 +263,45 @@ def test_a_lone_part_is_an_error(look: Look, packed: Packed, tmp_path: Path) -> 
     with pytest.raises(FileNotFoundError):
         packed("7zz a -t7z -v100k %")
     assert look((tmp_path / "archive.bin.001").read_bytes()).errors
+
+
+def test_a_lone_part_of_a_rar_is_an_error(look: Look) -> None:
+    line = "cannot be scanned whole: rar: a part of several"
+    assert line in look(rar5(*FILES, flags=1)).errors
+    data = bytearray(rar(*FILES))
+    data[10] |= 1
+    data[7:9] = struct.pack("<H", zlib.crc32(data[9:20]) & 0xFFFF)
+    assert line in look(bytes(data)).errors
+
+
+@pytest.mark.parametrize("pack_rar", [rar, rar5])
+def test_a_rar_that_ends_with_a_stored_zip(look: Look, pack_rar: Callable[..., bytes]) -> None:
+    """Given the file, bsdtar would open the zip, and not the rar."""
+    data = pack_rar(("z.exe", EICAR), ("in.zip", pack([("a", b"x")])))
+    assert found(look(data)) == ["z.exe"]
+
+
+@pytest.mark.parametrize("pack_rar", [rar, rar5])
+def test_data_behind_a_rar_are_an_error_and_opened(
+    look: Look, pack_rar: Callable[..., bytes]
+) -> None:
+    hidden = pack([("e.exe", EICAR)], zipfile.ZIP_LZMA)
+    examination = look(pack_rar(*FILES) + hidden)
+    members = [sighting.member for sighting in examination.sightings]
+    assert members == ["z.exe", "(behind the end)/e.exe"]
+    assert examination.errors == ("cannot be scanned whole: rar: data behind the end",)
+    behind_program = look(b"MZ" + bytes(98) + pack_rar(*FILES) + hidden)
+    assert len(found(behind_program)) == 2
+
+
+@given(st.sampled_from([rar(*FILES[::2]), rar5(*FILES[::2]), SQUASHFS[:200]]), st.data())
+def test_damage_does_not_trouble_the_search_for_an_end(packed: bytes, data: st.DataObject) -> None:
+    damaged = bytearray(packed[: data.draw(st.integers(20, len(packed)))])
+    for at in data.draw(st.lists(st.integers(8, len(damaged) - 1), max_size=4)):
+        damaged[at] = data.draw(st.integers(0, 255))
+    for extent in (extents.rar, extents.squashfs, extents.sevenzip, extents.zstd, extents.nsis):
+        assert 0 <= extent(io.BytesIO(damaged), 0, len(damaged)) <= len(damaged)
+    extents.is_rar_volume(bytes(damaged))
 
 
 def test_an_archive_of_nothing_is_an_error(look: Look) -> None:

@@ -12,6 +12,8 @@ ZSTD = b"\x28\xb5\x2f\xfd"
 _MOST_BLOCK = 128 << 10  # bytes of a block of zstd (RFC 8878)
 _SEVENZIP = struct.Struct("<8sIQQ4x")  # 7zFormat.txt of 7-Zip: a sum, and where the header is
 _SQUASHFS_BLOCK = 4096
+_OLD_WITH_DATA, _OLD_END = {0x74, 0x7A}, 0x7B  # types of blocks of rar 4
+_ENCRYPTED, _END = 4, 5  # of rar 5
 
 
 def sevenzip(file: BinaryIO, begin: int, end: int) -> int:
@@ -42,6 +44,71 @@ def squashfs(file: BinaryIO, begin: int, end: int) -> int:
 def nsis(file: BinaryIO, begin: int, end: int) -> int:
     """Return the bytes of an installer's data, which its first header counts."""
     return min(int.from_bytes(read_at(file, begin + 24, 4), "little"), end - begin)
+
+
+def rar(file: BinaryIO, begin: int, end: int) -> int:
+    """Return the bytes up to the block that ends a rar, or all if that is not found.
+
+    Sources: technote.txt of rar 4; "RAR 5.0 archive format".
+    """
+    is_old = read_at(file, begin + 6, 1) == b"\0"
+    at = begin + (7 if is_old else 8)
+    while at < end:
+        kind, length = (_old_rar_block if is_old else _rar_block)(read_at(file, at, 64))
+        at += length
+        if not length or (kind == _ENCRYPTED and not is_old):
+            break
+        if kind == (_OLD_END if is_old else _END):
+            return min(at, end) - begin
+    return end - begin
+
+
+def _old_rar_block(head: bytes) -> tuple[int, int]:
+    """Return the type of a block of rar 4 and its length; a length of 0 if it is malformed."""
+    if len(head) < 7:  # noqa: PLR2004 - the shortest
+        return 0, 0
+    kind, flags, size = struct.unpack_from("<BHH", head, 2)
+    has_data = kind in _OLD_WITH_DATA or flags & 0x8000
+    data = int.from_bytes(head[7:11], "little") if has_data else 0
+    if kind in _OLD_WITH_DATA and flags & 0x100:
+        data += int.from_bytes(head[32:36], "little") << 32
+    return kind, size + data if size >= 7 else 0  # noqa: PLR2004
+
+
+def _rar_block(head: bytes) -> tuple[int, int]:
+    """Return the type of a block of rar 5 and its length; a length of 0 if it is malformed."""
+    numbers, at = [], 4
+    sizes = 0
+    for _ in range(5):  # length, type, flags, length of the extra area, length of the data
+        number, at = _number(head, at)
+        numbers.append(number)
+        sizes = sizes or at
+    length, kind, flags, first, second = numbers
+    data = (second if flags & 1 else first) if flags & 2 else 0
+    return kind, sizes + length + data if length else 0
+
+
+def _number(data: bytes, at: int) -> tuple[int, int]:
+    """Return a number of seven bits a byte, the lowest first, and where it ends."""
+    value = shift = 0
+    while at < len(data):
+        value |= (data[at] & 0x7F) << shift
+        shift, at = shift + 7, at + 1
+        if data[at - 1] < 0x80:  # noqa: PLR2004 - the last one
+            break
+    return value, at
+
+
+def is_rar_volume(head: bytes) -> bool:
+    """Return whether a rar is a part of several, by the flags of its first block."""
+    if head[6] == 0:
+        return bool(head[10] & 1)
+    _, at = _number(head, 12)  # its length, behind the sum
+    _, at = _number(head, at)
+    flags, at = _number(head, at)
+    if flags & 1:
+        _, at = _number(head, at)
+    return head[13] == 1 and bool(_number(head, at)[0] & 1)
 
 
 def zstd(file: BinaryIO, begin: int, end: int) -> int:

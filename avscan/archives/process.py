@@ -8,11 +8,13 @@ import selectors
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 from avscan.archives.reader import DamagedError, Item, Member, Problem
+from avscan.archives.streams import FED, Stream
 
 PATIENCE = 600.0
 """Seconds that a program may work without any output."""
@@ -38,17 +40,19 @@ def set_limit(limit: Callable[[], None] | None) -> None:
 class Run:
     """One run of a program, killed when its context ends.
 
-    The archive's path is its last argument, behind `prefix`. It gets no input and an environment of its own. Raise
-    OSError if it can't be started.
+    It gets `feed` as its input, through a pipe, and an environment of its own. Raise OSError if it
+    can't be started. Its messages are quoted without the archive's path.
     """
 
-    def __init__(self, command: Sequence[str], path: Path, prefix: str = "") -> None:
+    def __init__(self, command: Sequence[str], path: Path, feed: Stream | None = None) -> None:
         self.messages = b""
         self._path = str(path.absolute())
         self._received = 0
+        self._feed = feed
+        self._pending = b""
         self._process = subprocess.Popen(
-            [*command, prefix + self._path],
-            stdin=subprocess.DEVNULL,
+            command if feed else [*command, self._path],
+            stdin=subprocess.PIPE if feed else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=_ENVIRONMENT,
@@ -56,9 +60,12 @@ class Run:
             preexec_fn=_limit,  # noqa: PLW1509 - the inspector has one thread
         )
         self._selector = selectors.DefaultSelector()
+        if self._process.stdin is not None:
+            os.set_blocking(self._process.stdin.fileno(), False)
+            self._selector.register(self._process.stdin, selectors.EVENT_WRITE)
         for pipe in (self._process.stdout, self._process.stderr):
             if pipe is not None:
-                self._selector.register(pipe, selectors.EVENT_READ, pipe is self._process.stderr)
+                self._selector.register(pipe, selectors.EVENT_READ)
 
     def __enter__(self) -> Self:
         return self
@@ -72,7 +79,7 @@ class Run:
         self._selector.close()
         self._process.kill()
         self._process.wait()
-        for pipe in (self._process.stdout, self._process.stderr):
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             if pipe is not None:
                 pipe.close()
 
@@ -84,10 +91,13 @@ class Run:
         if not self._selector.get_map():
             return b""
         for key, _ in self._selector.select(seconds):
+            if key.fileobj is self._process.stdin:
+                self._write(self._process.stdin)
+                continue
             data = os.read(key.fd, size)
             if not data:
                 self._selector.unregister(key.fileobj)
-            elif not key.data:
+            elif key.fileobj is self._process.stdout:
                 return data
             else:
                 self.messages = (self.messages + data)[:_MESSAGES]
@@ -95,6 +105,17 @@ class Run:
                 if self._received > _MOST_MESSAGES:
                     raise DamagedError("its messages have no end")
         return None
+
+    def _write(self, pipe: IO[bytes]) -> None:
+        """Write some of its input, and close it at the end or where nobody reads on."""
+        if self._feed is not None:
+            self._pending = self._pending or self._feed.some(FED)
+        with suppress(BrokenPipeError):
+            if self._pending:
+                self._pending = self._pending[os.write(pipe.fileno(), self._pending) :]
+                return
+        self._selector.unregister(pipe)
+        pipe.close()
 
     def pull(self, size: int) -> bytes:
         """Return up to `size` bytes of output, none only at its end.

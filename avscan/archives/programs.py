@@ -46,10 +46,14 @@ _Read = Callable[[str, Archive], Iterator[Item]]
 
 
 def _listed(program: str, archive: Archive) -> Iterator[Item]:
-    """Read the tar that bsdtar makes of an archive."""
+    """Read the tar that bsdtar makes of a rar."""
     if tar.READER.recognise(read_at(archive.file, 0, HEAD)) or _is_iso(archive.file):
         yield Problem(text="another format at the same time")
-    with Run((program, "-cf", "-", "--format=pax"), archive.path, "@") as run:
+    if extents.is_rar_volume(read_at(archive.file, 0, HEAD)):  # bsdtar may pass over it in silence
+        yield Problem(text="a part of several")
+    # It would look for a zip at a file's end first: through a pipe it can't, and gets the rar alone.
+    feed = region(archive.file, 0, extents.rar(archive.file, 0, archive.size))
+    with Run((program, "-cf", "-", "--format=pax", "@-"), archive.path, feed) as run:
 
         def pull(size: int) -> bytes:
             data = run.pull(size)
@@ -343,7 +347,14 @@ _NSIS = b"\xef\xbe\xad\xdeNullsoftInst"
 _7ZZ = "7zz"
 
 READERS = (
-    _reader("rar", "bsdtar", _listed, recognise=_is_rar, magics=(b"Rar!\x1a\x07",)),
+    _reader(
+        "rar",
+        "bsdtar",
+        _listed,
+        recognise=_is_rar,
+        magics=(b"Rar!\x1a\x07",),
+        extent=extents.rar,
+    ),
     _reader("xar", _7ZZ, _extracted("Xar"), recognise=_is_xar),
     _reader("lha", _7ZZ, _extracted("Lzh"), recognise=lambda head: _LHA.match(head) is not None),
     _reader(
