@@ -21,7 +21,7 @@ from support.examine import examined
 from support.packed import SQUASHFS
 from support.samples import EICAR, pack, tar, zstd
 
-from avscan.archives import extents, process, programs, registry
+from avscan.archives import disks, extents, process, programs, registry
 from avscan.archives.bounds import Account, Bounds, ExceededError
 from avscan.archives.reader import HEAD, Archive, FileReader
 from avscan.findings import Examination, Findings
@@ -217,6 +217,43 @@ def test_members_that_may_not_be_read(look: Look, packed: Packed, tmp_path: Path
     (folder / "z.exe").chmod(0)
     folder.chmod(0o500)
     assert found(look(packed("7zz a -t7z %", "d"))) == ["d/z.exe"]
+
+
+# Images of disks.
+
+
+@pytest.mark.parametrize(
+    ("name", "at", "magic"),
+    [
+        ("ISO", 32_768, b"\1CD001"),
+        ("UDF", 34_816, b"\0BEA01\1\0"),
+        ("DMG", -512, b"koly\0\0\0\4\0\0\2\0"),
+        ("VHD", -512, b"conectix\0\0\0\2"),
+        ("QCOW", 0, b"QFI\xfb\0\0\0\3"),
+        ("VMDK", 0, b"KDMV\1\0\0\0"),
+        ("GPT", 512, b"EFI PART\0\0\1\0"),
+        ("FAT", 54, b"FAT16   ".ljust(510 - 54, b"\0") + b"\x55\xaa"),
+        ("NTFS", 3, b"NTFS    ".ljust(510 - 3, b"\0") + b"\x55\xaa"),
+        ("ext", 1080, b"\x53\xef\1\0"),
+        ("HFS", 1024, b"H+\0\4"),
+    ],
+)
+def test_an_image_is_recognised(name: str, at: int, magic: bytes) -> None:
+    data = bytearray(40_000)
+    at %= len(data)
+    data[at : at + len(magic)] = magic
+    readers = registry.recognise(bytes(data[:HEAD]), io.BytesIO(data))
+    assert [reader.name for reader in readers] == [name]
+
+
+@given(st.binary(max_size=2000))
+def test_arbitrary_data_is_no_image(data: bytes) -> None:
+    assert not any(recognise(io.BytesIO(data)) for _, recognise in disks.KINDS.values())
+
+
+def test_7_zip_knows_each_kind_of_disk() -> None:
+    formats = subprocess.run(["7zz", "i"], capture_output=True, text=True, check=True).stdout
+    assert {kind for kind, _ in disks.KINDS.values()} <= {*formats.split()}
 
 
 # What does not open whole.
