@@ -114,8 +114,10 @@ class Scanner:
         """Pause an inspector while the context lasts; the second one ends with it."""
         inspector.pause()
         self._paused = inspector
-        yield
-        self._paused = None
+        try:
+            yield
+        finally:
+            self._paused = None
         inspector.resume()
 
     def release_second(self) -> None:

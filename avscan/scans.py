@@ -261,17 +261,20 @@ class Scans:
         scanning = Scanning(build=build, file=name, size=artifact.size)
         self._listen(scanning)
         pause = _Pause(after=TURN)
-        outcome = inspect(
-            inspector,
-            build,
-            name,
-            artifact,
-            policies=self._policies,
-            timeout=self._timeout,
-            meanwhile=lambda: self._meanwhile(scan, scanning, inspector, pause),
-        )
-        if not isinstance(outcome, FileReport) or not inspector.works:
-            self._scanner.discard(inspector)
+        try:
+            outcome = inspect(
+                inspector,
+                build,
+                name,
+                artifact,
+                policies=self._policies,
+                timeout=self._timeout,
+                meanwhile=lambda: self._meanwhile(scan, scanning, inspector, pause),
+            )
+        finally:
+            # Whatever ended it in the midst: its answer must not be taken for the next file's.
+            if not inspector.works:
+                self._scanner.discard(inspector)
         if not self._scanner.is_paused:
             self._scanner.release_second()
         self._listen(Scanned(build=build, file=name))

@@ -19,7 +19,7 @@ from avscan import scans
 from avscan import sweep as sweeps
 from avscan.backend import discovery
 from avscan.backend.fetch import SCAN_ROOM, Fetched, Fetcher, StorageError
-from avscan.backend.ledger import INTERRUPTIONS, Ledger
+from avscan.backend.ledger import INTERRUPTIONS, Claim, Ledger
 from avscan.backend.pocketbase import PocketBase
 from avscan.errors import BackendError, EngineError, SchemaError, WorkspaceError
 from avscan.events import (
@@ -406,6 +406,33 @@ def test_what_was_interrupted_before_is_scanned_last_and_alone(one: Pass) -> Non
     assert one.script.seen[:2] == [b"poison", b"slow"]
     assert running == [1, 1, 1]
     assert backend.status_of(poison) == "error"
+
+
+def test_a_pause_that_pocketbase_fails_at_leaves_no_answer_for_the_next_file(
+    one: Pass, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the next build would be given what was found in the slow one."""
+    backend = one.backend
+    slow = backend.upload({"a.txt": b"slow"})
+    other = backend.upload({"a.txt": b"virus"})
+    record = Ledger.inspect
+
+    def inspect(ledger: Ledger, claim: Claim, file: str | None) -> bool:
+        if file is None and claim.build.id == slow:
+            raise BackendError("not now")
+        return record(ledger, claim, file)
+
+    monkeypatch.setattr(Ledger, "inspect", inspect)
+    one.script.takes = lambda content: 600.0 if content == b"slow" else 0.0
+    one.script.examine = lambda content: (
+        Examination(sightings=(Sighting(signature="Worm"),))
+        if content == b"virus"
+        else Examination()
+    )
+    summary = one.run()
+    assert (summary.infected, summary.failed) == (1, 1)
+    assert backend.status_of(other) == "infected"
+    assert backend.status_of(slow) == "pending"
 
 
 def test_a_paused_build_is_not_blamed_for_the_end_of_the_pass(one: Pass) -> None:

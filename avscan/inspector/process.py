@@ -84,6 +84,7 @@ class Inspector:
         self._ready = False
         self._broken: Broken | None = None
         self._pending = b""
+        self._is_busy = False
         self._collector = Collector()
         self._ran = 0.0
         self._since: float | None = None
@@ -111,7 +112,7 @@ class Inspector:
     @property
     def works(self) -> bool:
         """Whether it is idle and can be given another artifact."""
-        return self._broken is None and self._since is None
+        return self._broken is None and not self._is_busy
 
     @property
     def examination(self) -> Examination:
@@ -148,6 +149,7 @@ class Inspector:
             OSError: the artifact can't be moved.
 
         """
+        self._is_busy = True
         self._collector = Collector()
         self._ran, self._since = 0.0, self._clock()
         artifact.replace(self._folder / _ARTIFACT)
@@ -195,6 +197,7 @@ class Inspector:
             remove(self._folder)
 
     def _finish(self) -> None:
+        self._is_busy = False
         self._ran, self._since = self.ran, None
         (self._folder / _ARTIFACT).unlink(missing_ok=True)
 

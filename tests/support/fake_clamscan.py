@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 FOREVER = 3600
@@ -39,7 +40,8 @@ def script(folder: Path, *steps: str) -> Path:
 def _serve(server: socket.socket, steps: list[str]) -> None:
     while True:
         connection, _ = server.accept()
-        with connection:
+        asked = b""
+        with connection, suppress(OSError):  # it was killed while it asked
             asked = connection.recv(1)
             connection.sendall(steps[0].encode())
         if asked == _NEXT and len(steps) > 1:
