@@ -7,6 +7,7 @@ with Zapuskalka's collections as they are before `avscan init`; `backend.init()`
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,11 @@ import pytest
 from support.backend import VERSIONS, ZAPUSKALKAS, Backend, Template, make_template, running
 
 TemplateOf = Callable[[str], Template]
+
+
+def pytest_configure() -> None:
+    """Let SIGHUP end what the tests start, also where they themselves run under nohup."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)

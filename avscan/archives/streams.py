@@ -106,7 +106,7 @@ def region(file: BinaryIO, begin: int, end: int) -> Stream:
 
 def read_at(file: BinaryIO, begin: int, size: int) -> bytes:
     """Return up to `size` bytes from an offset; none if the file does not have it."""
-    if not 0 <= begin < file.seek(0, SEEK_END):
+    if size <= 0 or not 0 <= begin < file.seek(0, SEEK_END):
         return b""
     file.seek(begin)
     return file.read(size)

@@ -142,7 +142,7 @@ class _Zip:
     @property
     def prefix(self) -> int:
         """How many bytes there are in front of the first entry."""
-        return min((each.begin for each in self.entries), default=self.directory)
+        return max(0, min((each.begin for each in self.entries), default=self.directory))
 
     @property
     def is_plain(self) -> bool:
