@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from support.examine import examined
-from support.packed import CAB, ISO, SEVENZIP
+from support.packed import CAB, ISO, SEVENZIP, SEVENZIP_BZIP2
 from support.quine import quine
 from support.samples import (
     EICAR,
@@ -35,7 +35,6 @@ from support.samples import (
     zip_of_unknown_length,
     zstd,
 )
-from test_sevenzip import BZIP2
 
 from avscan.archives.bounds import Bounds
 from avscan.clamav.clamscan import Clamscan
@@ -120,17 +119,14 @@ def test_a_deb(eyes: Eyes) -> None:
     assert infected_at(eyes.see(deb(EICAR))) == ["data.tar.xz/./usr/games/game"]
 
 
-def test_a_zst(eyes: Eyes) -> None:
+def test_a_tar_zst(eyes: Eyes) -> None:
     inner = squeezed(EICAR, "gz")  # what is in raw blocks is seen without being unpacked
-    examination = eyes.see(zstd(tar([("e.gz", inner)])))
-    assert examination == Examination(opaque=("zstd",))
+    assert infected_at(eyes.see(zstd(tar([("e.gz", inner)])))) == ["e.gz"]
 
 
-def test_a_zst_in_a_tar_gz(eyes: Eyes) -> None:
-    examination = eyes.see(
-        tar([("game.tar.zst", zstd(tar([("e.gz", squeezed(EICAR, "gz"))])))], "gz")
-    )
-    assert examination.sightings or examination.opaque == ("zstd: game.tar.zst",)
+def test_a_tar_zst_in_a_tar_gz(eyes: Eyes) -> None:
+    packed = zstd(tar([("e.gz", squeezed(EICAR, "gz"))]))
+    assert infected_at(eyes.see(tar([("game.tar.zst", packed)], "gz"))) == ["game.tar.zst/e.gz"]
 
 
 def test_encrypted_beside_eicar(eyes: Eyes) -> None:
@@ -202,8 +198,7 @@ def test_an_archive_behind_a_program_in_a_tar_gz(eyes: Eyes) -> None:
 
 
 def test_a_program_with_a_7z_that_clamscan_cannot_unpack(eyes: Eyes) -> None:
-    examination = eyes.see(b"MZ" + bytes(98) + BZIP2)
-    assert examination == Examination(opaque=("7z bzip2: (at byte 100)",))
+    assert eyes.see(b"MZ" + bytes(98) + SEVENZIP_BZIP2) == Examination()
 
 
 def test_an_rpm(eyes: Eyes) -> None:
@@ -214,12 +209,17 @@ def test_an_rpm(eyes: Eyes) -> None:
     assert eyes.see(lead + b"nothing that is known") == Examination(opaque=("rpm",))
 
 
-@pytest.mark.parametrize("packed", [SEVENZIP, CAB, ISO], ids=["7z", "CAB", "ISO"])
-def test_what_clamscan_cannot_open_in_what_only_it_opens(eyes: Eyes, packed: bytes) -> None:
+def test_what_clamscan_cannot_open_in_what_only_it_opens(eyes: Eyes) -> None:
     noted = {"zip-lzma", "zstd"}
-    assert {*eyes.see(packed).opaque} == noted
-    for wrapped in (pack([("d/x", packed)]), tar([("./", b""), ("d/x", packed)], "gz")):
+    assert {*eyes.see(CAB).opaque} == noted
+    for wrapped in (pack([("d/x", CAB)]), tar([("./", b""), ("d/x", CAB)], "gz")):
         assert {*eyes.see(wrapped).opaque} == {f"{name}: d/x" for name in noted}
+
+
+@pytest.mark.parametrize("packed", [SEVENZIP, ISO], ids=["7z", "ISO"])
+def test_what_clamscan_cannot_open_in_what_7_zip_opens(eyes: Eyes, packed: bytes) -> None:
+    for whole in (packed, pack([("d/x", packed)]), tar([("./", b""), ("d/x", packed)], "gz")):
+        assert not eyes.see(whole).opaque
 
 
 def test_what_clamscan_cannot_open_and_we_can_is_not_noted(eyes: Eyes) -> None:

@@ -77,6 +77,11 @@ class Account:
             raise full(self._workspace)
         self._on_disk += size
 
+    @property
+    def on_disk(self) -> int:
+        """How many bytes are kept at the moment."""
+        return self._on_disk
+
     def drop(self, size: int) -> None:
         """Account for `size` bytes that were removed."""
         self._on_disk -= size

@@ -154,7 +154,7 @@ def chunked(chunks: Iterator[bytes]) -> Stream:
 
 
 class Decoder(Protocol):
-    """What `bz2`, `lzma` and `compression.zstd` have in common."""
+    """What `bz2` and `lzma` have in common."""
 
     @property
     def eof(self) -> bool:

@@ -14,7 +14,8 @@ Hash signatures match whole files only. So it is not enough that the bytes were 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from os import SEEK_END
 from pathlib import Path
@@ -159,7 +160,7 @@ class _Walk:
         opened = _Opened()
         for each in readers:
             self._open(each, archive, inner, opened)
-        if opened.problems and only_content:
+        if (opened.problems or opened.closed) and only_content:
             self._show_file(path, size, context)
         found = 0 if readers else self._search(file, context)
         self._note_unopened(head, readers, findings, context, opened, found=found)
@@ -221,14 +222,15 @@ class _Walk:
             unpacked=compressed,
             is_artifact=context.is_artifact and compressed,
         )
-        for item in _items(reader, source):
-            if isinstance(item, Member):
-                opened.members += item.open is not None
-                opened.closed += item.open is None
-                opened.problems += self._member(item, inner, context, reader.name)
-            elif not (isinstance(source, _Source) and source.is_damaged):
-                opened.problems += 1
-                self._problem(f"{reader.name}: {item.text}", context.place, context)
+        with closing(_items(reader, source)) as items:  # a program may be at work
+            for item in items:
+                if isinstance(item, Member):
+                    opened.members += item.open is not None
+                    opened.closed += item.open is None
+                    opened.problems += self._member(item, inner, context, reader.name)
+                elif not (isinstance(source, _Source) and source.is_damaged):
+                    opened.problems += 1
+                    self._problem(f"{reader.name}: {item.text}", context.place, context)
 
     def _member(self, member: Member, inner: _Context, archive: _Context, name: str = "") -> bool:
         """Walk one member, and return whether it is damaged."""
@@ -356,7 +358,7 @@ class _Walk:
         return Scratch(self._workspace, self._account, number=self._files)
 
 
-def _items(reader: Reader, source: Archive | _Source) -> Iterator[Item]:
+def _items(reader: Reader, source: Archive | _Source) -> Generator[Item]:
     """Iterate over an archive's members and problems, with an exception as the last one."""
     try:
         if isinstance(reader, FileReader):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,14 +23,16 @@ def examined(*arguments: Any, **options: Any) -> Examination:
 
 
 def items(reader: Reader, data: bytes) -> Iterator[Item]:
-    """List an archive that is in memory."""
+    """List an archive that is in memory; programs get a file."""
     file = io.BytesIO(data)
     if isinstance(reader, StreamReader):
-        return reader.members(Stream(file.read))
-    here = Path()
-    account = Account(Bounds(), here)
-    archive = Archive(path=here, file=file, size=len(data), workspace=here, account=account)
-    return reader.members(archive)
+        yield from reader.members(Stream(file.read))
+        return
+    with tempfile.TemporaryDirectory() as name:
+        (path := (here := Path(name)) / "archive").write_bytes(data)
+        account = Account(Bounds(reserve=0), here)
+        archive = Archive(path=path, file=file, size=len(data), workspace=here, account=account)
+        yield from reader.members(archive)
 
 
 def content(member: Member) -> bytes:

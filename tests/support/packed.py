@@ -36,3 +36,27 @@ ISO = lzma.decompress(
         "o="
     )
 )
+SEVENZIP_BZIP2 = base64.b64decode(
+    "N3q8ryccAAT61PTNlAEAAAAAAAAiAAAAAAAAAMRLthhCWmg5MUFZJlNZTeDqPAAAFkgAABB/4CAASMHk9R/qkGkf"
+    "6qAMqvr1N8Y2fgIKA0kkHMu7ryosXlQutKgQAAIPi7kinChIJvB1HgAAAIEzB64P0oDrvUDAkM7ly3b2T7lrOSTs"
+    "FSPHdawR2dd2HuO7ljZ9PwS97p47b43ez0BrhYOvkL6gKqDSKOaoxRnBqwnY58TQBy5gZ5Arbwm+SzAXEentv3hK"
+    "kIkKTDr5RrZAw4l7Xeelv6my/RXQ0l4a/JRUOb2I3dVFDmHnQUD7qgPKaAN5p4tVD88o+vC8mskLO0mFMlkUV+rq"
+    "s/dVFaYUA8YOn4RJUKQ9dOdtBwjZtEEg8q750vg+a4Xt2GCd7DzMTpP2xDf25vfre9icDXjsZoy8NFZg6mZanhQd"
+    "93idotm6bOM6ITFkYeubaKrXF54lvBgw+nrBoWg3wYqz+4noBWZyvxyUvXJWiZiMM6MBKFWEX6FL9F7L8f/wFo8f"
+    "Y7+L+GT5FX7R62kBM5iN+tqVaCW/dTVRC4xzeF0iXxgsWBUE0AAAABcGSwEJgUkABwsBAAEjAwEBBV0AEAAADIQS"
+    "CgFbwrjQAAA="
+)
+"""A 7z archive of 40 members, packed by BZip2, over which clamscan says `OK`."""
+SQUASHFS = lzma.decompress(
+    base64.b64decode(
+        "/Td6WFoAAATm1rRGAgAhARwAAAAQz1jM4A//AbNdADQcymryPn7zGP/3ZbIktIihzub7BQBGGa3BAU++q4lTpkG18t"
+        "BoBeR2RfWFD4k4Kq+9VGxriQ4SX31nKKR+eBpIOh6q0wKoSSEY/JokrucaCdWK81ZOsg0lkad2I3ZXMJO5B3cUvF9z"
+        "CMcIq4N4MMMe6LdjfNb6geWOGmoNdDCyMRTE0qMbrxdZMOCdr+ySa46ErIIvdD8jUgjE5mZrOuhTY99gVil7aHBTN+"
+        "KhyGOCIKe/cp6rFf2SKGKnxuqTAzhsksvgn3fTA0ffR2TzQCX44HPdIZqensCjUsR898hKdj2WRBSvc1rQialAfGGY"
+        "60MIfRlZ6f7RMgXKkxzLEp8ot1LaZ0Lt2Y70NtkUaoumsZiGZNX+BZox/KB437S26r2qnrulYnD8i5n1grY+tWkxzw"
+        "MBy+StWJDravjBiFyzoS0gW3iH+Uihcov4vhip7K6ZQusPLswQLgmVpR2V7O1fmUBqjX3veSyHe1+V/Q0siR0bh+sA"
+        "92hou76ihdzaHI81EOxr6JFpc3i3M7GnzESUFlYqjCDA2iHNMGKLpkzNJypZHilKioij0fceW6eL0HzpAwAAd4f48F"
+        "q09uQAAc8DgCAAALfyX7GxxGf7AgAAAAAEWVo="
+    )
+)
+"""A squashfs of `a.txt`, the test virus `z.exe`, and links out of it; made by mksquashfs."""

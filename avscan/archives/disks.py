@@ -1,0 +1,57 @@
+"""Disks and their images, which are recognised by what is further on in a file, or at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from os import SEEK_END
+from typing import BinaryIO
+
+from avscan.archives.streams import read_at
+
+
+def _has(*magics: tuple[int, bytes]) -> Callable[[BinaryIO], bool]:
+    """Return what tells whether a file has any of the magics; offsets below 0 are from its end."""
+
+    def recognise(file: BinaryIO) -> bool:
+        size = file.seek(0, SEEK_END)
+        return any(
+            read_at(file, at if at >= 0 else size + at, len(magic)) == magic for at, magic in magics
+        )
+
+    return recognise
+
+
+def _all(*checks: Callable[[BinaryIO], bool]) -> Callable[[BinaryIO], bool]:
+    return lambda file: all(check(file) for check in checks)
+
+
+_SECTOR = 2048
+is_iso = _has((16 * _SECTOR, b"\1CD001"))
+_is_udf = _has(*((at * _SECTOR, b"\0BEA01\1\0") for at in range(16, 32)))
+_is_fat = _all(
+    _has((510, b"\x55\xaa")),
+    _has((54, b"FAT12   "), (54, b"FAT16   "), (82, b"FAT32   ")),
+)
+_is_ext = _all(
+    _has((1080, b"\x53\xef")),
+    _has(*((1082, bytes([state, 0])) for state in range(8))),
+    _has(*((1048, bytes([size, 0, 0, 0])) for size in range(7))),
+)
+
+KINDS = {
+    "ISO": ("Iso", is_iso),
+    "UDF": ("Udf", _is_udf),
+    "DMG": ("Dmg", _has((-512, b"koly\0\0\0\4\0\0\2\0"))),
+    "VHD": ("VHD", _has((-512, b"conectix\0\0\0\2"))),
+    "VHDX": ("VHDX", _has((0, b"vhdxfile"))),
+    "QCOW": ("QCOW", _has(*((0, b"QFI\xfb\0\0\0" + bytes([version])) for version in (1, 2, 3)))),
+    "VMDK": ("VMDK", _has(*((0, b"KDMV" + bytes([version, 0, 0, 0])) for version in (1, 2, 3)))),
+    "VDI": ("VDI", _has((64, b"\x7f\x10\xda\xbe"))),
+    "GPT": ("GPT", _has((512, b"EFI PART\0\0\1\0"))),
+    "FAT": ("FAT", _is_fat),
+    "NTFS": ("NTFS", _all(_has((3, b"NTFS    ")), _has((510, b"\x55\xaa")))),
+    "ext": ("Ext", _is_ext),
+    "HFS": ("HFS", _has((1024, b"H+\0\4"), (1024, b"HX\0\5"))),
+    "APFS": ("APFS", _has((32, b"NXSB\0"))),
+}
+"""Disks: 7-Zip's name for each, and how it is told. None begins with a magic of its own."""

@@ -1,0 +1,155 @@
+"""A program that reads an archive: its output, its messages, and its end in any case."""
+
+from __future__ import annotations
+
+import os
+import re
+import selectors
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from avscan.archives.reader import DamagedError, Item, Member, Problem
+from avscan.archives.streams import FED, Stream
+
+PATIENCE = 600.0
+"""Seconds that a program may work without any output."""
+
+_MESSAGES = 4096  # bytes of messages that are kept
+_MOST_MESSAGES = 16 << 20
+_ENVIRONMENT = {"PATH": os.defpath, "LANG": "C.UTF-8", "LZ4_NBWORKERS": "1"}
+_ENCRYPTED = re.compile(
+    rb"Cannot open encrypted archive|^ERROR: .* in encrypted file\. Wrong password\?"
+    rb"|[Ee]ncrypt(?:ion|ed)\b.{0,40}\b(?:not supported|unavailable|unsupported)",
+    re.MULTILINE,
+)
+_UNSUPPORTED = b"Unsupported archive type"  # by `-t`
+_limit: Callable[[], None] | None = None
+
+
+def set_limit(limit: Callable[[], None] | None) -> None:
+    """Have `limit` called in each process that is to become a program, before it does."""
+    global _limit  # noqa: PLW0603 - a process sets it once, before its first archive
+    _limit = limit
+
+
+class Run:
+    """One run of a program, killed when its context ends.
+
+    It gets `feed` as its input, through a pipe, and an environment of its own. Raise OSError if it
+    can't be started. Its messages are quoted without the archive's path.
+    """
+
+    def __init__(self, command: Sequence[str], path: Path, feed: Stream | None = None) -> None:
+        self.messages = b""
+        self._path = str(path.absolute())
+        self._received = 0
+        self._feed = feed
+        self._pending = b""
+        self._process = subprocess.Popen(
+            command if feed else [*command, self._path],
+            stdin=subprocess.PIPE if feed else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=_ENVIRONMENT,
+            bufsize=0,
+            preexec_fn=_limit,  # noqa: PLW1509 - the inspector has one thread
+        )
+        self._selector = selectors.DefaultSelector()
+        if self._process.stdin is not None:
+            os.set_blocking(self._process.stdin.fileno(), False)
+            self._selector.register(self._process.stdin, selectors.EVENT_WRITE)
+        for pipe in (self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                self._selector.register(pipe, selectors.EVENT_READ)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._selector.close()
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                pipe.close()
+
+    def receive(self, size: int, seconds: float) -> bytes | None:
+        """Return up to `size` bytes of output, none at its end, None if there was none in time.
+
+        Raise DamagedError if its messages have no end.
+        """
+        if not self._selector.get_map():
+            return b""
+        for key, _ in self._selector.select(seconds):
+            if key.fileobj is self._process.stdin:
+                self._write(self._process.stdin)
+                continue
+            data = os.read(key.fd, size)
+            if not data:
+                self._selector.unregister(key.fileobj)
+            elif key.fileobj is self._process.stdout:
+                return data
+            else:
+                self.messages = (self.messages + data)[:_MESSAGES]
+                self._received += len(data)
+                if self._received > _MOST_MESSAGES:
+                    raise DamagedError("its messages have no end")
+        return None
+
+    def _write(self, pipe: IO[bytes]) -> None:
+        """Write some of its input, and close it at the end or where nobody reads on."""
+        if self._feed is not None:
+            self._pending = self._pending or self._feed.some(FED)
+        with suppress(BrokenPipeError):
+            if self._pending:
+                self._pending = self._pending[os.write(pipe.fileno(), self._pending) :]
+                return
+        self._selector.unregister(pipe)
+        pipe.close()
+
+    def pull(self, size: int) -> bytes:
+        """Return up to `size` bytes of output, none only at its end.
+
+        Raise DamagedError if it makes no progress.
+        """
+        deadline = time.monotonic() + PATIENCE
+        while (data := self.receive(size, PATIENCE)) is None:
+            check(deadline)
+        return data
+
+    def verdict(self) -> Item | None:
+        """Return what kept it from opening the archive whole, once all output was received.
+
+        An exit code of 0 is no proof: it has to be silent as well.
+        """
+        code = self._process.wait(PATIENCE)
+        if code == 0 and not self.messages.strip():
+            return None
+        if _ENCRYPTED.search(self.messages):
+            return Member(name="", closed="encrypted")
+        if _UNSUPPORTED in self.messages:
+            return Member(name="", closed="a format that the installed 7-Zip does not know")
+        said = self._said() or f"exit code {code}"
+        return Problem(text=f"could not be opened whole: {said}")
+
+    def _said(self) -> str:
+        """Return the first line of its messages that holds more than the archive's path."""
+        text = self.messages.decode("utf-8", "replace").replace(self._path, "")
+        lines = (line.strip(" \r:") for line in text.split("\n"))
+        return next((line for line in lines if line not in {"", "ERROR"}), "")
+
+
+def check(deadline: float) -> None:
+    """Raise DamagedError if the time by the monotonic clock is past `deadline`."""
+    if time.monotonic() > deadline:
+        raise DamagedError(f"no progress within {PATIENCE:g} s")

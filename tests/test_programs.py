@@ -1,0 +1,508 @@
+"""Formats that programs open. The samples are packed here, by the same programs and others."""
+
+from __future__ import annotations
+
+import io
+import os
+import random
+import shutil
+import struct
+import subprocess
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.examine import examined
+from support.packed import SQUASHFS
+from support.samples import EICAR, pack, tar, zstd
+
+from avscan.archives import disks, extents, process, programs, registry
+from avscan.archives.bounds import Account, Bounds, ExceededError
+from avscan.archives.reader import HEAD, Archive, FileReader
+from avscan.findings import Examination, Findings
+
+BOUNDS = Bounds(unpacked_bytes=50_000_000, reserve=0)
+NOISE = random.Random(1).randbytes(300_000)
+
+
+@dataclass
+class Engine:
+    """Finds EICAR in bytes as they are."""
+
+    shown: list[bytes] = field(default_factory=list)
+
+    def scan(self, path: Path) -> Findings:
+        self.shown.append(data := path.read_bytes())
+        return Findings(signatures=("Eicar",) if data.startswith(EICAR) else ())
+
+
+Look = Callable[..., Examination]
+Packed = Callable[..., bytes]
+
+
+@pytest.fixture
+def look(tmp_path: Path) -> Look:
+    """Examine bytes, and check that nothing is left in the workspace."""
+    (workspace := tmp_path / "work").mkdir()
+
+    def look(data: bytes, bounds: Bounds = BOUNDS) -> Examination:
+        (path := tmp_path / "artifact").write_bytes(data)
+        examination = examined(path, engine=Engine(), workspace=workspace, bounds=bounds)
+        assert not [*workspace.iterdir()]
+        return examination
+
+    return look
+
+
+@pytest.fixture
+def packed(tmp_path: Path) -> Packed:
+    """Run a command that packs three files; `%` is the archive."""
+    (folder := tmp_path / "files").mkdir()
+    (folder / "a.txt").write_bytes(b"x" * 5000)
+    (folder / "b.txt").write_bytes(NOISE)
+    (folder / "z.exe").write_bytes(EICAR)
+
+    def packed(command: str, *files: str, name: str = "archive.bin") -> bytes:
+        path = folder.parent / name
+        files = files or ("a.txt", "b.txt", "z.exe")
+        arguments = [part.replace("%", str(path)) for part in command.split()]
+        subprocess.run([*arguments, *files], cwd=folder, check=True, capture_output=True)
+        return path.read_bytes()
+
+    return packed
+
+
+def found(examination: Examination) -> list[str]:
+    assert not examination.errors
+    assert not examination.opaque
+    return [sighting.member for sighting in examination.sightings]
+
+
+def rar(*members: tuple[str, bytes]) -> bytes:
+    """Store files in a rar of version 4 (technote.txt)."""
+
+    def block(kind: int, flags: int, body: bytes, data: bytes = b"") -> bytes:
+        rest = struct.pack("<BHH", kind, flags, 7 + len(body)) + body
+        return struct.pack("<H", zlib.crc32(rest) & 0xFFFF) + rest + data
+
+    def file(name: str, data: bytes) -> bytes:
+        sizes = (len(data), len(data), 3, zlib.crc32(data), 0, 20, 0x30, len(name), 0o100644)
+        return block(0x74, 0x8000, struct.pack("<IIBIIBBHI", *sizes) + name.encode(), data)
+
+    files = b"".join(file(*member) for member in members)
+    return b"Rar!\x1a\x07\0" + block(0x73, 0, bytes(6)) + files + block(0x7B, 0x4000, b"")
+
+
+def rar5(*members: tuple[str, bytes], flags: int = 0) -> bytes:
+    """Store files in a rar of version 5."""
+
+    def vint(number: int) -> bytes:
+        data = bytearray()
+        while number > 0x7F:
+            data.append(number & 0x7F | 0x80)
+            number >>= 7
+        return bytes([*data, number])
+
+    def block(*numbers: int, body: bytes = b"", data: bytes = b"") -> bytes:
+        rest = b"".join(map(vint, numbers)) + body
+        rest = vint(len(rest)) + rest
+        return struct.pack("<I", zlib.crc32(rest)) + rest + data
+
+    def file(name: str, data: bytes) -> bytes:
+        body = vint(4) + vint(len(data)) + vint(0o100644)
+        body += struct.pack("<I", zlib.crc32(data)) + vint(0) + vint(1) + vint(len(name))
+        return block(2, 2, len(data), body=body + name.encode(), data=data)
+
+    files = b"".join(file(*member) for member in members)
+    return b"Rar!\x1a\x07\1\0" + block(1, 0, flags) + files + block(5, 0, 0)
+
+
+FILES = (("a.txt", b"x" * 5000), ("b.txt", NOISE), ("z.exe", EICAR))
+
+
+def lha(*members: tuple[str, bytes]) -> bytes:
+    """Store files in an lha, with headers of level 0."""
+
+    def crc(data: bytes) -> int:  # CRC-16/ARC
+        value = 0
+        for byte in data:
+            value ^= byte
+            for _ in range(8):
+                value = value >> 1 ^ (0xA001 if value & 1 else 0)
+        return value
+
+    def file(name: str, data: bytes) -> bytes:
+        sizes = struct.pack("<III", len(data), len(data), 0)
+        rest = b"-lh0-" + sizes + b"\x20\0" + bytes([len(name)]) + name.encode()
+        rest += struct.pack("<H", crc(data))
+        return bytes([len(rest), sum(rest) & 0xFF]) + rest + data
+
+    return b"".join(file(*member) for member in members) + b"\0"
+
+
+METHODS = ("LZMA", "LZMA2", "BZip2", "Deflate", "Deflate64", "PPMd", "Copy")
+COMMANDS = [
+    *(f"7zz a -t7z -m0={method} %" for method in METHODS),
+    "7zz a -t7z -m0=Delta:4 -m1=LZMA %",
+    "7zz a -t7z -m0=BCJ2 -m1=LZMA -m2=LZMA -m3=LZMA %",
+    "7zz a -twim %",
+    "bsdtar --format=xar -cf %",
+    "bsdtar --format=iso9660 -cf %",
+    *(f"bsdtar --{method} -cf %" for method in ("zstd", "lz4", "compress", "lzop")),
+    "tar --use-compress-program=lzip -cf %",
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_member_is_found(look: Look, packed: Packed, command: str) -> None:
+    assert found(look(packed(command))) == ["z.exe"]
+
+
+@pytest.mark.parametrize("pack_rar", [rar, rar5])
+def test_a_rar(look: Look, pack_rar: Callable[..., bytes]) -> None:
+    assert found(look(pack_rar(*FILES))) == ["z.exe"]
+    assert found(look(b"MZ" + bytes(98) + pack_rar(*FILES))) == ["(at byte 100)/z.exe"]
+    assert found(look(pack([("in.rar", pack_rar(*FILES))]))) == ["in.rar/z.exe"]
+
+
+def test_an_lha(look: Look) -> None:
+    data = lha(("a.txt", b"x" * 5000), ("z.exe", EICAR))
+    assert found(look(data)) == ["z.exe"]
+    assert look(data[:-20]).errors
+    damaged = bytearray(data)
+    damaged[1000] ^= 1
+    assert look(bytes(damaged)).errors
+
+
+def test_an_app_image(look: Look) -> None:
+    """Links that lead out of it are neither followed nor a problem."""
+    assert found(look(SQUASHFS)) == ["z.exe"]
+    program = b"\x7fELF\2\1\1\0AI\2".ljust(4096, b"\0")
+    assert found(look(program + SQUASHFS)) == ["(at byte 4096)/z.exe"]
+
+
+def test_a_zip_in_a_7z(look: Look, packed: Packed, tmp_path: Path) -> None:
+    (tmp_path / "files/in.zip").write_bytes(pack([("d/z.exe", EICAR)], zipfile.ZIP_LZMA))
+    assert found(look(packed("7zz a -t7z %", "a.txt", "in.zip"))) == ["in.zip/d/z.exe"]
+
+
+def test_a_single_file_is_compressed(look: Look, packed: Packed) -> None:
+    assert found(look(zstd(EICAR))) == [""]
+    assert found(look(zstd(EICAR[:9]) + zstd(EICAR[9:]))) == [""]
+    skipped = b"\x50\x2a\x4d\x18" + struct.pack("<I", 4) + b"skip"
+    assert found(look(skipped + zstd(EICAR))) == [""]
+
+
+def test_layers_are_opened_one_by_one(look: Look) -> None:
+    text = b"#!/bin/sh\nbegin 644 x\n#0V%T\n`\nend\n"  # uuencoded: no program unpacks that too
+    engine_sees = zstd(zstd(EICAR + text))
+    assert found(look(engine_sees)) == [""]
+
+
+def test_files_without_content_are_members(look: Look, packed: Packed, tmp_path: Path) -> None:
+    (tmp_path / "files/empty").touch()
+    for command in ("7zz a -t7z %", "bsdtar --format=xar -cf %"):
+        assert look(packed(command, "empty", name=f"{command[4]}.bin")) == Examination()
+
+
+def test_members_that_may_not_be_read(look: Look, packed: Packed, tmp_path: Path) -> None:
+    folder = tmp_path / "files/d"
+    folder.mkdir()
+    (folder / "z.exe").write_bytes(EICAR)
+    (folder / "z.exe").chmod(0)
+    folder.chmod(0o500)
+    assert found(look(packed("7zz a -t7z %", "d"))) == ["d/z.exe"]
+
+
+# Images of disks.
+
+
+@pytest.mark.parametrize(
+    ("name", "at", "magic"),
+    [
+        ("ISO", 32_768, b"\1CD001"),
+        ("UDF", 34_816, b"\0BEA01\1\0"),
+        ("DMG", -512, b"koly\0\0\0\4\0\0\2\0"),
+        ("VHD", -512, b"conectix\0\0\0\2"),
+        ("QCOW", 0, b"QFI\xfb\0\0\0\3"),
+        ("VMDK", 0, b"KDMV\1\0\0\0"),
+        ("GPT", 512, b"EFI PART\0\0\1\0"),
+        ("FAT", 54, b"FAT16   ".ljust(510 - 54, b"\0") + b"\x55\xaa"),
+        ("NTFS", 3, b"NTFS    ".ljust(510 - 3, b"\0") + b"\x55\xaa"),
+        ("ext", 1080, b"\x53\xef\1\0"),
+        ("HFS", 1024, b"H+\0\4"),
+    ],
+)
+def test_an_image_is_recognised(name: str, at: int, magic: bytes) -> None:
+    data = bytearray(40_000)
+    at %= len(data)
+    data[at : at + len(magic)] = magic
+    readers = registry.recognise(bytes(data[:HEAD]), io.BytesIO(data))
+    assert [reader.name for reader in readers] == [name]
+
+
+@given(st.binary(max_size=2000))
+def test_arbitrary_data_is_no_image(data: bytes) -> None:
+    assert not any(recognise(io.BytesIO(data)) for _, recognise in disks.KINDS.values())
+
+
+def test_7_zip_knows_each_kind_of_disk() -> None:
+    formats = subprocess.run(["7zz", "i"], capture_output=True, text=True, check=True).stdout
+    assert {kind for kind, _ in disks.KINDS.values()} <= {*formats.split()}
+
+
+# What does not open whole.
+
+
+@pytest.mark.parametrize("arguments", ["-psecret", "-psecret -mhe=on"])
+def test_what_is_encrypted_is_noted(look: Look, packed: Packed, arguments: str) -> None:
+    data = packed(f"7zz a -t7z {arguments} %")
+    assert look(data) == Examination(opaque=("encrypted",))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "7zz a -t7z %",
+        "7zz a -twim %",
+        "bsdtar --format=xar -cf %",
+        "bsdtar --zstd -cf %",
+        "bsdtar --lz4 -cf %",
+        "bsdtar --lzop -cf %",
+        "tar --use-compress-program=lzip -cf %",
+    ],
+)
+def test_what_is_cut_short_is_an_error(look: Look, packed: Packed, command: str) -> None:
+    data = packed(command)
+    for size in (len(data) // 2, len(data) - 50):
+        assert any("could not be opened whole" in line for line in look(data[:size]).errors)
+
+
+@pytest.mark.parametrize("pack_rar", [rar, rar5])
+def test_a_rar_that_is_cut_short_is_an_error(look: Look, pack_rar: Callable[..., bytes]) -> None:
+    data = pack_rar(*FILES)
+    for size in (len(data) // 2, len(data) - 40):
+        assert any("could not be opened whole" in line for line in look(data[:size]).errors)
+
+
+def test_a_damaged_member_is_an_error(look: Look, packed: Packed) -> None:
+    data = bytearray(packed("7zz a -t7z -m0=Copy %"))
+    data[20_000] ^= 1
+    assert "b.txt" in look(bytes(data)).errors[0]
+
+
+def test_a_lone_part_is_an_error(look: Look, packed: Packed, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        packed("7zz a -t7z -v100k %")
+    assert look((tmp_path / "archive.bin.001").read_bytes()).errors
+
+
+def test_a_lone_part_of_a_rar_is_an_error(look: Look) -> None:
+    line = "cannot be scanned whole: rar: a part of several"
+    assert line in look(rar5(*FILES, flags=1)).errors
+    data = bytearray(rar(*FILES))
+    data[10] |= 1
+    data[7:9] = struct.pack("<H", zlib.crc32(data[9:20]) & 0xFFFF)
+    assert line in look(bytes(data)).errors
+
+
+@pytest.mark.parametrize("pack_rar", [rar, rar5])
+def test_a_rar_that_ends_with_a_stored_zip(look: Look, pack_rar: Callable[..., bytes]) -> None:
+    """Given the file, bsdtar would open the zip, and not the rar."""
+    data = pack_rar(("z.exe", EICAR), ("in.zip", pack([("a", b"x")])))
+    assert found(look(data)) == ["z.exe"]
+
+
+@pytest.mark.parametrize("pack_rar", [rar, rar5])
+def test_data_behind_a_rar_are_an_error_and_opened(
+    look: Look, pack_rar: Callable[..., bytes]
+) -> None:
+    hidden = pack([("e.exe", EICAR)], zipfile.ZIP_LZMA)
+    examination = look(pack_rar(*FILES) + hidden)
+    members = [sighting.member for sighting in examination.sightings]
+    assert members == ["z.exe", "(behind the end)/e.exe"]
+    assert examination.errors == ("cannot be scanned whole: rar: data behind the end",)
+    behind_program = look(b"MZ" + bytes(98) + pack_rar(*FILES) + hidden)
+    assert len(found(behind_program)) == 2
+
+
+@given(st.sampled_from([rar(*FILES[::2]), rar5(*FILES[::2]), SQUASHFS[:200]]), st.data())
+def test_damage_does_not_trouble_the_search_for_an_end(packed: bytes, data: st.DataObject) -> None:
+    damaged = bytearray(packed[: data.draw(st.integers(20, len(packed)))])
+    for at in data.draw(st.lists(st.integers(8, len(damaged) - 1), max_size=4)):
+        damaged[at] = data.draw(st.integers(0, 255))
+    for extent in (extents.rar, extents.squashfs, extents.sevenzip, extents.zstd, extents.nsis):
+        assert 0 <= extent(io.BytesIO(damaged), 0, len(damaged)) <= len(damaged)
+    extents.is_rar_volume(bytes(damaged))
+
+
+def test_an_archive_of_nothing_is_an_error(look: Look) -> None:
+    for data in (rar(), rar5()):
+        assert look(data).errors == (
+            "cannot be scanned whole: rar: could not be opened whole: no members",
+        )
+
+
+def test_data_behind_the_end_are_an_error_and_opened(look: Look, packed: Packed) -> None:
+    examination = look(packed("7zz a -t7z %", "a.txt") + pack([("z.exe", EICAR)], zipfile.ZIP_LZMA))
+    assert [sighting.member for sighting in examination.sightings] == ["(behind the end)/z.exe"]
+    assert examination.errors == ("cannot be scanned whole: 7z: data behind the end",)
+
+
+def test_a_rar_that_may_be_an_image_of_a_disk_is_an_error(look: Look) -> None:
+    """Or else bsdtar reads that, and not the rar."""
+    data = rar(("a", bytes(32_769 - 54) + b"CD001"))
+    at = data.index(b"CD001")
+    data = rar(("a", bytes(32_769 - 54 + 32_769 - at - 1) + b"\1CD001"))
+    assert data[32_768:32_774] == b"\1CD001"
+    assert "rar: another format at the same time" in look(data).errors[0]
+
+
+def test_a_document_that_is_no_archive_is_clean(look: Look) -> None:
+    assert look(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600)) == Examination()
+
+
+@pytest.mark.parametrize("name", ["rar", "7z", "zstd", "lz4"])
+def test_where_a_program_is_missing_its_formats_are_noted(
+    look: Look, packed: Packed, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    command = {"7z": "7zz a -t7z %", "lz4": "bsdtar --lz4 -cf %"}.get(name, "")
+    data = packed(command) if command else {"rar": rar(*FILES), "zstd": zstd(NOISE)}[name]
+    assert not programs.missing()
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    assert {"bsdtar", "7zz"} <= {*programs.missing()}
+    assert look(data) == Examination(opaque=(name,))
+    assert look(tar([("a", data)], "gz")) == Examination(opaque=(f"{name}: a",))
+
+
+def test_what_is_only_compressed_is_shown_where_the_program_is_missing(
+    look: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    monkeypatch.setattr(Engine, "scan", lambda *_: Findings(signatures=("Eicar",)))
+    assert look(zstd(NOISE)).sightings
+
+
+# Bounds.
+
+
+def children() -> list[str]:
+    """Return this process's children (proc(5))."""
+    mine = str(os.getpid())
+    stats = [
+        path.read_text().rpartition(")")[2].split() for path in Path("/proc").glob("[0-9]*/stat")
+    ]
+    return [fields[0] for fields in stats if fields[1] == mine]
+
+
+BOMBS = ["7zz a -t7z %", "bsdtar --zstd -cf %", "bsdtar --format=xar -cf %"]
+
+
+@pytest.mark.parametrize("command", BOMBS)
+def test_too_many_bytes_are_an_error_and_end_the_program(
+    look: Look, packed: Packed, tmp_path: Path, command: str
+) -> None:
+    with (tmp_path / "files/bomb").open("wb") as file:
+        file.truncate(60_000_000)
+    before = children()
+    examination = look(packed(command, "bomb"))
+    assert examination.errors[0].endswith("more than 50000000 bytes unpacked")
+    assert children() == before
+
+
+def test_a_full_disk_ends_the_extraction(
+    look: Look, packed: Packed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "files/bomb").write_bytes(bytes(40_000_000))
+    data = packed("7zz a -t7z %", "bomb")
+    killed: list[process.Run] = []
+    monkeypatch.setattr(process.Run, "verdict", killed.append)
+
+    def keep(account: Account, size: int) -> None:
+        if size > 1_000_000:
+            raise ExceededError("needs more than there is")
+
+    monkeypatch.setattr(Account, "keep", keep)
+    before = children()
+    assert look(data).errors == ("cannot be scanned whole: needs more than there is",)
+    assert not killed
+    assert children() == before
+
+
+def test_too_many_files_are_an_error(
+    look: Look, packed: Packed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(programs, "MOST_FILES", 1)
+    assert look(packed("7zz a -t7z %")).errors == (
+        "cannot be scanned whole: more than 1 files in one archive",
+    )
+
+
+def test_a_program_that_writes_without_end_is_ended(
+    look: Look, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (endless := tmp_path / "endless").write_text("#!/bin/sh\nexec cat /dev/zero\n")
+    endless.chmod(0o700)
+    monkeypatch.setattr(shutil, "which", lambda _: str(endless))
+    before = children()
+    for data in (rar(*FILES), zstd(NOISE)):
+        assert look(data).errors[0].endswith("more than 50000000 bytes unpacked")
+    assert children() == before
+
+
+@pytest.mark.parametrize("sample", [rar(*FILES), zstd(NOISE), SQUASHFS])
+def test_a_program_that_hangs_is_ended(
+    look: Look, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sample: bytes
+) -> None:
+    (hanging := tmp_path / "hanging").write_text("#!/bin/sh\nexec sleep 999\n")
+    hanging.chmod(0o700)
+    monkeypatch.setattr(shutil, "which", lambda _: str(hanging))
+    monkeypatch.setattr(process, "PATIENCE", 0.3)
+    monkeypatch.setattr(programs, "PATIENCE", 0.3)
+    before = children()
+    assert "no progress within 0.3 s" in look(sample).errors[0]
+    assert children() == before
+
+
+def test_messages_without_end_are_an_error(
+    look: Look, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (loud := tmp_path / "loud").write_text("#!/bin/sh\nexec cat /dev/zero >&2\n")
+    loud.chmod(0o700)
+    monkeypatch.setattr(shutil, "which", lambda _: str(loud))
+    assert "its messages have no end" in look(SQUASHFS).errors[0]
+
+
+def test_a_reader_that_is_closed_early_leaves_nothing(packed: Packed, tmp_path: Path) -> None:
+    (path := tmp_path / "a").write_bytes(data := packed("7zz a -t7z %"))
+    [reader] = registry.recognise(data[:HEAD])
+    assert isinstance(reader, FileReader)
+    account = Account(BOUNDS, tmp_path)
+    before = {*tmp_path.iterdir()}
+    with path.open("rb") as file:
+        archive = Archive(path=path, file=file, size=len(data), workspace=tmp_path, account=account)
+        items = reader.members(archive)
+        next(items)
+        assert {*tmp_path.iterdir()} != before
+        del items
+    assert {*tmp_path.iterdir()} == before
+    assert account.on_disk == 0
+
+
+def test_the_limit_is_called_in_the_programs_process(look: Look, tmp_path: Path) -> None:
+    called = tmp_path / "called"
+
+    def limit() -> None:
+        called.write_text(str(os.getpid()))
+
+    programs.set_limit(limit)
+    try:
+        assert found(look(rar(*FILES))) == ["z.exe"]
+    finally:
+        programs.set_limit(None)
+    assert called.read_text() != str(os.getpid())
