@@ -34,6 +34,8 @@ from avscan.settings import REFRESH_VARIABLES, RefreshSettings, Variable
 GOOD = f"Eicar-Test-Signature:0:*:{EICAR.hex()}\n".encode()
 NEWER = GOOD + b"Another:0:*:4d616c77617265\n"
 BAD = b"this is no signature\n"
+NOW = time.time() + HOUR
+"""A moment that is later than any file which a test makes, so that a new stamp lies in its past."""
 
 
 @pytest.fixture
@@ -152,30 +154,27 @@ def test_what_is_sent_to_freshclam_is_no_secret(
 
 def test_after_a_failure_the_next_try_waits(server: Scripted, folder: Path) -> None:
     server.say(Answer(body=BAD), Answer(body=GOOD))
-    now = time.time()
     with pytest.raises(EngineError):
-        at(now, server, folder)
-    assert isinstance(at(now + RETRY_EMPTY[0] - 1, server, folder), NotDue)
+        at(NOW, server, folder)
+    assert isinstance(at(NOW + RETRY_EMPTY[0] - 1, server, folder), NotDue)
     assert len(server.requests) == 1
-    assert isinstance(at(now + RETRY_EMPTY[0] + 1, server, folder), Refreshed)
+    assert isinstance(at(NOW + RETRY_EMPTY[0] + 1, server, folder), Refreshed)
 
 
 def test_another_clocks_stamp_is_not_waited_for(server: Scripted, folder: Path) -> None:
     server.say(Answer(body=GOOD), Answer(body=NEWER))
-    now = time.time()
-    at(now, server, folder)
-    os.utime(folder / STAMP, (now + 9 * HOUR, now + 9 * HOUR))
-    assert isinstance(at(now + 1, server, folder), Refreshed)
+    at(NOW, server, folder)
+    os.utime(folder / STAMP, (NOW + 9 * HOUR, NOW + 9 * HOUR))
+    assert isinstance(at(NOW + 1, server, folder), Refreshed)
 
 
 def test_a_server_is_left_alone_even_where_there_are_no_signatures_yet(
     server: Scripted, folder: Path
 ) -> None:
     server.say(Answer(status=429))
-    now = time.time()
     with pytest.raises(EngineError, match="stay away"):
-        at(now, server, folder)
-    assert isinstance(at(now + REST[0] - 60, server, folder), NotDue)
+        at(NOW, server, folder)
+    assert isinstance(at(NOW + REST[0] - 60, server, folder), NotDue)
     assert len(server.requests) == 1
 
 
@@ -183,7 +182,7 @@ def test_one_refresh_at_a_time(server: Scripted, folder: Path) -> None:
     folder.mkdir()
     with (folder / STAMP).open("w") as stamp:
         fcntl.flock(stamp, fcntl.LOCK_EX)
-        assert isinstance(at(time.time(), server, folder, force=True), Underway)
+        assert isinstance(at(NOW, server, folder, force=True), Underway)
     assert not server.requests
 
 
@@ -192,7 +191,7 @@ def test_what_a_killed_freshclam_left_is_removed(server: Scripted, folder: Path)
     left.mkdir(parents=True)
     (left / "daily.cvd").write_bytes(bytes(1000))
     server.say(Answer(body=GOOD))
-    at(time.time(), server, folder)
+    at(NOW, server, folder)
     assert not left.exists()
 
 
