@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import BinaryIO
 
-from avscan.archives import ar, asar, compressed, pck, rpa, sevenzip, tar, unopened, zips
+from avscan.archives import ar, asar, compressed, pck, programs, rpa, tar, unopened, zips
 from avscan.archives.reader import FileReader, Reader
 
 READERS: tuple[Reader, ...] = (
@@ -12,11 +12,11 @@ READERS: tuple[Reader, ...] = (
     tar.READER,
     ar.READER,
     zips.READER,
-    sevenzip.READER,
     asar.READER,
     pck.READER,
     rpa.READER,
-    *unopened.READERS,
+    *programs.READERS,
+    unopened.READER,
 )
 
 
