@@ -27,6 +27,7 @@ LABEL org.opencontainers.image.title="avscan" \
       org.opencontainers.image.base.name="docker.io/library/debian:trixie-slim"
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates clamav clamav-freshclam python3 \
+       7zip libarchive-tools lz4 lzip lzop \
     && rm -rf /var/lib/apt/lists/* /var/lib/clamav/* \
     && install -d -o 65532 -g 65532 /work /signatures
 COPY --from=supercronic /usr/bin/supercronic /usr/local/bin/supercronic

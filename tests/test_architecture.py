@@ -25,7 +25,7 @@ ROOMS: dict[str, set[str]] = {
     "clamav": {"archives"},
     "inspector": {"archives", "clamav"},
     "backend": set(),
-    "ops": {"backend", "clamav", "inspector"},
+    "ops": {"archives", "backend", "clamav", "inspector"},
 }
 # Above the rooms: what joins them, and what starts that.
 ROOF = {

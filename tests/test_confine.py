@@ -16,12 +16,11 @@ from pathlib import Path
 import pytest
 from chaos.gate import eventually, lives
 from support.backend import REPOSITORY
-from support.takeover import attempt
+from support.takeover import AS_NOBODY, as_nobody, attempt
 
 from avscan.inspector import confine
 
 SECURITY = REPOSITORY / "docs" / "security.md"
-NOBODY = 65534
 PERMITTED = "refused-Operation-not-permitted"
 DENIED = "refused-Permission-denied"
 
@@ -206,31 +205,6 @@ return f"{set(os.environ) <= names}-{[n for n in range(4, 100) if is_open(n)]}"
         os.close(leak)
 
 
-AS_NOBODY = f"""
-import os, resource, subprocess, sys, tempfile  # Python may lie where nobody can read
-from pathlib import Path
-sys.path.insert(0, {str(REPOSITORY)!r})
-from avscan.inspector import confine
-if os.getuid() == 0:
-    os.setgroups([])
-    os.setgid({NOBODY})
-    os.setuid({NOBODY})
-"""
-
-
-def as_nobody(code: str) -> str:
-    """Run Python code as a user without privileges: root is exempt from some limits."""
-    done = subprocess.run(
-        [sys.executable, "-c", AS_NOBODY + code],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
-
 def test_it_can_start_no_process() -> None:
     code = """
 def fork():
@@ -239,7 +213,7 @@ def fork():
     except BlockingIOError:
         os._exit(77)
     os._exit(0)
-limit = confine.engine_limits(1 << 30, 1 << 20)
+limit = confine.program_limits(1 << 30, 1 << 20, threads=False)
 child = os.fork()
 if not child:
     limit()

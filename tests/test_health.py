@@ -11,11 +11,12 @@ from support.backend import Backend
 from support.run import Run, avscan
 from support.signatures import write_official, write_signatures
 
+from avscan.archives import programs
 from avscan.ops import health
 from avscan.settings import Settings
 from avscan.workspace import Workspace
 
-PARTS = ["pocketbase", "collections", "clamscan", "signatures", "disk", "confinement"]
+PARTS = ["pocketbase", "collections", "clamscan", "signatures", "disk", "confinement", "programs"]
 DAY = 86_400
 
 
@@ -118,7 +119,19 @@ def test_the_exit_code_is_that_of_the_first_part_that_fails(backend: Backend) ->
         "signatures": "skip",
         "disk": "ok",
         "confinement": "ok",
+        "programs": "ok",
     }
+
+
+def test_programs_that_are_missing_are_recommended(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(programs, "find", lambda name: None if name in {"7zz", "lz4"} else "there")
+    parts = health.examine(Settings.parse(backend.environment()), deep=False)
+    (part,) = [part for part in parts if part.name == "programs"]
+    assert part.state is health.State.WARN
+    assert part.text.startswith("7zz, lz4 not installed")
+    assert "apt-get install 7zip lz4" in part.text
 
 
 def test_a_pass_at_work_is_no_failure(backend: Backend) -> None:

@@ -6,7 +6,6 @@ import os
 import re
 import selectors
 import subprocess
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,9 +14,6 @@ from typing import IO, Self
 
 from avscan.archives.reader import DamagedError, Item, Member, Problem
 from avscan.archives.streams import FED, Stream
-
-PATIENCE = 600.0
-"""Seconds that a program may work without any output."""
 
 _MESSAGES = 4096  # bytes of messages that are kept
 _MOST_MESSAGES = 16 << 20
@@ -83,7 +79,7 @@ class Run:
             if pipe is not None:
                 pipe.close()
 
-    def receive(self, size: int, seconds: float) -> bytes | None:
+    def receive(self, size: int, seconds: float | None = None) -> bytes | None:
         """Return up to `size` bytes of output, none at its end, None if there was none in time.
 
         Raise DamagedError if its messages have no end.
@@ -118,13 +114,9 @@ class Run:
         pipe.close()
 
     def pull(self, size: int) -> bytes:
-        """Return up to `size` bytes of output, none only at its end.
-
-        Raise DamagedError if it makes no progress.
-        """
-        deadline = time.monotonic() + PATIENCE
-        while (data := self.receive(size, PATIENCE)) is None:
-            check(deadline)
+        """Return up to `size` bytes of output, none only at its end. Raise DamagedError."""
+        while (data := self.receive(size)) is None:
+            pass
         return data
 
     def verdict(self) -> Item | None:
@@ -132,7 +124,7 @@ class Run:
 
         An exit code of 0 is no proof: it has to be silent as well.
         """
-        code = self._process.wait(PATIENCE)
+        code = self._process.wait()
         if code == 0 and not self.messages.strip():
             return None
         if _ENCRYPTED.search(self.messages):
@@ -147,9 +139,3 @@ class Run:
         text = self.messages.decode("utf-8", "replace").replace(self._path, "")
         lines = (line.strip(" \r:") for line in text.split("\n"))
         return next((line for line in lines if line not in {"", "ERROR"}), "")
-
-
-def check(deadline: float) -> None:
-    """Raise DamagedError if the time by the monotonic clock is past `deadline`."""
-    if time.monotonic() > deadline:
-        raise DamagedError(f"no progress within {PATIENCE:g} s")

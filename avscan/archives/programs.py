@@ -27,12 +27,10 @@ from typing import BinaryIO
 from avscan.archives import disks, extents, tar
 from avscan.archives.bounds import Account, ExceededError
 from avscan.archives.looks import UNSUPPORTED
-from avscan.archives.process import PATIENCE, Run, check, set_limit
+from avscan.archives.process import Run
 from avscan.archives.reader import HEAD, Archive, FileReader, Item, Member, Problem
 from avscan.archives.streams import CHUNK, Stream, read_at, region
 from avscan.archives.zips import ENTRY_MARKS
-
-__all__ = ["READERS", "missing", "set_limit"]
 
 MOST_FILES = 500_000
 """Files that 7-Zip may extract from one archive."""
@@ -124,18 +122,16 @@ def _watch(run: Run, folder: Path, account: Account) -> None:
 
     Raises:
         ExceededError, WorkspaceError: it extracts too much.
-        DamagedError: it extracts nothing more and does not end.
+        DamagedError: its messages have no end.
 
     """
-    size, interval, deadline = 0, _INTERVAL, time.monotonic() + PATIENCE
+    size, interval = 0, _INTERVAL
     while run.receive(CHUNK, interval) != b"":
         started = time.monotonic()
         grown = _size(folder) - size
         if grown > 0:
             account.keep(grown)
             size += grown
-            deadline = time.monotonic() + PATIENCE
-        check(deadline)
         interval = max(_INTERVAL, 4 * (time.monotonic() - started))
     account.keep(max(0, _size(folder) - size))
 
@@ -223,7 +219,7 @@ def _reader(
     """Make a reader. With `is_optional` clamscan opens most of the format as well."""
 
     def members(archive: Archive) -> Iterator[Item]:
-        if (path := shutil.which(program)) is None:
+        if (path := find(program)) is None:
             if not is_optional:
                 yield Member(name="", closed=name)
             return
@@ -374,9 +370,21 @@ READERS = (
     ),
 )
 
-_PROGRAMS = ("bsdtar", _7ZZ, "lz4", "lzip", "lzop")
+PACKAGES = {
+    "bsdtar": "libarchive-tools",
+    _7ZZ: "7zip",
+    "lz4": "lz4",
+    "lzip": "lzip",
+    "lzop": "lzop",
+}
+"""The programs that open archives, and the packages of Debian that have them."""
+
+
+def find(program: str) -> str | None:
+    """Return the path of a program, where the inspector looks for it; None if there is none."""
+    return shutil.which(program, path=os.defpath)
 
 
 def missing() -> tuple[str, ...]:
     """Return the programs that are not installed, whose formats are unsupported content."""
-    return tuple(program for program in _PROGRAMS if shutil.which(program) is None)
+    return tuple(program for program in PACKAGES if find(program) is None)

@@ -46,17 +46,22 @@ def _inspect(folder: Path, program: str, signatures: Path, canary: Path | None) 
         workspace=folder,
         database=signatures,
         canary=canary,
-        limit=confine.engine_limits(confine.ENGINE_MEMORY, FILE_SIZE),
+        limit=confine.program_limits(confine.ENGINE_MEMORY, FILE_SIZE, threads=False),
     ) as engine:
         # Late, so that clamscan loads its signatures meanwhile: this takes 50 ms.
         from avscan.archives.bounds import Bounds  # noqa: PLC0415
+        from avscan.archives.process import set_limit  # noqa: PLC0415
         from avscan.archives.unpack import examine  # noqa: PLC0415
 
+        bounds = Bounds()
+        # 7-Zip starts a thread for each method of a chain, whatever it is told.
+        most = bounds.unpacked_bytes
+        set_limit(confine.program_limits(confine.PROGRAM_MEMORY, most, threads=True))
         engine.prove()
         _send(Ready())
         for line in sys.stdin:
             path = folder / line.rstrip("\n")
-            examine(path, engine=engine, workspace=folder, bounds=Bounds(), report=_send)
+            examine(path, engine=engine, workspace=folder, bounds=bounds, report=_send)
             _send(Done())
 
 

@@ -26,6 +26,10 @@ ENGINE_MEMORY = 6 << 30
 file and each member that it unpacks privately, up to 2 GiB each, of which it keeps 0.4 in memory
 (measured). What exceeds the limit is an error line for that file."""
 
+PROGRAM_MEMORY = 3 << 30
+"""Bytes of private memory of a program that opens an archive: 7-Zip takes what the archive's writer
+chose as its window, up to 2 GiB for zstd."""
+
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # alike on all architectures
 _VERSION, _PATH_BENEATH = 1, 1  # a flag of the first, a type of the second
@@ -104,10 +108,11 @@ def confine(*, parent: int, folder: Path, readable: Sequence[Path], memory: int)
         _restrict(version, folder, readable)
 
 
-def engine_limits(memory: int, file_size: int) -> Callable[[], None]:
+def program_limits(memory: int, file_size: int, *, threads: bool) -> Callable[[], None]:
     """Return what a child of the inspector does before it becomes a program (`preexec_fn`).
 
-    `memory` and `file_size` are in bytes. The program may start no process, unless it is root's.
+    `memory` and `file_size` are in bytes. Without `threads` the program may start no thread and no
+    process, unless it is root's: the kernel counts both alike.
     """
     parent = os.getpid()
 
@@ -117,7 +122,8 @@ def engine_limits(memory: int, file_size: int) -> Callable[[], None]:
         _limit(resource.RLIMIT_FSIZE, file_size)
         # The limit counts all of the user's processes and threads, but is looked at only when one
         # more is started: 0 means none, whatever else the user runs.
-        _limit(resource.RLIMIT_NPROC, 0)
+        if not threads:
+            _limit(resource.RLIMIT_NPROC, 0)
         # Python ignores these two, and what is ignored stays so across execve. A file that grows
         # too large must kill clamscan, which might pass over a failed write.
         signal.signal(signal.SIGXFSZ, signal.SIG_DFL)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from avscan import signals
+from avscan.archives import programs
 from avscan.backend import schema
 from avscan.backend.pocketbase import PocketBase, Rejected
 from avscan.clamav import program, signatures
@@ -64,6 +65,7 @@ def examine(settings: Settings, *, deep: bool) -> Iterator[Part]:
     yield from _engine(settings)
     yield _look("disk", lambda: _disk(settings))
     yield _confinement()
+    yield _programs()
     if deep:
         yield _look("canary", lambda: _canary(settings))
 
@@ -143,6 +145,18 @@ def _confinement() -> Part:
     if lacking:
         return Part(name="confinement", state=State.WARN, text=f"lacks {'; '.join(lacking)}")
     return Part(name="confinement", state=State.OK, text="all that avscan uses is there")
+
+
+def _programs() -> Part:
+    missing = programs.missing()
+    if not missing:
+        return Part(name="programs", state=State.OK, text="all that open archives are there")
+    packages = " ".join(programs.PACKAGES[program] for program in missing)
+    text = (
+        f"{', '.join(missing)} not installed: what they open counts as content that could not be"
+        f" inspected (on Debian: apt-get install {packages})"
+    )
+    return Part(name="programs", state=State.WARN, text=text)
 
 
 def _canary(settings: Settings) -> tuple[State, str]:
