@@ -15,12 +15,21 @@ from pathlib import Path
 import pytest
 from support.backend import VERSIONS, ZAPUSKALKAS, Backend, Template, make_template, running
 
+LONG = ("slow", "chaos", "image", "differential")
 TemplateOf = Callable[[str], Template]
 
 
 def pytest_configure() -> None:
     """Let SIGHUP end what the tests start, also where they themselves run under nohup."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs no server and is not long: `pytest -m quick` is for whoever edits."""
+    for item in items:
+        assert isinstance(item, pytest.Function)
+        if "template_of" not in item.fixturenames and not any(map(item.get_closest_marker, LONG)):
+            item.add_marker(pytest.mark.quick)
 
 
 @pytest.fixture(autouse=True)

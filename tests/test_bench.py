@@ -16,6 +16,7 @@ from bench.table import Table
 from click.testing import CliRunner
 
 
+@pytest.mark.slow
 def test_it_measures_in_toy_sizes(tmp_path: Path) -> None:
     target = tmp_path / "figures.json"
     parts = ["--only", "artifact", "--only", "slow", "--builds", "1"]

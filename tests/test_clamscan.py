@@ -105,12 +105,14 @@ def test_a_large_file_is_seen_to_its_end(workspace: Path, signatures: Path) -> N
         assert engine.scan(path) == Findings(signatures=(EICAR_NAME,))
 
 
+@pytest.mark.slow
 def test_a_large_member_is_seen_to_its_end(workspace: Path, signatures: Path) -> None:
     path = zipped(workspace / "a1", large=bytes(110_000_000) + EICAR)
     with real(workspace, signatures) as engine:
         assert engine.scan(path) == Findings(signatures=(EICAR_NAME,))
 
 
+@pytest.mark.slow
 def test_many_members_are_all_seen(workspace: Path, signatures: Path) -> None:
     members = {f"m{number:05}": b"%d" % number for number in range(10_500)}
     path = zipped(workspace / "a1", **members, zz=EICAR)

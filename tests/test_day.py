@@ -113,6 +113,7 @@ def hook() -> Iterator[Scripted]:
         yield script
 
 
+@pytest.mark.slow
 def test_a_walk_through_a_day(  # noqa: PLR0915 - a day is long
     backend: Backend, hook: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

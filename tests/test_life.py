@@ -705,6 +705,7 @@ def explore(examples: int, *phases: Phase) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("many", [1000, 1], ids=["few builds", "many builds"])
 def test_every_life_of_a_check_ends_with_the_right_verdict(
     many: int, monkeypatch: pytest.MonkeyPatch

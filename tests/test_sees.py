@@ -97,10 +97,12 @@ def test_a_file_of_150_mb(eyes: Eyes) -> None:
     assert infected_at(eyes.see(sparse(eyes.workspace / "x", 150 * MIB, EICAR))) == [""]
 
 
+@pytest.mark.slow
 def test_a_small_zip_with_a_member_of_150_mb(eyes: Eyes) -> None:
     assert infected_at(eyes.see(pack([("big.pak", bytes(150 * MIB) + EICAR)])))
 
 
+@pytest.mark.slow
 def test_a_zip_of_20000_files(eyes: Eyes) -> None:
     members = [(f"{number}.txt", b"%d" % number) for number in range(20_000)]
     assert infected_at(eyes.see(pack([*members, ("last", EICAR)])))
@@ -250,6 +252,7 @@ def test_a_zip_that_holds_itself(eyes: Eyes) -> None:
     assert line.endswith("cannot be scanned whole: more than 48 containers within one another")
 
 
+@pytest.mark.slow
 def test_zips_in_zips_without_an_end(eyes: Eyes) -> None:
     examination = eyes.see(swarm(4, 12), Bounds(members=2000))
     assert any("more than 2000 members" in line for line in examination.errors)

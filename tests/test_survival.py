@@ -277,6 +277,7 @@ def begun(run: Pass, build: str) -> bool:
     return build in [event["build"] for event in run.events("file.started")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_build_that_ends_its_passes_takes_no_other_with_it(
     scene: Scene, tmp_path: Path, number: int
@@ -312,6 +313,7 @@ main()
 """
 
 
+@pytest.mark.slow
 def test_a_slow_artifact_is_paused_while_others_are_scanned(scene: Scene, tmp_path: Path) -> None:
     """With a minute of two seconds."""
     backend = scene.backend

@@ -274,6 +274,7 @@ def test_what_can_t_be_removed_is_a_warning(
 # -- removal --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_tree_of_any_depth_and_mode_is_removed(shared: Path) -> None:
     with another_user():  # whom modes hold back
         top = shared / "inspector"
@@ -355,6 +356,7 @@ def test_a_tiny_disk_ends_the_pass_and_is_no_builds_fault(backend: Backend, tmp_
     assert backend.status_of(build) is None
 
 
+@pytest.mark.slow
 def test_a_disk_of_the_least_size_holds_a_small_artifact(backend: Backend, tmp_path: Path) -> None:
     build = backend.upload({"game.tar.gz": game(tmp_path, size=64 * MIB)})
     with disk_of(RESERVE + LEAST_CAPACITY, tmp_path / "small") as folder:

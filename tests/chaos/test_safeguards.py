@@ -24,6 +24,8 @@ from chaos import without
 from chaos.checker import VIRUS, violations
 from chaos.gate import PATIENCE, Gate, eventually
 
+pytestmark = pytest.mark.chaos
+
 GAME = {"game.bin": b"a game"}
 INFECTED = {f"{VIRUS}.bin": eicar()}
 ABANDONED = timedelta(seconds=60)  # longer ago than STUCK_AFTER, so not a living pass's
