@@ -449,6 +449,28 @@ def test_errors_are_not_the_file_s_if_it_is_not(tmp_path: Path, harmless: Path) 
         engine.scan(harmless)
 
 
+def test_answers_come_in_the_order_of_what_was_submitted(tmp_path: Path, harmless: Path) -> None:
+    """Behind an error the canary is asked for; its turn comes behind what is ahead already."""
+    steps = ("find", "say:PATH: broken ERROR", "find:Worm", "ok", "find", "find:Trojan")
+    with fake(tmp_path, *steps) as engine:
+        for _ in range(3):
+            engine.submit(harmless)
+        assert engine.collect() == Findings(errors=("broken ERROR",))
+        engine.submit(harmless)
+        assert engine.collect() == Findings(signatures=("Worm",))
+        assert engine.collect().clean
+        assert engine.collect() == Findings(signatures=("Trojan",))
+
+
+def test_a_death_is_the_end_of_all_that_was_ahead(tmp_path: Path, harmless: Path) -> None:
+    with fake(tmp_path, "find", "find:Worm", "die:SIGSEGV") as engine:
+        for _ in range(3):
+            engine.submit(harmless)
+        assert engine.collect() == Findings(signatures=("Worm",))
+        with pytest.raises(EngineError, match="SIGSEGV"):
+            engine.collect()
+
+
 def test_an_endless_transcript_is_bounded(
     tmp_path: Path, harmless: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

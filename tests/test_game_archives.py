@@ -143,12 +143,12 @@ def test_the_format_is_recognised(reader: Reader, data: bytes) -> None:
 
 
 @every_sample
-def test_each_member_is_shown_once_and_the_last_is_found(
+def test_each_member_is_shown_and_the_last_is_found(
     tmp_path: Path, reader: Reader, data: bytes
 ) -> None:
     scanned = look(tmp_path, data, ROOMY, FakeEngine())
     assert [plain(member) for member in scanned.members if member] == [LAST]
-    assert scanned.engine.shown == [data, *(content for _, content in FILES)]
+    assert {*scanned.engine.shown} == {data, *(content for _, content in FILES)}
     assert not scanned.examination.errors
     assert not scanned.examination.opaque
 

@@ -14,6 +14,7 @@ from support import fake_clamscan
 from support.samples import pack, tar
 from support.signatures import EICAR, EICAR_NAME, write_signatures
 
+from avscan.archives.unpack import SMALL
 from avscan.errors import EngineError
 from avscan.findings import Examination, Sighting
 from avscan.inspector import process
@@ -72,7 +73,8 @@ def test_one_inspector_examines_one_artifact_after_another(start: Start, tmp_pat
 
 def test_what_was_found_before_a_death_counts(start: Start, tmp_path: Path) -> None:
     inspector = start("find", "find:Worm", "die:SIGSEGV")
-    begin(inspector, tmp_path, gzip.compress(tar([("x", b"one"), ("y", b"two")])))
+    members = [("x", b"1" * SMALL + b"1"), ("y", b"2" * SMALL + b"2")]
+    begin(inspector, tmp_path, gzip.compress(tar(members)))
     assert inspector.wait(30.0) == Broken(reason="clamscan was killed by SIGSEGV")
     assert [each.signature for each in inspector.examination.sightings] == ["Worm"]
     assert not inspector.works

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,8 +20,9 @@ from pathlib import Path
 from avscan.archives.bounds import Bounds
 from avscan.archives.unpack import examine
 from avscan.findings import Findings
+from support.examine import OneByOne
 
-class Engine:
+class Engine(OneByOne):
     def scan(self, path):
         found = b"EICAR" in path.read_bytes()
         return Findings(signatures=("Eicar",) if found else ())
@@ -49,6 +51,7 @@ def examined(path: Path) -> list[str]:
         text=True,
         check=True,
         timeout=120,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
     )
     assert not [*path.parent.glob("member-*")]
     return done.stdout.splitlines()

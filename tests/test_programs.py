@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.examine import examined
+from support.examine import OneByOne, examined
 from support.packed import SQUASHFS
 from support.samples import EICAR, pack, tar, zstd
 from support.takeover import as_nobody
@@ -31,10 +31,13 @@ NOISE = random.Random(1).randbytes(300_000)
 
 
 @dataclass
-class Engine:
+class Engine(OneByOne):
     """Finds EICAR in bytes as they are."""
 
     shown: list[bytes] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__init__()
 
     def scan(self, path: Path) -> Findings:
         self.shown.append(data := path.read_bytes())
@@ -486,7 +489,7 @@ def test_a_program_works_within_the_inspectors_limits(packed: Packed, command: s
     made = {"rar": rar(*FILES), "rar5": rar5(*FILES)}
     data = made.get(command) or packed(command)
     code = f"""
-class Engine:
+class Engine(OneByOne):
     def scan(self, path):
         print("EICAR" * path.read_bytes().startswith({EICAR!r}), end="")
         return Findings()

@@ -55,9 +55,16 @@ class Eyes:
     folder: Path
     most: int = 0
 
-    def scan(self, path: Path) -> Findings:
+    @property
+    def end_mark(self) -> bytes:
+        return self.engine.end_mark
+
+    def submit(self, path: Path) -> None:
         self.most = max(self.most, sum(file.stat().st_size for file in self._members()))
-        return self.engine.scan(path)
+        self.engine.submit(path)
+
+    def collect(self) -> Findings:
+        return self.engine.collect()
 
     def see(self, sample: bytes | Path, bounds: Bounds = DEFAULT) -> Examination:
         if isinstance(sample, bytes):

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.examine import examined, items
+from support.examine import OneByOne, examined, items
 from support.samples import (
     EICAR,
     Squeeze,
@@ -33,6 +33,7 @@ from support.samples import (
 
 from avscan.archives import zips
 from avscan.archives.bounds import LITTLE, Account, Bounds, ExceededError
+from avscan.archives.pipeline import MOST_FILES
 from avscan.archives.reader import UNREADABLE, Member
 from avscan.errors import EngineError, WorkspaceError
 from avscan.findings import LINES, Examination, Findings, Sighting
@@ -45,12 +46,15 @@ NOTHING = Examination()
 
 
 @dataclass
-class FakeEngine:
+class FakeEngine(OneByOne):
     """Finds EICAR in bytes, plain zips, gzip and tar; what is longer than the ceiling it cuts."""
 
     answer: Callable[[bytes], Findings | None] = lambda data: None
     shown: list[bytes] = field(default_factory=list)
     beside: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__init__()
 
     def scan(self, path: Path) -> Findings:
         data = path.read_bytes()
@@ -159,11 +163,12 @@ def test_the_member_is_named(scan: Scan, data: bytes, member: str) -> None:
     assert not scanned.examination.errors
 
 
-def test_members_come_onto_the_disk_one_by_one(scan: Scan) -> None:
-    artifact = tar([(str(n), b"%d" % n) for n in range(9)], "xz")
-    scanned = scan(artifact)
-    assert scanned.engine.shown == [b"%d" % n for n in range(9)]
-    assert set(scanned.engine.beside) == {1}
+def test_members_stay_on_the_disk_until_they_are_answered(scan: Scan) -> None:
+    """As many as may be shown ahead: a game may have 100,000."""
+    contents = [bytes([n]) * 2000 for n in range(1, 40)]
+    scanned = scan(tar([(str(n), content) for n, content in enumerate(contents)], "xz"))
+    assert scanned.engine.shown == contents
+    assert 1 < max(scanned.engine.beside) <= MOST_FILES
 
 
 @pytest.mark.parametrize("squeeze", ["gz", "bz2", "xz"])

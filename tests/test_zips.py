@@ -232,6 +232,7 @@ def test_damage_does_no_harm(whole: bytes, data: st.DataObject) -> None:
     damaged = bytearray(whole)
     for at in data.draw(st.lists(st.integers(0, len(whole) - 1), max_size=4)):
         damaged[at] = data.draw(st.integers(0, 255))
+    assert READER.recognise_end is not None
     READER.recognise_end(io.BytesIO(damaged))
     READER.extent(io.BytesIO(damaged), 0, len(damaged))
     assert [*items(READER, bytes(damaged))]

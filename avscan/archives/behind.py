@@ -12,7 +12,7 @@ over the first MiB. So tars are searched for in every file, and other archives i
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
+from functools import cache, partial
 from heapq import merge
 from operator import itemgetter
 from os import SEEK_END
@@ -53,14 +53,21 @@ def _in_data(file: BinaryIO, end: int) -> Iterator[tuple[int, Reader | None]]:
 
 
 def _by_magic(file: BinaryIO, end: int) -> Iterator[tuple[int, Reader | None]]:
-    readers = {magic: reader for reader in registry.READERS for magic in reader.magics}
+    readers = _readers_by_magic()
     return (
         (at - readers[magic].magic_at, readers[magic]) for at, magic in find(file, readers, 0, end)
     )
 
 
+@cache
+def _readers_by_magic() -> dict[bytes, Reader]:
+    return {magic: reader for reader in registry.READERS for magic in reader.magics}
+
+
 def _in_program(file: BinaryIO, end: int) -> Iterator[tuple[int, Reader | None]]:
     """Find each place where an archive may begin, and the reader that may take it for one."""
     overlay = end_of_program(file)
-    others = [*registry.READERS, None] if overlay < end else []
+    if not 0 < overlay < end:
+        return _by_magic(file, end)
+    others = [*registry.READERS, None]
     return merge(_by_magic(file, end), ((overlay, reader) for reader in others), key=itemgetter(0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,14 +38,16 @@ class Account:
     """What was spent of one artifact's bounds.
 
     What of the disk is free at the beginning is this artifact's. To need more is the artifact's
-    fault; to find less is somebody else's.
+    fault; to find less is somebody else's. `make_room` is called where there is less than is
+    needed, and may remove files that are still there. `members` is how many were entered.
     """
 
     def __init__(self, bounds: Bounds, workspace: Path) -> None:
         self._bounds = bounds
         self._workspace = workspace
         self._unpacked = 0
-        self._members = 0
+        self.members = 0
+        self.make_room: Callable[[], None] = lambda: None
         self._on_disk = 0
         self._room = self._free()
 
@@ -56,8 +59,8 @@ class Account:
 
     def enter(self, depth: int) -> None:
         """Account for one more member, `depth` containers deep. Raises ExceededError."""
-        self._members += 1
-        if self._members > self._bounds.members:
+        self.members += 1
+        if self.members > self._bounds.members:
             raise ExceededError(f"more than {self._bounds.members} members")
         if depth > self._bounds.depth:
             raise ExceededError(f"more than {self._bounds.depth} containers within one another")
@@ -71,6 +74,9 @@ class Account:
 
         """
         free = self._free()
+        if size > free:
+            self.make_room()
+            free = self._free()
         if size > free:
             if self._room > LITTLE and self._on_disk + size > self._room:
                 raise ExceededError(f"needs more than the {self._room} bytes of free disk")

@@ -11,10 +11,11 @@ from avscan.archives.streams import read_at
 
 def _has(*magics: tuple[int, bytes]) -> Callable[[BinaryIO], bool]:
     """Return what tells whether a file has any of the magics; offsets below 0 are from its end."""
+    least = min(at + len(magic) if at >= 0 else -at for at, magic in magics)
 
     def recognise(file: BinaryIO) -> bool:
         size = file.seek(0, SEEK_END)
-        return any(
+        return size >= least and any(
             read_at(file, at if at >= 0 else size + at, len(magic)) == magic for at, magic in magics
         )
 

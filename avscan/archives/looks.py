@@ -33,6 +33,7 @@ UNSUPPORTED = {
 }
 """Formats over which clamscan 1.4 says `OK` without looking into them, by their first bytes."""
 
+_UNSUPPORTED = tuple(UNSUPPORTED)
 _PROGRAMS = (
     b"MZ",
     b"\x7fELF",
@@ -51,7 +52,9 @@ def unsupported(head: bytes) -> str:
     """Return the name of the format that neither clamscan nor we open; empty if it is none."""
     if head.startswith(b"\x7fELF") and head[8:11] == b"AI\2":
         return "AppImage"  # a program with a squashfs behind it
-    return next((name for magic, name in UNSUPPORTED.items() if head.startswith(magic)), "")
+    if not head.startswith(_UNSUPPORTED):
+        return ""
+    return next(name for magic, name in UNSUPPORTED.items() if head.startswith(magic))
 
 
 def mistaken_for_tar(head: bytes) -> bool:
@@ -141,10 +144,9 @@ def _end_of_script(file: BinaryIO) -> int:
     while position < size:
         file.seek(position)
         data = file.read(CHUNK)
-        text = len(data.split(b"\0", 1)[0])
-        for control in _CONTROLS[1:]:
-            found = data.find(control, 0, text)
-            text = found if found >= 0 else text
+        text = len(data)
+        if len(data.translate(None, _CONTROLS)) < text:
+            text = min(found for each in _CONTROLS if (found := data.find(each)) >= 0)
         newline = data.rfind(b"\n", 0, text)
         begin = position + newline + 1 if newline >= 0 else begin
         if text < len(data):

@@ -209,7 +209,7 @@ def _reader(
     read: _Read,
     *,
     recognise: Callable[[bytes], bool] = _no,
-    recognise_end: Callable[[BinaryIO], bool] = _no,
+    recognise_end: Callable[[BinaryIO], bool] | None = None,
     magics: tuple[bytes, ...] = (),
     magic_at: int = 0,
     extent: Callable[[BinaryIO, int, int], int] = _nothing_known,

@@ -161,7 +161,7 @@ class FileReader(_Format):
     """
 
     members: Callable[[Archive], Iterator[Item]]
-    recognise_end: Callable[[BinaryIO], bool] = lambda _: False
+    recognise_end: Callable[[BinaryIO], bool] | None = None
     extent: Callable[[BinaryIO, int, int], int] = _unknown
     is_compressed: bool = False
 

@@ -19,6 +19,12 @@ READERS: tuple[Reader, ...] = (
     unopened.READER,
 )
 
+_BY_END = [
+    (reader, reader.recognise_end)
+    for reader in READERS
+    if isinstance(reader, FileReader) and reader.recognise_end
+]
+
 
 def recognise(head: bytes, file: BinaryIO | None = None) -> list[Reader]:
     """Return every reader that takes a file for its format: some files are two archives at once.
@@ -26,11 +32,10 @@ def recognise(head: bytes, file: BinaryIO | None = None) -> list[Reader]:
     `head` are the first `HEAD` bytes. The end of `file` tells only if they don't: an archive may
     well end with another one.
     """
-    by_head = [reader for reader in READERS if reader.recognise(head)]
-    if by_head or file is None:
-        return by_head
-    return [
-        reader
-        for reader in READERS
-        if isinstance(reader, FileReader) and reader.recognise_end(file)
-    ]
+    by_head: list[Reader] = [reader for reader in READERS if reader.recognise(head)]
+    return by_head or (recognise_end(file) if file else [])
+
+
+def recognise_end(file: BinaryIO) -> list[Reader]:
+    """Return every reader that takes a file for its format by its end."""
+    return [reader for reader, recognise_end in _BY_END if recognise_end(file)]

@@ -6,8 +6,7 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
 from avscan.archives.bounds import Account, full
 from avscan.archives.streams import CHUNK, Stream
@@ -15,7 +14,7 @@ from avscan.errors import WorkspaceError
 
 
 class Scratch:
-    """A file with a name of ours, gone when its context ends; the account knows what it takes."""
+    """A file with a name of ours, until it is closed; the account knows what it takes."""
 
     def __init__(self, workspace: Path, account: Account, *, number: int) -> None:
         self.path = workspace / f"member-{number}"
@@ -23,15 +22,8 @@ class Scratch:
         self._workspace = workspace
         self._account = account
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Remove the file."""
         self.path.unlink(missing_ok=True)
         self._forget()
 

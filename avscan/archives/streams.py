@@ -7,6 +7,7 @@ import lzma
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from os import SEEK_END
 from typing import BinaryIO, Protocol
 
@@ -24,20 +25,27 @@ class Stream:
     def __init__(self, pull: Callable[[int], bytes]) -> None:
         self._pull = pull
         self._ahead = b""
+        self._used = 0  # how much of what is ahead has been read
         self._position = 0
 
     def peek(self, size: int) -> bytes:
         """Return the next `size` bytes (fewer only at the end) without consuming them."""
-        while len(self._ahead) < size and (data := self._pull(size - len(self._ahead))):
-            self._ahead += data
-        return self._ahead[:size]
+        begin = self._used
+        if len(self._ahead) < begin + size:
+            self._ahead, self._used, begin = self._ahead[begin:], 0, 0
+            while len(self._ahead) < size and (data := self._pull(size - len(self._ahead))):
+                self._ahead += data
+        return self._ahead[begin : begin + size]
 
     def some(self, size: int) -> bytes:
         """Read what is at hand, up to `size` bytes; nothing only at the end."""
         if size < 1:
             return b""  # not all decoders take no bytes for no bytes
-        data, self._ahead = self._ahead[:size], self._ahead[size:]
-        data = data or self._pull(size)
+        if self._used < len(self._ahead):
+            data = self._ahead[self._used : self._used + size]
+            self._used += len(data)
+        else:
+            data = self._pull(size)
         self._position += len(data)
         return data
 
@@ -55,7 +63,7 @@ class Stream:
 
     def unread(self, data: bytes) -> None:
         """Put bytes back in front."""
-        self._ahead = data + self._ahead
+        self._ahead, self._used = data + self._ahead[self._used :], 0
         self._position -= len(data)
 
     def tell(self) -> int:
@@ -116,9 +124,8 @@ def find(
     file: BinaryIO, needles: Iterable[bytes], begin: int, end: int
 ) -> Iterator[tuple[int, bytes]]:
     """Find each place of any needle between two offsets of a file, and which one it is."""
-    needles = list(needles)
+    needles = tuple(needles)
     longest = max(map(len, needles))
-    pattern = re.compile(b"|".join(map(re.escape, needles)))
     position = begin
     while position < end:
         file.seek(position)
@@ -126,13 +133,20 @@ def find(
         is_last = position + len(data) >= end or not data
         # What begins in the last bytes is found in the next chunk.
         stop = len(data) if is_last else len(data) - longest + 1
-        hit = pattern.search(data)
-        while hit is not None and hit.start() < stop:
-            yield position + hit.start(), hit[0]
-            hit = pattern.search(data, hit.start() + 1)  # one may begin within another
+        if any(needle in data for needle in needles):  # ten times as fast as the pattern
+            pattern = _pattern(needles)
+            hit = pattern.search(data)
+            while hit is not None and hit.start() < stop:
+                yield position + hit.start(), hit[0]
+                hit = pattern.search(data, hit.start() + 1)  # one may begin within another
         if is_last:
             return
         position += stop
+
+
+@cache
+def _pattern(needles: tuple[bytes, ...]) -> re.Pattern[bytes]:
+    return re.compile(b"|".join(map(re.escape, needles)))
 
 
 def until(stream: Stream, end: int) -> Stream:
@@ -142,12 +156,14 @@ def until(stream: Stream, end: int) -> Stream:
 
 def chunked(chunks: Iterator[bytes]) -> Stream:
     """Return the bytes of all chunks, which come one after another; none may be empty."""
-    rest = b""
+    chunk, used = b"", 0
 
     def pull(size: int) -> bytes:
-        nonlocal rest
-        rest = rest or next(chunks, b"")
-        data, rest = rest[:size], rest[size:]
+        nonlocal chunk, used
+        if used == len(chunk):
+            chunk, used = next(chunks, b""), 0
+        data = chunk[used : used + size]
+        used += len(data)
         return data
 
     return Stream(pull)

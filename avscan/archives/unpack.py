@@ -5,6 +5,7 @@
 - Every reader that recognises a file opens it, and each member is treated as a file again. A member
   that the engine has seen by itself, in the archive that it was shown, is not shown again.
 - Archives are searched for behind programs and scripts.
+- A small file that no reader recognises never comes onto the disk by itself: see `bundle`.
 - What is damaged, or outside of its format's profile, is scanned as far as it can be read and as raw
   bytes. It is an error if it is the artifact itself, and content that could not be inspected if it
   is inside of it.
@@ -14,17 +15,20 @@ Hash signatures match whole files only. So it is not enough that the bytes were 
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from os import SEEK_END
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 from avscan.archives import behind, registry
 from avscan.archives.bounds import Account, Bounds, ExceededError
 from avscan.archives.lines import describe, shown
 from avscan.archives.looks import is_program, may_embed_archives, unsupported
+from avscan.archives.pipeline import Engine, Pipeline, Ticket
 from avscan.archives.reader import (
     HEAD,
     UNREADABLE,
@@ -44,12 +48,9 @@ OVERLAP = 16 << 20
 """Bytes that two windows of a long file share. Body signatures span kilobytes; this is 0.8 % more
 to scan."""
 
-
-class Engine(Protocol):
-    """What shows a file to ClamAV."""
-
-    def scan(self, path: Path) -> Findings:
-        """Scan one file, with a path of our own naming."""
+SMALL = 64 << 10
+"""Bytes of a file that is read into memory, and bundled: of longer ones the scan costs more than to
+show them by themselves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,19 +86,23 @@ def examine(
     artifact. Raise EngineError if the engine doesn't work and WorkspaceError if the disk doesn't:
     what is wrong with the artifact is a finding.
     """
-    walk = _Walk(engine, workspace, bounds, report)
+    walk = _Walk(path, engine, workspace, bounds, report)
     try:
-        walk.artifact(path)
-    except ExceededError as exceeded:
-        reason = str(exceeded)
-    except MemoryError:
-        reason = "needs more memory than there is for the inspection of an artifact"
-    else:
-        return
-    # Only here, where no frame holds a decoder any more, there is memory for a report again.
-    report(
-        Finding(kind=Kind.ERROR, text=describe(walk.place, f"cannot be scanned whole: {reason}"))
-    )
+        while not walk.done:
+            try:
+                walk.go_on()
+            except ExceededError as exceeded:
+                reason = str(exceeded)
+            except MemoryError:
+                reason = "needs more memory than there is for the inspection of an artifact"
+            else:
+                continue
+            # Only here, where no frame holds a decoder any more, is memory for a report again.
+            text = describe(walk.place, f"cannot be scanned whole: {reason}")
+            report(Finding(kind=Kind.ERROR, text=text))
+    finally:
+        for left in workspace.glob("member-*"):
+            left.unlink()
 
 
 class _Source(Stream):
@@ -108,9 +113,10 @@ class _Source(Stream):
 
 @dataclass(slots=True)
 class _Opened:
-    """What came out of an archive."""
+    """What came out of a file's archives; `trusted` counts what was left to the engine."""
 
     members: int = 0
+    trusted: int = 0
     closed: int = 0
     problems: int = 0
 
@@ -119,55 +125,84 @@ class _Walk:
     """One artifact's walk; `place` is the member that it is at."""
 
     def __init__(
-        self, engine: Engine, workspace: Path, bounds: Bounds, report: Callable[[Finding], None]
+        self,
+        path: Path,
+        engine: Engine,
+        workspace: Path,
+        bounds: Bounds,
+        report: Callable[[Finding], None],
     ) -> None:
         self.place: tuple[str, ...] = ()
-        self._engine = engine
+        self._artifact: Path | None = path
         self._workspace = workspace
         self._bounds = bounds
         self._account = Account(bounds, workspace)
+        self._pipeline = Pipeline(engine, workspace, self._account, bounds.ceiling)
         self._tell = report
-        self._files = 0
 
-    def artifact(self, path: Path) -> None:
-        """Walk the artifact itself. Raise ExceededError if it is too much."""
-        with path.open("rb") as file:
-            self._file(path, file, _Context())
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to walk or to wait for."""
+        return self._artifact is None and self._pipeline.done
+
+    def go_on(self) -> None:
+        """Walk the artifact, or what of it is still on its way. Raise ExceededError."""
+        path, self._artifact = self._artifact, None
+        if path is not None:
+            with path.open("rb") as file:
+                self._file(path, file, _Context())
+        self._pipeline.finish()
 
     # Files.
 
     def _file(
-        self, path: Path, file: BinaryIO, context: _Context, reader: Reader | None = None
+        self,
+        path: Path,
+        file: BinaryIO,
+        context: _Context,
+        reader: Reader | None = None,
+        *,
+        close: Callable[[], None] = lambda: None,
     ) -> None:
-        """Show a file on the disk to the engine, and open it if it is an archive."""
+        """Show a file on the disk to the engine, and open it if it is an archive.
+
+        `close` is called when the file is needed no more.
+        """
         size = file.seek(0, SEEK_END)
         file.seek(0)
         head = file.read(HEAD)
         readers = registry.recognise(head, file)
         if reader is not None:
             readers = [reader, *(each for each in readers if each.name != reader.name)]
-        if size > self._bounds.ceiling:  # clamscan cuts such members in silence
+        is_long = size > self._bounds.ceiling  # clamscan cuts such members in silence
+        if is_long:
             context = replace(context, already_scanned=False)
         only_content = bool(readers) and all(map(_is_compressed, readers))
-        findings = Findings()
+        ticket = _answered(Findings())
         if not (only_content or context.already_scanned):
-            findings = self._show_file(path, size, context)
-        again = findings.limits or findings.unopened or only_content or size > self._bounds.ceiling
-        inner = replace(context, already_scanned=not again)
+            ticket = self._show_file(path, size, context)
         archive = Archive(
             path=path, file=file, size=size, workspace=self._workspace, account=self._account
         )
-        opened = _Opened()
-        for each in readers:
-            self._open(each, archive, inner, opened)
+        entered = self._account.members
+        inner = replace(context, already_scanned=not (only_content or is_long))
+        opened = self._open_all(readers, archive, inner)
+        if opened.trusted and _is_in_doubt(self._pipeline.wait(ticket)):
+            self._account.members = entered
+            opened = self._open_all(readers, archive, replace(inner, already_scanned=False))
         if (opened.problems or opened.closed) and only_content:
-            self._show_file(path, size, context)
+            self._pipeline.wait(self._show_file(path, size, context))
         found = 0 if readers else self._search(file, context)
-        self._note_unopened(head, readers, findings, context, opened, found=found)
-        if not opened.members:
-            self._report_limits(findings, context)
-            if size > self._bounds.ceiling:
-                self._report(Kind.OVERSIZE, describe(context.place, f"{size} bytes"))
+
+        def conclude(findings: Findings) -> None:
+            self._note_unopened(head, readers, findings, context, opened, found=found)
+            if not opened.members:
+                self._report_limits(findings, context)
+                if is_long:
+                    self._report(Kind.OVERSIZE, describe(context.place, f"{size} bytes"))
+            close()
+
+        ticket.then(conclude)
 
     def _note_unopened(
         self,
@@ -211,6 +246,12 @@ class _Walk:
 
     # Archives.
 
+    def _open_all(self, readers: list[Reader], archive: Archive, context: _Context) -> _Opened:
+        opened = _Opened()
+        for each in readers:
+            self._open(each, archive, context, opened)
+        return opened
+
     def _open(
         self, reader: Reader, source: Archive | _Source, context: _Context, opened: _Opened
     ) -> None:
@@ -227,6 +268,7 @@ class _Walk:
                 if isinstance(item, Member):
                     opened.members += item.open is not None
                     opened.closed += item.open is None
+                    opened.trusted += context.already_scanned and item.already_scanned
                     opened.problems += self._member(item, inner, context, reader.name)
                 elif not (isinstance(source, _Source) and source.is_damaged):
                     opened.problems += 1
@@ -234,10 +276,12 @@ class _Walk:
 
     def _member(self, member: Member, inner: _Context, archive: _Context, name: str = "") -> bool:
         """Walk one member, and return whether it is damaged."""
-        context = replace(
-            inner,
+        context = _Context(  # `replace` would take three times as long
             place=(*inner.place, member.name),
+            depth=inner.depth,
             already_scanned=inner.already_scanned and member.already_scanned,
+            unpacked=inner.unpacked,
+            is_artifact=inner.is_artifact,
             is_partial=inner.is_partial or member.is_partial,
         )
         self.place = context.place
@@ -246,7 +290,7 @@ class _Walk:
             if not context.already_scanned:
                 self._note(member.closed, context)
             return False
-        blamed = replace(archive, is_partial=context.is_partial)
+        blamed = replace(archive, is_partial=True) if context.is_partial else archive
         source = self._guarded(member.open, context.place, blamed, name)
         self._content(source, context, member.reader)
         return source.is_damaged
@@ -285,49 +329,80 @@ class _Walk:
             if isinstance(only, StreamReader):
                 self._open(only, source, context, _Opened())
                 return
+        if not (readers or is_program(head) or unsupported(head)) and self._leaf(source, context):
+            return
         whole = readers or context.already_scanned or may_embed_archives(head)
-        with self._scratch() as scratch:
-            scratch.fill(source, most=None if whole else self._bounds.ceiling)
-            if source.peek(1):
-                self._show_windows(scratch, source, context)
-                self._report(Kind.OVERSIZE, describe(context.place, f"{source.tell()} bytes"))
-                return
-            if source.is_damaged:  # and who knows what the engine has seen of it
-                context = replace(context, already_scanned=False)
-            with scratch.path.open("rb") as file:
-                self._file(scratch.path, file, context, reader)
+        scratch = self._pipeline.scratch()
+        scratch.fill(source, most=None if whole else self._bounds.ceiling)
+        if source.peek(1):
+            self._show_windows(scratch, source, context)
+            self._report(Kind.OVERSIZE, describe(context.place, f"{source.tell()} bytes"))
+            scratch.close()
+            return
+        if source.is_damaged:  # and who knows what the engine has seen of it
+            context = replace(context, already_scanned=False)
+        with scratch.path.open("rb") as file:
+            self._file(scratch.path, file, context, reader, close=scratch.close)
+
+    def _leaf(self, source: _Source, context: _Context) -> bool:
+        """Bundle a member if it is small and no archive is in it; return whether it is."""
+        most = min(SMALL, self._bounds.ceiling // 4)
+        content = source.peek(most + 1)
+        if len(content) > most or source.is_damaged:
+            return False
+        file = io.BytesIO(content)
+        if registry.recognise_end(file) or any(behind.archives(file)):
+            return False
+        if not context.already_scanned:
+            self._pipeline.bundle(content, partial(self._again, context))
+        return True
+
+    def _again(self, context: _Context, content: bytes) -> None:
+        """Show what was bundled by itself."""
+        place, self.place = self.place, context.place
+        scratch = self._pipeline.scratch()
+        scratch.fill(Stream(io.BytesIO(content).read))
+        with scratch.path.open("rb") as file:
+            self._file(scratch.path, file, context, close=scratch.close)
+        self.place = place
 
     # The engine.
 
-    def _show_file(self, path: Path, size: int, context: _Context) -> Findings:
+    def _show_file(self, path: Path, size: int, context: _Context) -> Ticket:
         """Show a file to the engine, in windows if it is too long for it."""
         if size <= self._bounds.ceiling:
-            return self._show(path, context)
-        with path.open("rb") as file, self._scratch() as scratch:
+            return self._show(path, size, context)
+        with path.open("rb") as file:
+            scratch = self._pipeline.scratch()
             stream = Stream(file.read)
             scratch.fill(stream, most=self._bounds.ceiling)
             self._show_windows(scratch, stream, context)
-        return Findings()
+            scratch.close()
+        return _answered(Findings())
 
     def _show_windows(self, scratch: Scratch, stream: Stream, context: _Context) -> None:
         """Show what is too long in windows, the first of which has been filled already."""
         overlap = min(OVERLAP, self._bounds.ceiling // 4)
         while True:
-            findings = self._show(scratch.path, context)
+            findings = self._pipeline.wait(self._show(scratch.path, scratch.size, context))
             for name in (*findings.opaque, *findings.unopened):
                 self._note(name, context)
             if not stream.peek(1):
                 return
             scratch.fill(stream, most=self._bounds.ceiling, overlap=overlap)
 
-    def _show(self, path: Path, context: _Context) -> Findings:
+    def _show(self, path: Path, size: int, context: _Context) -> Ticket:
         """Have the engine scan a file, and report what needs no further thought."""
-        findings = self._engine.scan(path)
-        for signature in findings.signatures:
-            self._report(Kind.SIGNATURE, signature, shown(context.place))
-        for error in findings.errors:
-            self._report(Kind.ERROR, describe(context.place, error))
-        return findings
+
+        def report(findings: Findings) -> None:
+            for signature in findings.signatures:
+                self._report(Kind.SIGNATURE, signature, shown(context.place))
+            for error in findings.errors:
+                self._report(Kind.ERROR, describe(context.place, error))
+
+        ticket = self._pipeline.show(path, size)
+        ticket.then(report)
+        return ticket
 
     # The report.
 
@@ -353,10 +428,6 @@ class _Walk:
         name, what = shown(context.place), shown((what,))
         self._report(Kind.OPAQUE, f"{what}: {name}" if name else what)
 
-    def _scratch(self) -> Scratch:
-        self._files += 1
-        return Scratch(self._workspace, self._account, number=self._files)
-
 
 def _items(reader: Reader, source: Archive | _Source) -> Generator[Item]:
     """Iterate over an archive's members and problems, with an exception as the last one."""
@@ -370,6 +441,17 @@ def _items(reader: Reader, source: Archive | _Source) -> Generator[Item]:
             yield from reader.members(source)
     except UNREADABLE as error:
         yield Problem(text=_reason(error))
+
+
+def _answered(findings: Findings) -> Ticket:
+    ticket = Ticket(0)
+    ticket.answer(findings)
+    return ticket
+
+
+def _is_in_doubt(findings: Findings) -> bool:
+    """Return whether the engine may not have seen all that is in an archive."""
+    return bool(findings.limits or findings.unopened)
 
 
 def _reason(error: Exception) -> str:

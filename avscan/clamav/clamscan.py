@@ -8,7 +8,9 @@ written.
 
 from __future__ import annotations
 
+import os
 import signal
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +33,9 @@ class Clamscan:
     folder for temporary files is made. `database` is a file or folder of signatures. `canary` is a
     file that the signatures know, in place of EICAR. `limit` runs in the child before it becomes
     clamscan. A process that has failed once is not used again.
+
+    `end_mark` is content that nobody else knows: as a whole file, and as such alone, it is reported
+    as unopened by the name `bundle.END`.
     """
 
     def __init__(
@@ -50,6 +55,9 @@ class Clamscan:
         self._limits = limits
         self._limit = limit
         self._proved = False
+        self._submitted: deque[Path] = deque()
+        self._received: deque[Transcript] = deque()
+        self.end_mark = os.urandom(32)
 
     def __enter__(self) -> Self:
         """Start the process, without waiting for it to load its signatures. Raise EngineError."""
@@ -91,14 +99,28 @@ class Clamscan:
         self._proved = True
 
     def scan(self, path: Path) -> Findings:
-        """Scan one file: an absolute, resolved path of our own naming in the workspace.
+        """Scan one file, while no other is. Raise EngineError, see `submit` and `collect`."""
+        self.submit(path)
+        return self.collect()
+
+    def submit(self, path: Path) -> None:
+        """Have a file scanned: an absolute, resolved path of our own naming in the workspace.
+
+        A few may be submitted ahead, see `Feed.send`. Raise EngineError.
+        """
+        self.prove()
+        self._feed.send(path)
+        self._submitted.append(path)
+
+    def collect(self) -> Findings:
+        """Wait for what is found of the file that was submitted first.
 
         Raises:
             EngineError: clamscan died, or does not find its canary any more.
 
         """
-        self.prove()
-        transcript = self._shown(path)
+        path = self._submitted.popleft()
+        transcript = self._received.popleft() if self._received else self._receive()
         findings = parse(transcript.text, path, private=self._workspace)
         if findings.signatures:
             return findings
@@ -107,12 +129,18 @@ class Clamscan:
             findings = replace(findings, errors=(*findings.errors, flood))
         if findings.errors:
             # They may be the installation's, such as a full disk.
-            self._expect_canary(self._shown(self._packed))
+            self._prove_again()
         return findings
 
-    def _shown(self, path: Path) -> Transcript:
+    def _prove_again(self) -> None:
+        """Ask for the canary, whose turn comes behind what was submitted."""
+        self._feed.send(self._packed)
+        while len(self._received) < len(self._submitted):
+            self._received.append(self._receive())
+        self._expect_canary(self._receive())
+
+    def _receive(self) -> Transcript:
         try:
-            self._feed.send(path)
             return self._feed.receive()
         except FeedError as trouble:
             raise EngineError(f"clamscan {trouble}") from trouble
@@ -162,6 +190,6 @@ class Clamscan:
             "--disable-cache",
             f"--database={self._database}",
             # Beside the others: clamscan takes any number of these.
-            f"--database={marks.write(folder)}",
+            f"--database={marks.write(folder, self.end_mark)}",
             *self._limits.options(),
         ]

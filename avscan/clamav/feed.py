@@ -94,8 +94,9 @@ class Feed:
     def send(self, path: Path) -> None:
         """Feed a path and the sentinel after it, without waiting for an answer.
 
-        One path at a time: its transcript must be received before the next one is sent. Raise
-        EngineError if a line can't hold the path. If the process has ended, `receive` says so.
+        A few may be sent ahead, as many as the pipe takes at once (4 KiB at least); they are
+        received in the same order. Raise EngineError if a line can't hold the path. If the process
+        has ended, `receive` says so.
         """
         line = os.fsencode(path)
         if len(line) > PATH_LENGTH or b"\n" in line:

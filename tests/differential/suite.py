@@ -12,6 +12,7 @@ import hashlib
 import itertools
 import resource
 import tempfile
+from collections import deque
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -103,9 +104,16 @@ class Witness:
         self._engine = engine
         self.shown: set[str] = set()
 
-    def scan(self, path: Path) -> Findings:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        findings = self._engine.scan(path)
+        self.end_mark = engine.end_mark
+        self._submitted: deque[str] = deque()
+
+    def submit(self, path: Path) -> None:
+        self._submitted.append(hashlib.sha256(path.read_bytes()).hexdigest())
+        self._engine.submit(path)
+
+    def collect(self) -> Findings:
+        digest = self._submitted.popleft()
+        findings = self._engine.collect()
         names = (name.removesuffix(".UNOFFICIAL") for name in findings.signatures)
         self.shown |= {digest[:_NAME], *(name.partition("-")[2] for name in names)}
         return replace(findings, signatures=())

@@ -3,16 +3,51 @@
 from __future__ import annotations
 
 import io
+import tarfile
 import tempfile
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from avscan.archives.bounds import Account, Bounds
+from avscan.archives.bundle import END
 from avscan.archives.reader import Archive, Item, Member, Reader, StreamReader
 from avscan.archives.streams import Stream
 from avscan.archives.unpack import examine
-from avscan.findings import Collector, Examination
+from avscan.findings import Collector, Examination, Findings
+
+
+class OneByOne:
+    """An engine that scans at once, and the members of a bundle by themselves, as clamscan does."""
+
+    end_mark = b"the end of a bundle"
+
+    def __init__(self) -> None:
+        self._answers: deque[Findings] = deque()
+
+    def scan(self, path: Path) -> Findings:
+        raise NotImplementedError
+
+    def submit(self, path: Path) -> None:
+        data = path.read_bytes()
+        self._answers.append(
+            self._unbundled(path, data) if self.end_mark in data else self.scan(path)
+        )
+
+    def collect(self) -> Findings:
+        return self._answers.popleft()
+
+    def _unbundled(self, path: Path, data: bytes) -> Findings:
+        clean = True
+        with tarfile.open(fileobj=io.BytesIO(data)) as bundle:
+            for each in bundle:
+                content = cast("IO[bytes]", bundle.extractfile(each)).read()
+                if content not in {b"", self.end_mark}:
+                    path.write_bytes(content)
+                    clean &= self.scan(path).clean
+        path.write_bytes(data)
+        return Findings(unopened=(END,), errors=() if clean else ("unclear",))
 
 
 def examined(*arguments: Any, **options: Any) -> Examination:

@@ -19,8 +19,9 @@ NOBODY = 65534
 AS_NOBODY = f"""
 import os, resource, subprocess, sys, tempfile  # Python may lie where nobody can read
 from pathlib import Path
-sys.path.insert(0, {str(REPOSITORY)!r})
+sys.path[:0] = [{str(REPOSITORY)!r}, {str(REPOSITORY / "tests")!r}]
 from avscan.archives import process, unpack
+from support.examine import OneByOne
 from avscan.archives.bounds import Bounds
 from avscan.findings import Findings
 from avscan.inspector import confine

@@ -1,0 +1,140 @@
+"""Files on their way through the engine, which are shown ahead of its answers.
+
+So writing, walking and scanning overlap. The engine answers in the order in which files were shown.
+"""
+
+from __future__ import annotations
+
+import io
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from avscan.archives.bounds import Account
+from avscan.archives.bundle import BYTES, Bundle
+from avscan.archives.scratch import Scratch
+from avscan.archives.streams import Stream
+from avscan.findings import Findings
+
+MOST_FILES = 8
+"""Files that are shown ahead; so few that all their paths fit into the pipe to clamscan."""
+
+MOST_BYTES = 256 << 20
+"""Bytes of files that are shown ahead, beside the one that is written."""
+
+
+class Engine(Protocol):
+    """What shows files to ClamAV.
+
+    `end_mark` is a file's content that it reports as unopened by the name `bundle.END`.
+    """
+
+    @property
+    def end_mark(self) -> bytes:
+        """The content that it knows by its hash."""
+
+    def submit(self, path: Path) -> None:
+        """Have a file scanned, with a path of our own naming, without waiting for the answer."""
+
+    def collect(self) -> Findings:
+        """Wait for the answer about the file that was submitted first of those unanswered."""
+
+
+class Ticket:
+    """A file that was shown; `findings` are None until the engine has answered."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.findings: Findings | None = None
+        self._handles: list[Callable[[Findings], None]] = []
+
+    def then(self, handle: Callable[[Findings], None]) -> None:
+        """Have `handle` called with the findings, once there are any."""
+        if self.findings is None:
+            self._handles.append(handle)
+        else:
+            handle(self.findings)
+
+    def answer(self, findings: Findings) -> None:
+        """Call what waits for the findings."""
+        self.findings = findings
+        for handle in self._handles:
+            handle(findings)
+
+
+class Pipeline:
+    """The way of one artifact's files; `done` whenever nothing is unanswered."""
+
+    def __init__(self, engine: Engine, workspace: Path, account: Account, ceiling: int) -> None:
+        self._engine = engine
+        self._workspace = workspace
+        self._account = account
+        account.make_room = self.settle
+        self._most = min(BYTES, ceiling // 2)
+        self._bundle = Bundle(engine.end_mark)
+        self._tickets: deque[Ticket] = deque()
+        self._bytes = 0
+        self._files = 0
+
+    @property
+    def done(self) -> bool:
+        """Whether every file that was shown has been answered."""
+        return not (self._tickets or self._bundle.size)
+
+    def scratch(self) -> Scratch:
+        """Return a new file in the workspace, once there is room for it beside those ahead."""
+        while self._bytes > MOST_BYTES:
+            self._collect()
+        self._files += 1
+        return Scratch(self._workspace, self._account, number=self._files)
+
+    def show(self, path: Path, size: int) -> Ticket:
+        """Show a file, which has to stay until it is answered."""
+        while len(self._tickets) >= MOST_FILES:
+            self._collect()
+        self._engine.submit(path)
+        self._tickets.append(ticket := Ticket(size))
+        self._bytes += size
+        return ticket
+
+    def bundle(self, content: bytes, again: Callable[[bytes], None]) -> None:
+        """Show a small file together with others, or by `again` where that finds anything."""
+        if self._bundle.size + len(content) > self._most:
+            self._flush()
+        self._bundle.add(content, again)
+
+    def wait(self, ticket: Ticket) -> Findings:
+        """Return what was found of a file, once that is known."""
+        while ticket.findings is None:
+            self._collect()
+        return ticket.findings
+
+    def settle(self) -> None:
+        """Wait for all answers that are due."""
+        while self._tickets:
+            self._collect()
+
+    def finish(self) -> None:
+        """Show what has been bundled, and wait for all answers."""
+        while not self.done:
+            self._flush()
+            self.settle()
+
+    def _flush(self) -> None:
+        bundle, self._bundle = self._bundle, Bundle(self._engine.end_mark)
+        if not bundle.size:
+            return
+        scratch = self.scratch()
+        scratch.fill(Stream(io.BytesIO(bundle.tar()).read))
+
+        def settle(findings: Findings) -> None:
+            scratch.close()
+            bundle.settle(findings)
+
+        self.show(scratch.path, scratch.size).then(settle)
+
+    def _collect(self) -> None:
+        ticket = self._tickets.popleft()
+        self._bytes -= ticket.size
+        ticket.answer(self._engine.collect())
