@@ -29,10 +29,8 @@ _FRONT = 1 << 20
 def archives(file: BinaryIO) -> Iterator[Member]:
     """Iterate over the archives in a file; what is at its very beginning is the file itself."""
     end = file.seek(0, SEEK_END)
-    file.seek(0)
-    search = _in_program if may_embed_archives(file.read(HEAD)) else _in_data
     done = 1
-    for at, reader in search(file, end):
+    for at, reader in _places(file, end):
         if at < done:
             continue
         file.seek(at)
@@ -40,27 +38,25 @@ def archives(file: BinaryIO) -> Iterator[Member]:
         if reader is None:
             if name := unsupported(head):
                 yield Member(name=f"(at byte {at})", closed=name)
-        elif reader.recognise(head) and (length := reader.extent(file, at, end)):
+        elif _is_one(reader, head) and (length := reader.extent(file, at, end)):
             opener = partial(region, file, at, at + length)
             yield Member(name=f"(at byte {at})", open=opener, reader=reader)
             done = at + length
 
 
-def _in_data(file: BinaryIO, end: int) -> Iterator[tuple[int, Reader | None]]:
-    """Find each tar, in whole blocks, and what begins near the beginning."""
-    tars = ((at, tar.READER) for at in tar.find_headers(file))
-    return merge(tars, _by_magic(file, min(end, _FRONT)), key=itemgetter(0))
+def _is_one(reader: Reader, head: bytes) -> bool:
+    """Return whether an archive begins here; of a tar the magic alone is in too many programs."""
+    return tar.has_sum(head[: tar.BLOCK]) if reader is tar.READER else reader.recognise(head)
 
 
-def _by_magic(file: BinaryIO, end: int) -> Iterator[tuple[int, Reader | None]]:
-    readers = {magic: reader for reader in registry.READERS for magic in reader.magics}
-    return (
-        (at - readers[magic].magic_at, readers[magic]) for at, magic in find(file, readers, 0, end)
-    )
-
-
-def _in_program(file: BinaryIO, end: int) -> Iterator[tuple[int, Reader | None]]:
+def _places(file: BinaryIO, end: int) -> Iterator[tuple[int, Reader | None]]:
     """Find each place where an archive may begin, and the reader that may take it for one."""
-    overlay = end_of_program(file)
+    file.seek(0)
+    is_carrier = may_embed_archives(file.read(HEAD))
+    readers = {magic: reader for reader in registry.READERS for magic in reader.magics}
+    found = find(file, readers, 0, end if is_carrier else min(end, _FRONT))
+    magics = ((at - readers[magic].magic_at, readers[magic]) for at, magic in found)
+    tars = ((at, tar.READER) for at in tar.find_headers(file))
+    overlay = end_of_program(file) if is_carrier else end
     others = [*registry.READERS, None] if overlay < end else []
-    return merge(_by_magic(file, end), ((overlay, reader) for reader in others), key=itemgetter(0))
+    return merge(magics, tars, ((overlay, reader) for reader in others), key=itemgetter(0))

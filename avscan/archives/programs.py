@@ -220,7 +220,7 @@ def _reader(
     is_compressed: bool = False,
     is_optional: bool = False,
 ) -> FileReader:
-    """Make a reader. With `is_optional` clamscan opens most of the format as well."""
+    """Make a reader. With `is_optional` nothing is said of what the program does not open."""
 
     def members(archive: Archive) -> Iterator[Item]:
         if (path := shutil.which(program)) is None:
@@ -325,6 +325,13 @@ READERS = (
         _unpacked("x", "-so", *_SEVENZIP, "-tZ"),
         recognise=_is_compress,
         is_compressed=True,
+    ),
+    _reader(  # so short a magic that many files have it by chance, which gzip doesn't open
+        "old formats of gzip",
+        "gzip",
+        _unpacked("-dc"),
+        recognise=_begins(b"\x1f\x1e", b"\x1f\xa0", b"\x1f\x9d"),
+        is_optional=True,
     ),
     _reader("lz4", "lz4", _unpacked("-dcq"), recognise=_is_lz4, is_compressed=True),
     _reader("lzip", "lzip", _unpacked("-dca"), recognise=_begins(b"LZIP\1"), is_compressed=True),

@@ -52,10 +52,17 @@ _WITHOUT_CONTENT = {
 }
 _LONG_NAME, _LONG_LINK, _PAX, _GLOBAL, _SPARSE = b"LKxgS"
 _EXTENSIONS = (_LONG_NAME, _LONG_LINK, _PAX, _GLOBAL)
-_IN_OLDEST = b"\x000125V"  # types of entries without a magic
+_TYPES = bytes((*_REGULAR, *_WITHOUT_CONTENT, *_EXTENSIONS, _SPARSE))
+# The types of entries by the header's magic, and where its fields end.
+_PROFILE = {_USTAR: (_TYPES, 500), _GNU: (_TYPES, 386), _OLDEST: (b"\x000125V", 257)}
+_END_OF_SPARSE = 495
 _OCTAL = re.compile(rb" *([0-7]+)[ \0]*")
 _RECORD = re.compile(rb"([1-9][0-9]{0,6}) ([^=]+)=", re.DOTALL)
-_PIECES = (b"GNU.sparse.offset", b"GNU.sparse.numbytes")
+_SPARSE_KEY = b"GNU.sparse."
+_SPARSE_KEYS = re.compile(
+    b"size numblocks (offset numbytes )*|size numblocks name map |major minor name realsize "
+)
+_OTHER_MAPS = {b"SCHILY.realsize", b"SUN.holesdata"}
 _BASE_256 = 0x80
 _LARGE = 1 << 33  # bytes that the size's octal digits can't say
 
@@ -110,10 +117,10 @@ def _recognise(head: bytes) -> bool:
         return False
     if block == _ZEROS:  # some readers pass over a lone block of zeros
         return head[BLOCK:] != _ZEROS and _recognise(head[BLOCK:HEAD])
-    return block[257:262] == b"ustar" or _has_sum(block)
+    return block[257:262] == b"ustar" or has_sum(block)
 
 
-def _has_sum(block: bytes) -> bool:
+def has_sum(block: bytes) -> bool:
     """Return whether any reader would find that a header's sum is right."""
     digits = block[_SUM].strip(b" \0")
     if digits[:1] == b"\x80":
@@ -182,11 +189,13 @@ def _header(block: bytes) -> _Entry:
     except ValueError as error:
         raise DamagedError(f"a header with an unusual number: {error}") from error
     magic, kind = block[_MAGIC], block[156]
-    known = {_USTAR: None, _GNU: None, _OLDEST: _IN_OLDEST}
-    if magic not in known:
+    if magic not in _PROFILE:
         raise DamagedError("a header with an unusual magic")
-    if kind not in (known[magic] or (*_REGULAR, *_WITHOUT_CONTENT, *_EXTENSIONS, _SPARSE)):
+    types, end = _PROFILE[magic]
+    if kind not in types:
         raise DamagedError(f"an entry of the unusual type {chr(kind)!r}")
+    if block[_END_OF_SPARSE if kind == _SPARSE else end :].strip(b"\0"):
+        raise DamagedError("a header with data behind its fields")
     name = block[:100].partition(b"\0")[0]
     if magic == _USTAR and (prefix := block[345:500].partition(b"\0")[0]):
         name = prefix + b"/" + name
@@ -249,26 +258,27 @@ def _records(payload: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def _is_about_content(key: bytes) -> bool:
-    return key in {b"size", b"SCHILY.realsize"} or key.startswith(b"GNU.sparse.")
+    return key == b"size" or key.startswith(_SPARSE_KEY) or key in _OTHER_MAPS
 
 
 def _entry(header: _Entry, extensions: _Extensions, stream: Stream) -> _Entry:
     """Apply the headers in front of an entry. Raise DamagedError before anything is read."""
+    sparse = [pair for pair in extensions.records if pair[0].startswith(_SPARSE_KEY)]
     records = dict(extensions.records)
-    repeated = len(extensions.records) - len(records)
-    if repeated and repeated != sum(key in _PIECES for key, _ in extensions.records) - 2:
+    if len(records.keys() - dict(sparse)) != len(extensions.records) - len(sparse):
         raise DamagedError("a pax header that repeats itself")
     entry = replace(header, name=records.get(b"path", extensions.name or header.name))
-    if (size := _decimal(records, b"size")) is not None and size != header.size:
-        if header.size or size < _LARGE or _has_sum(stream.peek(2 * BLOCK)[BLOCK:]):
+    size = _decimal(records.get(b"size", b"%d" % header.size))
+    if size != header.size:
+        if header.size or size < _LARGE or has_sum(stream.peek(2 * BLOCK)[BLOCK:]):
             raise DamagedError(f"an entry of {header.size:,} bytes, or {size:,} by its pax header")
         entry = replace(entry, size=size)
+    if _OTHER_MAPS & records.keys() or (sparse and entry.kind not in _REGULAR):
+        raise DamagedError("a sparse file of an unusual kind")
     if entry.kind == _SPARSE:
         entry = _with_old_map(entry, stream)
-    elif any(key.startswith(b"GNU.sparse.") for key in records):
-        entry = _with_pax_map(entry, extensions.records, stream)
-    elif _decimal(records, b"SCHILY.realsize") not in {None, entry.size}:
-        raise DamagedError("a sparse file of an unusual kind")
+    elif sparse:
+        entry = _with_pax_map(entry, sparse, stream)
     if entry.size and (entry.kind in _WITHOUT_CONTENT or _names_directory(header, entry)):
         what = _WITHOUT_CONTENT.get(entry.kind, "a directory")
         raise DamagedError(f"{what} with {entry.size:,} bytes of content")
@@ -282,11 +292,9 @@ def _names_directory(header: _Entry, entry: _Entry) -> bool:
     return entry.name.endswith(b"/") or header.name.endswith(b"/")
 
 
-def _decimal(records: dict[bytes, bytes], key: bytes) -> int | None:
-    if (digits := records.get(key)) is None:
-        return None
+def _decimal(digits: bytes) -> int:
     if re.fullmatch(rb"[0-9]{1,18}", digits) is None:
-        raise DamagedError(f"a pax header with an unusual number for {key.decode()!r}")
+        raise DamagedError("a pax header with an unusual number")
     return int(digits)
 
 
@@ -299,7 +307,7 @@ def _with_old_map(entry: _Entry, stream: Stream) -> _Entry:
         while more:
             skip += BLOCK
             block = stream.peek(skip)[skip - BLOCK :]
-            if len(block) < BLOCK or skip > MOST or _has_sum(block):
+            if len(block) < BLOCK or skip > MOST or has_sum(block):
                 raise DamagedError("a sparse file with an unusual map")
             fields, more = fields + block[:504], block[504]
         pairs = (fields[at : at + 24] for at in range(0, len(fields), 24))
@@ -311,33 +319,28 @@ def _with_old_map(entry: _Entry, stream: Stream) -> _Entry:
 
 def _with_pax_map(entry: _Entry, records: list[tuple[bytes, bytes]], stream: Stream) -> _Entry:
     """Read the map of one of the kinds 0.0, 0.1 and 1.0, in pax records or in front of the data."""
-    said = dict(records)
-    name = said.get(b"GNU.sparse.name", entry.name)
-    old, mapped = b"GNU.sparse.size" in said, b"GNU.sparse.map" in said
-    pieces = [value for key, value in records if key in _PIECES]
-    size = _decimal(said, b"GNU.sparse.size" if old else b"GNU.sparse.realsize")
-    begin, complete = 0, True
-    kind = (old, mapped, bool(pieces), said.get(b"GNU.sparse.major", b"0"))
-    if kind == (False, False, False, b"1"):
-        lines = stream.peek(BLOCK + min(entry.size, MOST))[BLOCK:].split(b"\n", 2 * MOST)
-        count = int(lines[0]) if re.fullmatch(rb"[0-9]{1,6}", lines[0]) else MOST
-        numbers = lines[1 : 1 + 2 * count]
-        begin = sum(len(line) + 1 for line in lines[: 1 + 2 * count])
+    keys = b"".join(key.removeprefix(_SPARSE_KEY) + b" " for key, _ in records)
+    if _SPARSE_KEYS.fullmatch(keys) is None:
+        raise DamagedError("a sparse file of an unusual kind")
+    first, second, *numbers = [value for _, value in records]
+    name, begin = entry.name, 0
+    if keys.startswith(b"major"):
+        if (first, second) != (b"1", b"0"):
+            raise DamagedError("a sparse file of an unusual kind")
+        name, first = numbers
+        lines = stream.peek(BLOCK + min(entry.size, MOST))[BLOCK:].split(b"\n")[:-1] or [b""]
+        second, *numbers = lines[: 1 + 2 * _decimal(lines[0])]
+        begin = sum(len(line) + 1 for line in (second, *numbers))
         begin += -begin % BLOCK
-        complete = len(lines) > 1 + 2 * count
-    elif kind == (True, True, False, b"0"):
-        numbers = said[b"GNU.sparse.map"].split(b",")
-    elif kind == (True, False, bool(pieces), b"0"):
-        numbers = pieces
-    else:
-        raise DamagedError("a sparse file of several kinds at once")
-    if size is None or not complete or len(numbers) % 2 or entry.kind not in _REGULAR:
+    elif keys.endswith(b"map "):
+        name, numbers = numbers[0], numbers[1].split(b",")
+    values = [_decimal(number) for number in numbers]
+    if len(values) != 2 * _decimal(second):
         raise DamagedError("a sparse file with an unusual map")
-    if not all(re.fullmatch(rb"[0-9]{1,18}", number) for number in numbers):
-        raise DamagedError("a sparse file with an unusual map")
-    values = [int(number) for number in numbers]
-    spread = tuple(zip(values[::2], values[1::2], strict=True))
-    return replace(entry, name=name, sparse=_Sparse(pieces=spread, size=size, begin=begin))
+    pieces = tuple(zip(values[::2], values[1::2], strict=True))
+    return replace(
+        entry, name=name, sparse=_Sparse(pieces=pieces, size=_decimal(first), begin=begin)
+    )
 
 
 def _expander(sparse: _Sparse) -> FileReader:
@@ -369,7 +372,7 @@ def _offsets(data: bytes) -> Iterator[int]:
     marks = (fits & digits).to_bytes(rows, "big")
     row = marks.find(1)
     while row >= 0:
-        if _has_sum(data[row * BLOCK : (row + 1) * BLOCK]):
+        if has_sum(data[row * BLOCK : (row + 1) * BLOCK]):
             yield row * BLOCK
         row = marks.find(1, row + 1)
 

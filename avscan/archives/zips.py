@@ -9,12 +9,12 @@ end record see the same files in such a zip. Section numbers are those of PKWARE
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import pairwise
 from os import SEEK_END
 from typing import BinaryIO
 
@@ -44,10 +44,10 @@ ENTRY_MARKS = frozenset({*PASSED_OVER, ZIP64})
 DIRECTORY = 64 << 20
 """Bytes that a directory may have: it is read into memory."""
 
-_LOCAL = struct.Struct("<4s5H3I2H")
-_CENTRAL = struct.Struct("<4s6H3I5H2I")
+_LOCAL = struct.Struct("<4s3H4x3I2H")
+_CENTRAL = struct.Struct("<4s4x2H4x3I4H6xI")
 _END = struct.Struct("<4s4H2IH")
-_END64 = struct.Struct("<4sQ2H2I4Q")
+_END64 = struct.Struct("<4sQ4x2I4Q")
 _LOCATOR = struct.Struct("<4sIQI")
 _LOCAL_MAGIC, _CENTRAL_MAGIC, _END_MAGIC = b"PK\3\4", b"PK\1\2", b"PK\5\6"
 _END64_MAGIC, _LOCATOR_MAGIC, _DESCRIPTOR_MAGIC = b"PK\6\6", b"PK\6\7", b"PK\7\x08"
@@ -58,7 +58,8 @@ _BEGINNINGS = (
     _DESCRIPTOR_MAGIC + _LOCAL_MAGIC,
     b"PK00" + _LOCAL_MAGIC,
 )
-_DESCRIPTORS = [struct.Struct(form) for form in ("<4s3I", "<4sI2Q", "<3I", "<I2Q")]
+_DESCRIPTORS = [struct.Struct(form) for form in ("<4s3I", "<4sI2Q")]
+_ANY_END = re.compile(rb"(?=PK\x05\x06.{16}(..))", re.DOTALL)
 _TAIL = _END.size + 0xFFFF
 _MAX, _MAX_16 = 0xFFFFFFFF, 0xFFFF
 _ENCRYPTED, _ENDS_WITH_MARK, _SIZES_FOLLOW = 0x1, 0x2, 0x8
@@ -75,12 +76,12 @@ _DECODERS: dict[int, Callable[[], Decoder]] = {
     _XZ: xz_decoder,
 }
 _NAMES = {_IMPLODED: "imploded", _DEFLATED64: "deflate64", 93: "zstd"}
-_SCANNED = {_STORED, _IMPLODED, _DEFLATED, _DEFLATED64}  # of bzip2, only the first stream
+_SCANNED = {_STORED, _DEFLATED, _DEFLATED64}  # of bzip2, only the first stream
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Entry:
-    """An entry as one of its headers describes it; a local header has the same offset."""
+    """An entry as one of its headers describes it; where its local header and its data begin."""
 
     name: bytes
     method: int
@@ -89,6 +90,7 @@ class _Entry:
     packed: int
     size: int
     offset: int
+    data: int = 0
     is_64: bool = False
 
     @property
@@ -96,19 +98,15 @@ class _Entry:
         """Whether the sizes come behind the data."""
         return bool(self.flags & _SIZES_FOLLOW)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Placed:
-    """An entry, and where its header and its data begin in the file."""
-
-    entry: _Entry
-    begin: int
-    data: int
-
     @property
     def end(self) -> int:
         """Where its data ends."""
-        return self.data + self.entry.packed
+        return self.data + self.packed
+
+    @property
+    def label(self) -> str:
+        """Its name, for messages."""
+        return self.name.decode("utf-8", "replace")
 
 
 @dataclass(slots=True)
@@ -124,7 +122,7 @@ class _Zip:
     is_64: bool = False
     has_comment: bool = False
     goes_on: bool = False
-    entries: list[_Placed] = field(default_factory=list)
+    entries: list[_Entry] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
     def expect(self, condition: object, problem: str) -> None:
@@ -142,7 +140,7 @@ class _Zip:
     @property
     def prefix(self) -> int:
         """How many bytes there are in front of the first entry."""
-        return max(0, min((each.begin for each in self.entries), default=self.directory))
+        return max(0, min((each.offset for each in self.entries), default=self.directory))
 
     @property
     def is_plain(self) -> bool:
@@ -153,7 +151,7 @@ class _Zip:
             or self.is_64
             or self.has_comment
             or self.problems
-            or any(each.entry.flags & ~_PLAIN_FLAGS for each in self.entries)
+            or any(each.flags & ~_PLAIN_FLAGS for each in self.entries)
             or mistaken_for_tar(begin)
             or mistaken_for_disk(begin)
         )
@@ -168,9 +166,8 @@ def _members(archive: Archive) -> Iterator[Item]:
     except (DamagedError, struct.error) as error:
         zipped.expect(None, str(error) or "its directory is damaged")
     plain = zipped.is_plain
-    for placed in zipped.entries:
-        scanned = plain and placed.entry.method in _SCANNED
-        yield _member(archive.file, placed, already_scanned=scanned)
+    for entry in zipped.entries:
+        yield _member(archive.file, entry, already_scanned=plain and entry.method in _SCANNED)
     yield from (Problem(text=problem) for problem in zipped.problems)
     if zipped.problems:
         yield from _strays(zipped)
@@ -193,40 +190,25 @@ def _find_directory(zipped: _Zip) -> None:
     at = begin + tail.rfind(_END_MAGIC)
     if at < begin:
         raise DamagedError("it has no directory")
-    _, disk, first, here, count, size, offset, comment = _END.unpack(zipped.read(at, _END.size))
-    expect = zipped.expect
-    end = at + _END.size + comment
+    _, *numbers, comment = _END.unpack(zipped.read(at, _END.size))
+    expect, end = zipped.expect, at + _END.size + comment
     zipped.has_comment = at + _END.size < zipped.size
     # Zeros fill up whole blocks, as bsdtar writes them into a pipe.
     zipped.goes_on = end > zipped.size or bool(tail[end - begin :].strip(b"\0"))
     expect(not zipped.goes_on, f"data behind the end record at byte {at}")
-    expect(not _fitting(tail[: at - begin], zipped.size - begin), "a second end record")
-    usual = disk == first == 0 and here == count
-    locator = zipped.read(at - _LOCATOR.size, _LOCATOR.size) if at >= _LOCATOR.size else b""
+    # Another end record may have the rest of the file for its comment.
+    rests = (
+        len(tail) - each.start() - _END.size - int.from_bytes(each[1], "little")
+        for each in _ANY_END.finditer(tail, 0, at - begin)
+    )
+    expect(all(rests), "a second end record")
+    locator = read_at(zipped.file, at - _LOCATOR.size, _LOCATOR.size)
     if locator.startswith(_LOCATOR_MAGIC):
         zipped.is_64 = True
-        _, disk, claimed, disks = _LOCATOR.unpack(locator)
         at -= _LOCATOR.size + _END64.size
-        record = _END64.unpack(zipped.read(at, _END64.size))
-        magic, length, _, _, disk64, first64, here64, count64, size64, offset64 = record
-        expect(magic == _END64_MAGIC and length == _END64.size - 12, "an unusual zip64 record")
-        expect(disks <= 1 and disk == disk64 == first64 == 0 and here64 == count64, "a volume")
-        usual = all(
-            narrow in {wide, limit}
-            for narrow, wide, limit in (
-                (count, count64, _MAX_16),
-                (here, count64, _MAX_16),
-                (size, size64, _MAX),
-                (offset, offset64, _MAX),
-            )
-        )
-        count, size, offset = count64, size64, offset64
-        shift = at - size - offset
-        expect(
-            claimed == at or (claimed == at - shift and not _is_at(zipped, claimed, _END64_MAGIC)),
-            "a second zip64 record",
-        )
-    expect(usual, "an end record that describes another directory or a volume")
+        numbers = _wide_numbers(zipped, at, numbers, locator)
+    disk, first, here, count, size, offset = numbers
+    expect(disk == first == 0 and here == count, "a volume")
     zipped.directory, zipped.directory_size, zipped.count = at - size, size, count
     zipped.shift = zipped.directory - offset
     if zipped.directory < 0 or zipped.shift < 0:
@@ -234,16 +216,22 @@ def _find_directory(zipped: _Zip) -> None:
     expect(not zipped.shift or not _is_at(zipped, offset, _CENTRAL_MAGIC), "a second directory")
 
 
-def _fitting(tail: bytes, size: int) -> bool:
-    """Return whether another end record has the rest of the file for its comment."""
-    at = tail.rfind(_END_MAGIC)
-    while at >= 0:
-        if at + _END.size <= len(tail) and size - at - _END.size == int.from_bytes(
-            tail[at + 20 : at + 22], "little"
-        ):
-            return True
-        at = tail.rfind(_END_MAGIC, 0, at + 3)
-    return False
+def _wide_numbers(zipped: _Zip, at: int, narrow: list[int], locator: bytes) -> list[int]:
+    """Read the numbers of the zip64 record, which stands at an offset (4.3.14, 4.3.15)."""
+    magic, length, *wide = _END64.unpack(zipped.read(at, _END64.size))
+    _, disk, claimed, disks = _LOCATOR.unpack(locator)
+    expect = zipped.expect
+    expect((magic, length) == (_END64_MAGIC, _END64.size - 12), "an unusual zip64 record")
+    expect(disk == 0 and disks <= 1, "a volume")
+    limits = (_MAX_16,) * 4 + (_MAX,) * 2
+    usual = all(one in {two, limit} for one, two, limit in zip(narrow, wide, limits, strict=True))
+    expect(usual, "an end record that describes another directory")
+    by_offsets = wide[-1] + wide[-2]
+    expect(
+        claimed == at or (claimed == by_offsets and not _is_at(zipped, claimed, _END64_MAGIC)),
+        "a second zip64 record",
+    )
+    return wide
 
 
 def _is_at(zipped: _Zip, at: int, magic: bytes) -> bool:
@@ -258,42 +246,44 @@ def _read_directory(zipped: _Zip) -> None:
     at = count = 0
     while at < len(directory):
         fields = _CENTRAL.unpack_from(directory, at)
-        magic, _, _, flags, method, _, _, checksum, packed, size, name, extra, comment = fields[:13]
-        disk, _, _, offset = fields[13:]
+        magic, flags, method, checksum, packed, size, name, extra, comment, disk, offset = fields
         if magic != _CENTRAL_MAGIC:
             raise DamagedError(
                 f"an unusual record in the directory at byte {zipped.directory + at}"
             )
-        at += _CENTRAL.size
-        shown = directory[at : at + name]
-        label = shown.decode("utf-8", "replace")
-        wide, is_64 = _widen(directory[at + name : at + name + extra], [size, packed, offset])
-        size, packed, offset = wide
-        zipped.expect(disk in {0, _MAX_16}, f"{label} is on another volume")
+        at += _CENTRAL.size + name
+        wide, is_64 = _widen(directory[at : at + extra], [size, packed, offset])
         entry = _Entry(
-            name=shown,
+            name=directory[at - name : at],
             method=method,
             flags=flags,
             checksum=checksum,
-            packed=packed,
-            size=size,
-            offset=offset + zipped.shift,
+            packed=wide[1],
+            size=wide[0],
+            offset=wide[2] + zipped.shift,
         )
-        at += name + extra + comment
+        at += extra + comment
         count += 1
-        local = _local(zipped, entry.offset)
-        if local is None:
-            zipped.expect(None, f"{label} is not where the directory says")
-            continue
-        zipped.expect(_agree(entry, local.entry), f"the two headers of {label} disagree")
-        zipped.expect(not flags & ~_USUAL_FLAGS, f"{label} has unusual flags")
-        zipped.expect(not (shown.endswith(b"/") and size), f"{label}: a directory with content")
+        zipped.expect(disk in {0, _MAX_16}, f"{entry.label} is on another volume")
         zipped.expect(
-            not zipped.shift or not _is_at(zipped, offset, _LOCAL_MAGIC), "two sets of entries"
+            not zipped.shift or not _is_at(zipped, wide[2], _LOCAL_MAGIC), "two sets of entries"
         )
-        zipped.is_64 |= is_64 or local.entry.is_64
-        zipped.entries.append(replace(local, entry=entry))
+        _add_entry(zipped, entry, is_64=is_64)
     zipped.expect(at == len(directory) and count == zipped.count, "a directory of another length")
+
+
+def _add_entry(zipped: _Zip, entry: _Entry, *, is_64: bool) -> None:
+    """Compare an entry of the directory with its local header, and keep it."""
+    expect, label = zipped.expect, entry.label
+    local = _local(zipped, entry.offset)
+    if local is None:
+        expect(None, f"{label} is not where the directory says")
+        return
+    expect(_agree(entry, local), f"the two headers of {label} disagree")
+    expect(not entry.flags & ~_USUAL_FLAGS, f"{label} has unusual flags")
+    expect(not (entry.name.endswith(b"/") and entry.size), f"{label}: a directory with content")
+    zipped.is_64 |= is_64 or local.is_64
+    zipped.entries.append(replace(entry, data=local.data))
 
 
 def _widen(extra: bytes, values: list[int]) -> tuple[list[int], bool]:
@@ -321,18 +311,22 @@ def _extras(extra: bytes) -> Iterator[tuple[int, bytes]]:
         extra = extra[4 + length :]
 
 
-def _local(zipped: _Zip, begin: int) -> _Placed | None:
-    """Read the local header at an offset; None if there is none."""
+def _local(zipped: _Zip, begin: int, *, is_certain: bool = True) -> _Entry | None:
+    """Read the local header at an offset; None if there is none.
+
+    What is not certain to be one has to have usual values: programs have its four bytes as well.
+    """
     try:
         fields = _LOCAL.unpack(zipped.read(begin, _LOCAL.size))
-        magic, _, flags, method, _, _, checksum, packed, size, name, extra = fields
+        magic, version, flags, method, checksum, packed, size, name, extra = fields
         rest = zipped.read(begin + _LOCAL.size, name + extra)
         wide, is_64 = _widen(rest[name:], [size, packed])
     except DamagedError:
         return None
-    if magic != _LOCAL_MAGIC:
+    usual = version & 0xFF <= _LATEST and method in _METHODS and not flags & ~_USUAL_FLAGS
+    if magic != _LOCAL_MAGIC or not (is_certain or (usual and 0 < name <= _LONGEST_NAME)):
         return None
-    entry = _Entry(
+    return _Entry(
         name=rest[:name],
         method=method,
         flags=flags,
@@ -340,9 +334,9 @@ def _local(zipped: _Zip, begin: int) -> _Placed | None:
         packed=wide[1],
         size=wide[0],
         offset=begin,
+        data=begin + _LOCAL.size + len(rest),
         is_64=is_64,
     )
-    return _Placed(entry=entry, begin=begin, data=begin + _LOCAL.size + len(rest))
 
 
 def _agree(entry: _Entry, local: _Entry) -> bool:
@@ -359,65 +353,62 @@ def _agree(entry: _Entry, local: _Entry) -> bool:
 
 def _check_layout(zipped: _Zip) -> None:
     """Find bytes between the entries, or bytes that two of them have."""
-    placed = sorted(zipped.entries, key=lambda each: each.begin)
-    begins = [*(each.begin for each in placed), zipped.directory]
-    for each, (_, following) in zip(placed, pairwise(begins), strict=True):
+    placed = sorted(zipped.entries, key=lambda each: each.offset)
+    begins = [*(each.offset for each in placed), zipped.directory]
+    for each, following in zip(placed, begins[1:], strict=True):
         gap = following - each.end
-        label = each.entry.name.decode("utf-8", "replace")
-        if each.entry.follows:
-            ok = _is_descriptor(zipped, each, each.end, gap)
-            if ok and each.entry.method == _STORED:
-                zipped.expect(not _false_ends(zipped, each), f"{label} has a false descriptor")
-        else:
-            ok = gap == 0
-        zipped.expect(ok, f"{gap:,} bytes between {label} and what follows it")
+        ok = _is_descriptor(zipped, each, gap) if each.follows else gap == 0
+        zipped.expect(ok, f"{gap:,} bytes between {each.label} and what follows it")
+        if each.follows and each.method == _STORED:
+            zipped.expect(not _has_false_end(zipped, each), f"{each.label} has a false descriptor")
 
 
-def _is_descriptor(zipped: _Zip, placed: _Placed, at: int, size: int) -> bool:
-    """Return whether these bytes are the descriptor of an entry (4.3.9)."""
-    entry = placed.entry
-    numbers = (entry.checksum, entry.packed, entry.size)
-    for form in _DESCRIPTORS:
-        if form.size == size:
-            values = form.unpack(zipped.read(at, size))
-            return values in {numbers, (_DESCRIPTOR_MAGIC, *numbers)}
-    return False
+def _is_descriptor(zipped: _Zip, entry: _Entry, size: int) -> bool:
+    """Return whether the bytes behind an entry's data are its descriptor (4.3.9)."""
+    numbers = (_DESCRIPTOR_MAGIC, entry.checksum, entry.packed, entry.size)
+    return any(
+        form.size == size and form.unpack(zipped.read(entry.end, size)) == numbers
+        for form in _DESCRIPTORS
+    )
 
 
-def _false_ends(zipped: _Zip, placed: _Placed) -> bool:
+def _has_false_end(zipped: _Zip, entry: _Entry) -> bool:
     """Return whether stored data has in it what a reader may take for its descriptor."""
-    return any(_described_ends(zipped, placed.data, placed.end))
-
-
-def _described_ends(zipped: _Zip, begin: int, end: int) -> Iterator[int]:
-    """Find where the data that begins at `begin` ends by a descriptor."""
-    for at, _ in find(zipped.file, [_DESCRIPTOR_MAGIC], begin, end):
-        sizes = zipped.read(at, min(24, zipped.size - at))[8:]
-        if (at - begin) in {
+    for at, _ in find(zipped.file, [_DESCRIPTOR_MAGIC], entry.data, entry.end):
+        sizes = read_at(zipped.file, at + 8, 8)
+        if at - entry.data in {
             int.from_bytes(sizes[:4], "little"),
-            int.from_bytes(sizes[:8], "little"),
+            int.from_bytes(sizes, "little"),
         }:
-            yield at
+            return True
+    return False
 
 
 # The entries.
 
 
-def _member(file: BinaryIO, placed: _Placed, *, already_scanned: bool) -> Member:
-    entry = placed.entry
+def _member(
+    file: BinaryIO, entry: _Entry, *, already_scanned: bool = False, stray: bool = False
+) -> Member:
     name = entry.name.decode("utf-8", "surrogateescape")
+    name += f" (at byte {entry.offset})" if stray else ""
+    source = region(file, entry.data, entry.end)
+    closed = ""
     if entry.flags & _ENCRYPTED or entry.method == _AES:
-        return Member(name=name, closed="encrypted")
-    if entry.method != _STORED and entry.method not in _DECODERS:
+        closed, already_scanned = "encrypted", False
+    elif entry.method != _STORED and entry.method not in _DECODERS:
         closed = _NAMES.get(entry.method, f"zip method {entry.method}")
-        return Member(name=name, closed=closed, already_scanned=already_scanned)
-    opener = partial(_checked, file, placed)
-    return Member(name=name, open=opener, already_scanned=already_scanned)
+    return Member(
+        name=name,
+        open=None if closed else partial(_unpacked if stray else _checked, entry, source),
+        closed=closed,
+        already_scanned=already_scanned,
+        is_partial=stray,
+    )
 
 
-def _checked(file: BinaryIO, placed: _Placed) -> Stream:
+def _checked(entry: _Entry, source: Stream) -> Stream:
     """Unpack an entry, and raise DamagedError at its end if it is not what its headers say."""
-    entry, source = placed.entry, region(file, placed.data, placed.end)
     content = _unpacked(entry, source)
     size = checksum = 0
 
@@ -451,29 +442,12 @@ def _unpacked(entry: _Entry, source: Stream) -> Stream:
 
 def _strays(zipped: _Zip) -> Iterator[Member]:
     """Unpack whatever a local header stands in front of and the directory does not list."""
-    listed = {placed.begin for placed in zipped.entries}
+    listed = {each.offset for each in zipped.entries}
     for at, _ in find(zipped.file, [_LOCAL_MAGIC], 0, zipped.size):
-        if at in listed or (local := _local(zipped, at)) is None or not _is_plausible(zipped, at):
-            continue
-        entry = local.entry
-        name = f"{entry.name.decode('utf-8', 'surrogateescape')} (at byte {at})"
-        if entry.flags & _ENCRYPTED or (entry.method != _STORED and entry.method not in _DECODERS):
-            yield Member(name=name, closed=_NAMES.get(entry.method, f"zip method {entry.method}"))
-            continue
-        end = min(local.end, zipped.size)
-        if entry.method != _STORED:
-            end = zipped.size  # compressed data has an end of its own
-        elif entry.follows:
-            end = next(_described_ends(zipped, local.data, zipped.size), zipped.size)
-        source = region(zipped.file, local.data, end)
-        yield Member(name=name, open=partial(_unpacked, entry, source), is_partial=True)
-
-
-def _is_plausible(zipped: _Zip, at: int) -> bool:
-    """Return whether a local header is one: four bytes are found in programs too."""
-    _, version, flags, method, *_, name, _ = _LOCAL.unpack(zipped.read(at, _LOCAL.size))
-    usual = version & 0xFF <= _LATEST and method in _METHODS and not flags & ~_USUAL_FLAGS
-    return usual and 0 < name <= _LONGEST_NAME
+        if at not in listed and (local := _local(zipped, at, is_certain=False)) is not None:
+            has_size = local.method == _STORED and not local.follows
+            end = min(local.end, zipped.size) if has_size else zipped.size
+            yield _member(zipped.file, replace(local, packed=end - local.data), stray=True)
 
 
 def _has_end(file: BinaryIO) -> bool:
@@ -492,7 +466,7 @@ def _extent(file: BinaryIO, begin: int, end: int) -> int:
     """Measure a zip by its end record; what has none is measured by nothing."""
     zipped = _Zip(file=file, size=end)
     try:
-        if _local(zipped, begin) is None or not _is_plausible(zipped, begin):
+        if _local(zipped, begin, is_certain=False) is None:
             return 0
         for at, _ in find(file, [_END_MAGIC], begin, end):
             *_, size, offset, comment = _END.unpack(zipped.read(at, _END.size))
