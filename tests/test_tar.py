@@ -13,7 +13,8 @@ from support.examine import content, items, read
 from support.samples import tar
 
 from avscan.archives.reader import Member
-from avscan.archives.tar import BLOCK, READER
+from avscan.archives.tar import READER
+from avscan.archives.tar_fields import BLOCK
 
 END = bytes(2 * BLOCK)
 Edit = Callable[[bytearray], None]

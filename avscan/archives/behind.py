@@ -22,6 +22,7 @@ from avscan.archives import registry, tar
 from avscan.archives.looks import end_of_program, may_embed_archives, unsupported
 from avscan.archives.reader import HEAD, Member, Reader
 from avscan.archives.streams import find, region
+from avscan.archives.tar_fields import BLOCK, find_headers, has_sum
 
 _FRONT = 1 << 20
 
@@ -46,7 +47,7 @@ def archives(file: BinaryIO) -> Iterator[Member]:
 
 def _is_one(reader: Reader, head: bytes) -> bool:
     """Return whether an archive begins here; of a tar the magic alone is in too many programs."""
-    return tar.has_sum(head[: tar.BLOCK]) if reader is tar.READER else reader.recognise(head)
+    return has_sum(head[:BLOCK]) if reader is tar.READER else reader.recognise(head)
 
 
 def _places(file: BinaryIO, end: int) -> Iterator[tuple[int, Reader | None]]:
@@ -56,7 +57,7 @@ def _places(file: BinaryIO, end: int) -> Iterator[tuple[int, Reader | None]]:
     readers = {magic: reader for reader in registry.READERS for magic in reader.magics}
     found = find(file, readers, 0, end if is_carrier else min(end, _FRONT))
     magics = ((at - readers[magic].magic_at, readers[magic]) for at, magic in found)
-    tars = ((at, tar.READER) for at in tar.find_headers(file))
+    tars = ((at, tar.READER) for at in find_headers(file))
     overlay = end_of_program(file) if is_carrier else end
     others = [*registry.READERS, None] if overlay < end else []
     return merge(magics, tars, ((overlay, reader) for reader in others), key=itemgetter(0))

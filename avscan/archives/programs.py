@@ -30,6 +30,7 @@ from avscan.archives.looks import UNSUPPORTED
 from avscan.archives.process import PATIENCE, Run, check, set_limit
 from avscan.archives.reader import HEAD, Archive, FileReader, Item, Member, Problem
 from avscan.archives.streams import CHUNK, Stream, read_at, region
+from avscan.archives.tar_fields import BLOCK
 from avscan.archives.zips import ENTRY_MARKS
 
 __all__ = ["READERS", "missing", "set_limit"]
@@ -61,7 +62,7 @@ def _listed(program: str, archive: Archive) -> Iterator[Item]:
             return data
 
         stream = Stream(pull)
-        is_empty = not stream.peek(tar.BLOCK).strip(b"\0")
+        is_empty = not stream.peek(BLOCK).strip(b"\0")
         yield from tar.READER.members(stream)
         while stream.some(CHUNK):
             pass
