@@ -15,7 +15,7 @@ from support.examine import items, read
 from support.quine import quine
 from support.samples import encrypted_beside, pack, zip_of_unknown_length
 
-from avscan.archives import zips
+from avscan.archives import zip_records
 from avscan.archives.reader import DamagedError, Member
 from avscan.archives.zips import READER
 
@@ -235,7 +235,7 @@ def test_what_is_not_listed_is_found(data: bytes) -> None:
 
 
 def test_a_directory_cannot_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zips, "DIRECTORY", 70_000)
+    monkeypatch.setattr(zip_records, "DIRECTORY", 70_000)
     data = pack((str(number), b"") for number in range(2000))
     assert "its directory has more than 70,000 bytes" in read(READER, data)[1]
 
