@@ -19,7 +19,6 @@ from functools import partial
 
 from avscan.archives import sparse
 from avscan.archives.reader import (
-    HEAD,
     Archive,
     DamagedError,
     FileReader,
@@ -93,11 +92,7 @@ class _Extensions:
 
 def _recognise(head: bytes) -> bool:
     block = head[:BLOCK]
-    if len(block) < BLOCK:
-        return False
-    if block == _ZEROS:  # some readers pass over a lone block of zeros
-        return head[BLOCK:] != _ZEROS and _recognise(head[BLOCK:HEAD])
-    return block[257:262] == b"ustar" or has_sum(block)
+    return len(block) == BLOCK and (block[257:262] == b"ustar" or has_sum(block))
 
 
 def _members(stream: Stream) -> Iterator[Item]:
