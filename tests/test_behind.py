@@ -95,6 +95,25 @@ def test_a_tar_behind_anything() -> None:
     assert found(far + b"no whole block" + tar([("a", b"a")])) == {}
 
 
+def test_a_tar_without_a_magic_behind_a_block_of_anything() -> None:
+    """GNU tar passes over any blocks in front of the first header."""
+    oldest = bytearray(tar([("a", b"a")]))
+    oldest[257:265] = bytes(8)
+    oldest[148:156] = b" " * 8
+    oldest[148:156] = b"%06o\0 " % sum(oldest[:512])
+    for front in (SCRIPT.ljust(512, b"\n"), b"MZ" + bytes(510), bytes(512)):
+        assert found(front + oldest) == {"(at byte 512)/a": b"a"}
+
+
+def test_a_tar_whose_first_header_is_unusual() -> None:
+    """7-Zip passes over any bytes in front, and does not mind the version."""
+    data = tar([("a", b"a")])
+    unusual = bytearray(data)
+    unusual[263:265] = b"01"
+    unusual[148:156] = b"%06o\0 " % (int(data[148:154], 8) + 1)
+    assert "a header with an unusual magic at byte 0" in found(b"\x890" + unusual)
+
+
 def test_what_is_behind_a_few_bytes_of_anything() -> None:
     assert found(b"\x890" + squeezed(CONTENT, "gz")) == {"(at byte 2)": CONTENT}
 

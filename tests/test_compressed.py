@@ -9,15 +9,16 @@ import zlib
 from contextlib import suppress
 
 import pytest
-from support.examine import read
+from support.examine import content, items, read
 from support.samples import Squeeze, ar, deb, squeezed
 
 from avscan.archives import ar as ars
 from avscan.archives import compressed, registry, streams
-from avscan.archives.reader import UNREADABLE, Reader
+from avscan.archives.reader import UNREADABLE, Member, Reader
 
 READERS: dict[str, Reader] = {reader.name: reader for reader in registry.READERS}
 OF: dict[Squeeze, Reader] = {"gz": READERS["gzip"], "bz2": READERS["bzip2"], "xz": READERS["xz"]}
+OLD_GZIP = READERS["old formats of gzip"]
 OLD = lzma.compress(b"x" * 99, format=lzma.FORMAT_ALONE)
 
 
@@ -61,6 +62,17 @@ def test_what_lies_behind_the_end_is_a_member_and_a_problem(squeeze: Squeeze) ->
 def test_of_several_streams_the_first_one_is_a_member_too(squeeze: Squeeze) -> None:
     packed = squeezed(b"one", squeeze) + squeezed(b"two", squeeze)
     assert read(OF[squeeze], packed) == ({"": b"onetwo", "(the first stream)": b"one"}, [])
+
+
+@pytest.mark.parametrize(("squeeze", "is_partial"), [("gz", False), ("bz2", True), ("xz", True)])
+def test_only_gzip_is_never_cut_into_streams(squeeze: Squeeze, *, is_partial: bool) -> None:
+    """What is partial may be cut: of a gzip that is a problem, since the launcher installs it."""
+    packed = squeezed(b"one", squeeze) + squeezed(b"two", squeeze)
+    partial = {}
+    for item in items(OF[squeeze], packed):
+        assert isinstance(item, Member)
+        partial[content(item)] = item.is_partial
+    assert partial == {b"onetwo": False, b"one": is_partial}
 
 
 @pytest.mark.parametrize(
@@ -123,6 +135,20 @@ def test_a_name_without_an_end() -> None:
 
 def test_the_proof_is_longer_than_a_sector() -> None:
     assert compressed.PROVEN > 512
+
+
+# What gzip opens besides.
+
+
+def test_a_file_of_pack() -> None:
+    assert read(OLD_GZIP, b"\x1f\x1e\0\0\0\x08\1\0A\0\x80") == ({"": b"A" * 8}, [])
+
+
+@pytest.mark.parametrize("magic", [b"\x1f\x1e", b"\x1f\xa0", b"\x1f\x9d"])
+@pytest.mark.parametrize("rest", [b"", b"no more than the magic"])
+def test_nothing_is_said_of_what_has_an_old_magic_by_chance(magic: bytes, rest: bytes) -> None:
+    assert OLD_GZIP in registry.recognise(magic + rest)
+    assert read(OLD_GZIP, magic + rest)[1] == []
 
 
 # Ar.

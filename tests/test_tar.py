@@ -13,7 +13,8 @@ from support.examine import content, items, read
 from support.samples import tar
 
 from avscan.archives.reader import Member
-from avscan.archives.tar import BLOCK, READER
+from avscan.archives.tar import READER
+from avscan.archives.tar_fields import BLOCK
 
 END = bytes(2 * BLOCK)
 Edit = Callable[[bytearray], None]
@@ -135,9 +136,11 @@ MAP = ((1000, BLOCK), (3000, 4))
 HOLES = bytes(1000) + DATA[:BLOCK] + bytes(1488) + DATA[BLOCK:]
 
 
-def sparse(version: str) -> bytes:
+def sparse(version: str, *more: tuple[str, str]) -> bytes:
+    """Write a sparse file, with more records in its pax header."""
     numbers = [str(number) for piece in MAP for number in piece]
-    size = ("GNU.sparse.size", str(len(HOLES)))
+    size = [("GNU.sparse.size", str(len(HOLES))), ("GNU.sparse.numblocks", "2")]
+    name = ("GNU.sparse.name", "e")
     if version == "old":
         fields = b"".join(b"%011o\0" % number for piece in MAP for number in piece)
         at = {386: fields, 483: b"%011o\0" % len(HOLES)}
@@ -145,12 +148,12 @@ def sparse(version: str) -> bytes:
     if version == "0.0":
         keys = ("GNU.sparse.offset", "GNU.sparse.numbytes")
         pairs = [(keys[at % 2], number) for at, number in enumerate(numbers)]
-        return pax(size, ("GNU.sparse.numblocks", "2"), *pairs) + entry(DATA)
+        return pax(*size, *pairs, *more) + entry(DATA)
     if version == "0.1":
-        return pax(size, ("GNU.sparse.map", ",".join(numbers))) + entry(DATA)
-    said = (("GNU.sparse.major", "1"), ("GNU.sparse.minor", "0"))
+        return pax(*size, name, ("GNU.sparse.map", ",".join(numbers)), *more) + entry(DATA)
+    said = (("GNU.sparse.major", "1"), ("GNU.sparse.minor", "0"), name)
     table = padded("\n".join(["2", *numbers, ""]).encode())
-    return pax(*said, ("GNU.sparse.realsize", str(len(HOLES)))) + entry(table + DATA)
+    return pax(*said, ("GNU.sparse.realsize", str(len(HOLES))), *more) + entry(table + DATA)
 
 
 @pytest.mark.parametrize("version", ["old", "0.0", "0.1", "1.0"])
@@ -212,7 +215,6 @@ ODD = {
     "the entry at byte 0 is cut short": header(size=9) + b"abc",
     "the entry at byte 512 is cut short": header("d/", kind=b"5") + entry(b"abc")[:-1],
     "data behind the end at byte 2048": entry(b"abc") + END + entry(b"more"),
-    "data behind the end at byte 512": bytes(BLOCK) + entry(b"abc"),
     "a sparse file of an unusual kind at byte 1024": pax(("SCHILY.realsize", "9")) + entry(b"abc"),
     "a sparse file whose map is out of order at byte 1024": lie(
         "0.1", b"1000,512,3000,4", b"4000,512,3000,4"
@@ -220,11 +222,9 @@ ODD = {
     "a sparse file whose map does not fit its data at byte 1024": lie(
         "0.1", b"1000,512,3000,4", b"1000,512,3000,3"
     ),
-    "a sparse file of several kinds at once at byte 1024": pax(
-        ("GNU.sparse.major", "1"), ("GNU.sparse.map", "0,3"), ("GNU.sparse.size", "3")
-    )
-    + entry(b"abc"),
-    "a sparse file with an unusual map at byte 1024": lie("0.1", b"3000,4", b"3000,x"),
+    "a sparse file with an unusual map at byte 1024": lie("0.1", b"numblocks=2", b"numblocks=3"),
+    "a pax header with an unusual number at byte 1024": lie("0.1", b"3000,4", b"3000,x"),
+    "a header with data behind its fields at byte 0": header(at={510: b"x"}),
 }
 
 
@@ -232,6 +232,38 @@ ODD = {
 def test_what_readers_disagree_about_is_said(problem: str) -> None:
     assert READER.recognise(ODD[problem])
     assert problem in found(ODD[problem])[1]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(pax(("SUN.holesdata", " 0 3")) + entry(b"abc"), id="the holes of Solaris"),
+        pytest.param(pax(("GNU.sparse.map", "0,3")) + entry(b"abc"), id="a lone map"),
+        pytest.param(pax(("GNU.sparse.minor", "0")) + entry(b"abc"), id="a lone version"),
+        pytest.param(sparse("0.0", ("GNU.sparse.size", "9999")), id="two sizes"),
+        pytest.param(sparse("0.1", ("GNU.sparse.realsize", "9999")), id="a size of another kind"),
+        pytest.param(sparse("0.1", ("GNU.sparse.major", "1")), id="two versions"),
+        pytest.param(sparse("1.0", ("GNU.sparse.map", "0,3")), id="two maps"),
+        pytest.param(lie("1.0", b"major=1", b"major=2"), id="an unknown version"),
+        pytest.param(pax(("GNU.sparse.size", "9")) + sparse("old"), id="two kinds"),
+    ],
+)
+def test_a_sparse_file_that_only_some_readers_take_for_one(data: bytes) -> None:
+    assert "a sparse file of an unusual kind at byte 1024" in found(data)[1]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(
+            header(magic=b"ustar  \0", at={386: b"0" * 96, 483: b"00000000011"}), id="a map"
+        ),
+        pytest.param(header(at={508: b"tar\0"}), id="the magic of star"),
+        pytest.param(header(kind=b"\0", magic=bytes(8), at={345: b"x"}), id="a prefix"),
+    ],
+)
+def test_data_behind_the_fields_that_a_header_of_its_kind_has(data: bytes) -> None:
+    assert found(data)[1] == ["a header with data behind its fields at byte 0"]
 
 
 def hidden_from_tarfile() -> bytes:

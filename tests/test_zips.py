@@ -15,7 +15,7 @@ from support.examine import items, read
 from support.quine import quine
 from support.samples import encrypted_beside, pack, zip_of_unknown_length
 
-from avscan.archives import zips
+from avscan.archives import zip_records
 from avscan.archives.reader import DamagedError, Member
 from avscan.archives.zips import READER
 
@@ -137,12 +137,15 @@ def test_encrypted_members_are_closed() -> None:
     assert not problems
 
 
-@pytest.mark.parametrize("method", [9, 98])
-def test_methods_that_are_not_opened_are_named(method: int) -> None:
+@pytest.mark.parametrize(
+    ("method", "name", "seen"),
+    [(9, "deflate64", True), (6, "imploded", False), (98, "zip method 98", False)],
+)
+def test_methods_that_are_not_opened_are_named(method: int, name: str, *, seen: bool) -> None:
     data = bytearray(pack([("a", b"a" * 99)]))
     data[8] = data[data.index(CENTRAL) + 10] = method
-    [name] = read(READER, bytes(data))[0].values()
-    assert name == {9: "deflate64", 98: "zip method 98"}[method]
+    assert list(read(READER, bytes(data))[0].values()) == [name]
+    assert scanned(bytes(data)) == seen
 
 
 # Everything else.
@@ -182,6 +185,14 @@ def false_descriptor() -> bytes:
     return piped(front + fake + STORED[: STORED.index(CENTRAL)])
 
 
+def unsigned_descriptor() -> bytes:
+    """Omit the magic of a descriptor: a reader that begins in front looks for it and goes on."""
+    data = piped(b"content")
+    at = data.index(b"PK\7\x08")
+    data = data[:at] + data[at + 4 :]
+    return changed(data, END, 16, struct.pack("<I", data.index(CENTRAL)))
+
+
 ODD = {
     "the two headers of y disagree": changed(PLAIN, b"PK\3\4", 8, b"\0"),
     "another size or checksum than the header says": changed(
@@ -191,7 +202,8 @@ ODD = {
     "data behind the end record": PLAIN + b"more",
     "a second end record": commented(PLAIN[-22:-2] + b"\0\0"),
     "a second directory": two_directories(),
-    "an end record that describes another directory or a volume": changed(PLAIN, END, 4, b"\1"),
+    "a volume": changed(PLAIN, END, 4, b"\1"),
+    "an end record that describes another directory": changed(zip64(PLAIN), END, 12, b"\1"),
     "a directory of another length": changed(PLAIN, END, 8, b"\1\0\1\0"),
     "x is on another volume": changed(pack([("x", b"x")]), CENTRAL, 34, b"\1"),
     "an unusual zip64 record": zip64(PLAIN).replace(b"PK\6\6\x2c", b"PK\6\6\x2d"),
@@ -200,6 +212,7 @@ ODD = {
     "a directory with content": pack([("x/", b"x")]),
     "bytes between y and what follows it": unlisted(),
     "x has a false descriptor": false_descriptor(),
+    "12 bytes between x and what follows it": unsigned_descriptor(),
     "it has no directory": PLAIN[:-30],
 }
 
@@ -222,7 +235,7 @@ def test_what_is_not_listed_is_found(data: bytes) -> None:
 
 
 def test_a_directory_cannot_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zips, "DIRECTORY", 70_000)
+    monkeypatch.setattr(zip_records, "DIRECTORY", 70_000)
     data = pack((str(number), b"") for number in range(2000))
     assert "its directory has more than 70,000 bytes" in read(READER, data)[1]
 

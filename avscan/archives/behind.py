@@ -22,6 +22,7 @@ from avscan.archives import registry, tar
 from avscan.archives.looks import end_of_program, may_embed_archives, unsupported
 from avscan.archives.reader import HEAD, Member, Reader
 from avscan.archives.streams import find, region
+from avscan.archives.tar_fields import BLOCK, find_headers, has_sum
 
 _FRONT = 1 << 20
 
@@ -29,10 +30,8 @@ _FRONT = 1 << 20
 def archives(file: BinaryIO) -> Iterator[Member]:
     """Iterate over the archives in a file; what is at its very beginning is the file itself."""
     end = file.seek(0, SEEK_END)
-    file.seek(0)
-    search = _in_program if may_embed_archives(file.read(HEAD)) else _in_data
     done = 1
-    for at, reader in search(file, end):
+    for at, reader in _places(file, end):
         if at < done:
             continue
         file.seek(at)
@@ -40,34 +39,30 @@ def archives(file: BinaryIO) -> Iterator[Member]:
         if reader is None:
             if name := unsupported(head):
                 yield Member(name=f"(at byte {at})", closed=name)
-        elif reader.recognise(head) and (length := reader.extent(file, at, end)):
+        elif _is_one(reader, head) and (length := reader.extent(file, at, end)):
             opener = partial(region, file, at, at + length)
             yield Member(name=f"(at byte {at})", open=opener, reader=reader)
             done = at + length
 
 
-def _in_data(file: BinaryIO, end: int) -> Iterator[tuple[int, Reader | None]]:
-    """Find each tar, in whole blocks, and what begins near the beginning."""
-    tars = ((at, tar.READER) for at in tar.find_headers(file))
-    return merge(tars, _by_magic(file, min(end, _FRONT)), key=itemgetter(0))
+def _is_one(reader: Reader, head: bytes) -> bool:
+    """Return whether an archive begins here; of a tar the magic alone is in too many programs."""
+    return has_sum(head[:BLOCK]) if reader is tar.READER else reader.recognise(head)
 
 
-def _by_magic(file: BinaryIO, end: int) -> Iterator[tuple[int, Reader | None]]:
+def _places(file: BinaryIO, end: int) -> Iterator[tuple[int, Reader | None]]:
+    """Find each place where an archive may begin, and the reader that may take it for one."""
+    file.seek(0)
+    is_carrier = may_embed_archives(file.read(HEAD))
     readers = _readers_by_magic()
-    return (
-        (at - readers[magic].magic_at, readers[magic]) for at, magic in find(file, readers, 0, end)
-    )
+    found = find(file, readers, 0, end if is_carrier else min(end, _FRONT))
+    magics = ((at - readers[magic].magic_at, readers[magic]) for at, magic in found)
+    tars = ((at, tar.READER) for at in find_headers(file))
+    overlay = end_of_program(file) if is_carrier else end
+    others = [*registry.READERS, None] if 0 < overlay < end else []
+    return merge(magics, tars, ((overlay, reader) for reader in others), key=itemgetter(0))
 
 
 @cache
 def _readers_by_magic() -> dict[bytes, Reader]:
     return {magic: reader for reader in registry.READERS for magic in reader.magics}
-
-
-def _in_program(file: BinaryIO, end: int) -> Iterator[tuple[int, Reader | None]]:
-    """Find each place where an archive may begin, and the reader that may take it for one."""
-    overlay = end_of_program(file)
-    if not 0 < overlay < end:
-        return _by_magic(file, end)
-    others = [*registry.READERS, None]
-    return merge(_by_magic(file, end), ((overlay, reader) for reader in others), key=itemgetter(0))

@@ -116,8 +116,12 @@ def _reader(
     magic_at: int = 0,
     following: tuple[bytes, ...] = (),
     shown: bool = False,
+    may_be_cut: bool = False,
 ) -> FileReader:
-    """Make a reader; streams that begin with one of `following` follow one another."""
+    """Make a reader; streams that begin with one of `following` follow one another.
+
+    With `may_be_cut` ordinary writers cut their input into streams anywhere.
+    """
     longest = max(map(len, following), default=0)
 
     def streams(source: Stream, state: _Unpacked) -> Iterator[bytes]:
@@ -136,7 +140,9 @@ def _reader(
             yield Member(name="(behind the end)", open=lambda: source)
         if state.streams > 1:
             first = unpack(region(archive.file, 0, archive.size), _Unpacked())
-            yield Member(name="(the first stream)", open=lambda: chunked(first), is_partial=True)
+            yield Member(
+                name="(the first stream)", open=lambda: chunked(first), is_partial=may_be_cut
+            )
 
     def extent(file: BinaryIO, begin: int, end: int) -> int:
         source, state = region(file, begin, end), _Unpacked()
@@ -194,9 +200,15 @@ READERS = (
         magics=_BZIP2_BLOCKS,
         magic_at=len(_BZIP2[0]),
         following=_BZIP2,
+        may_be_cut=True,
     ),
     _reader(
-        "xz", lambda head: head.startswith(_XZ), _with(xz_decoder), magics=(_XZ,), following=(_XZ,)
+        "xz",
+        lambda head: head.startswith(_XZ),
+        _with(xz_decoder),
+        magics=(_XZ,),
+        following=(_XZ,),
+        may_be_cut=True,
     ),
     _reader("lzma", _is_lzma, _with(lzma_decoder), magics=(), shown=True),
 )

@@ -30,6 +30,7 @@ from avscan.archives.looks import UNSUPPORTED
 from avscan.archives.process import Run
 from avscan.archives.reader import HEAD, Archive, FileReader, Item, Member, Problem
 from avscan.archives.streams import CHUNK, Stream, read_at, region
+from avscan.archives.tar_fields import BLOCK
 from avscan.archives.zips import ENTRY_MARKS
 
 MOST_FILES = 500_000
@@ -59,7 +60,7 @@ def _listed(program: str, archive: Archive) -> Iterator[Item]:
             return data
 
         stream = Stream(pull)
-        is_empty = not stream.peek(tar.BLOCK).strip(b"\0")
+        is_empty = not stream.peek(BLOCK).strip(b"\0")
         yield from tar.READER.members(stream)
         while stream.some(CHUNK):
             pass
@@ -216,7 +217,7 @@ def _reader(
     is_compressed: bool = False,
     is_optional: bool = False,
 ) -> FileReader:
-    """Make a reader. With `is_optional` clamscan opens most of the format as well."""
+    """Make a reader. With `is_optional` nothing is said of what the program does not open."""
 
     def members(archive: Archive) -> Iterator[Item]:
         if (path := find(program)) is None:
@@ -321,6 +322,13 @@ READERS = (
         _unpacked("x", "-so", *_SEVENZIP, "-tZ"),
         recognise=_is_compress,
         is_compressed=True,
+    ),
+    _reader(  # so short a magic that many files have it by chance, which gzip doesn't open
+        "old formats of gzip",
+        "gzip",
+        _unpacked("-dc"),
+        recognise=_begins(b"\x1f\x1e", b"\x1f\xa0", b"\x1f\x9d"),
+        is_optional=True,
     ),
     _reader("lz4", "lz4", _unpacked("-dcq"), recognise=_is_lz4, is_compressed=True),
     _reader("lzip", "lzip", _unpacked("-dca"), recognise=_begins(b"LZIP\1"), is_compressed=True),

@@ -138,7 +138,7 @@ class StreamReader(_Format):
         try:
             for item in self.members(stream):
                 if isinstance(item, Problem):
-                    return stream.tell() if item.is_behind_end or not stream.tell() else end - begin
+                    return stream.tell() if item.is_behind_end else end - begin
         except UNREADABLE:
             return end - begin
         return stream.tell()

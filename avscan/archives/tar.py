@@ -16,10 +16,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import BinaryIO
 
+from avscan.archives import sparse
 from avscan.archives.reader import (
-    HEAD,
     Archive,
     DamagedError,
     FileReader,
@@ -28,16 +27,23 @@ from avscan.archives.reader import (
     Problem,
     StreamReader,
 )
-from avscan.archives.streams import CHUNK, Stream, chunked, region, until
-
-BLOCK = 512
-MOST = 1 << 20
-"""Bytes that the headers in front of an entry may have, each, and a map of a sparse file."""
+from avscan.archives.streams import Stream, region, until
+from avscan.archives.tar_fields import (
+    BLOCK,
+    MOST,
+    SUM,
+    decimal,
+    find_headers,
+    has_sum,
+    number,
+    octal,
+    offsets,
+    sum_of,
+)
 
 _ZEROS = bytes(BLOCK)
 _MAGIC = slice(257, 265)
 _USTAR, _GNU, _OLDEST = b"ustar\x0000", b"ustar  \0", bytes(8)
-_SUM = slice(148, 156)
 _SIZE = slice(124, 136)
 _REGULAR = b"\x000" + b"7"
 _LABEL = ord("V")
@@ -52,47 +58,27 @@ _WITHOUT_CONTENT = {
 }
 _LONG_NAME, _LONG_LINK, _PAX, _GLOBAL, _SPARSE = b"LKxgS"
 _EXTENSIONS = (_LONG_NAME, _LONG_LINK, _PAX, _GLOBAL)
-_IN_OLDEST = b"\x000125V"  # types of entries without a magic
-_OCTAL = re.compile(rb" *([0-7]+)[ \0]*")
+_TYPES = bytes((*_REGULAR, *_WITHOUT_CONTENT, *_EXTENSIONS))
+_PROFILE = {
+    (_USTAR, False): (_TYPES, 500),
+    (_GNU, False): (_TYPES, 386),
+    (_GNU, True): (bytes([_SPARSE]), 495),
+    (_OLDEST, False): (b"\x000125V", 345),  # GNU tar writes the numbers of devices as well
+}
+"""The types of entries, and where a header's fields end, by its magic and whether it is sparse."""
 _RECORD = re.compile(rb"([1-9][0-9]{0,6}) ([^=]+)=", re.DOTALL)
-_PIECES = (b"GNU.sparse.offset", b"GNU.sparse.numbytes")
-_BASE_256 = 0x80
+_OTHER_MAPS = {b"SCHILY.realsize", b"SUN.holesdata"}
 _LARGE = 1 << 33  # bytes that the size's octal digits can't say
-
-_DIGITS = bytes(byte in b"01234567" for byte in range(256))
-_FILL = bytes(byte in b"01234567 \0" for byte in range(256))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Sparse:
-    """Where the pieces of a sparse file belong; its data begin at `begin` of what is packed."""
-
-    pieces: tuple[tuple[int, int], ...]
-    size: int
-    begin: int = 0
-
-    def check(self, packed: int) -> None:
-        """Raise DamagedError if the pieces are out of order or don't fit the data."""
-        end, total = 0, self.begin
-        for offset, length in self.pieces:
-            # GNU tar fills each piece up to whole blocks, others don't.
-            if offset < end or ((total - self.begin) % BLOCK and length):
-                raise DamagedError("a sparse file whose map is out of order")
-            end, total = offset + length, total + length
-        if end != self.size or total != packed:  # GNU tar drops a hole behind the last piece
-            raise DamagedError("a sparse file whose map does not fit its data")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Entry:
-    """A header, with what the headers in front of it say. Its content begins `skip` bytes on."""
+    """A header, with what the headers in front of it say."""
 
     name: bytes
     kind: int
-    magic: bytes
     size: int
-    skip: int = BLOCK
-    sparse: _Sparse | None = None
+    sparse: sparse.Sparse | None = None
 
 
 @dataclass(slots=True)
@@ -106,29 +92,7 @@ class _Extensions:
 
 def _recognise(head: bytes) -> bool:
     block = head[:BLOCK]
-    if len(block) < BLOCK:
-        return False
-    if block == _ZEROS:  # some readers pass over a lone block of zeros
-        return head[BLOCK:] != _ZEROS and _recognise(head[BLOCK:HEAD])
-    return block[257:262] == b"ustar" or _has_sum(block)
-
-
-def _has_sum(block: bytes) -> bool:
-    """Return whether any reader would find that a header's sum is right."""
-    digits = block[_SUM].strip(b" \0")
-    if digits[:1] == b"\x80":
-        said = int.from_bytes(block[_SUM][1:], "big")
-    elif (match := re.match(rb"[0-7]+", digits)) is not None:
-        said = int(match[0], 8)
-    else:
-        return False
-    total = _sum(block)
-    negative = sum(byte > 127 for byte in block) - sum(byte > 127 for byte in block[_SUM])  # noqa: PLR2004 - signed
-    return said in {total, total - 256 * negative}
-
-
-def _sum(block: bytes) -> int:
-    return sum(block) - sum(block[_SUM]) + 8 * ord(" ")
+    return len(block) == BLOCK and (block[257:262] == b"ustar" or has_sum(block))
 
 
 def _members(stream: Stream) -> Iterator[Item]:
@@ -145,13 +109,13 @@ def _members(stream: Stream) -> Iterator[Item]:
             yield Problem(text=f"{error} at byte {at}")
             yield _rest(stream)
             return
-        stream.read(entry.skip)
+        stream.read(entry.sparse.header if entry.sparse else BLOCK)
         end = stream.tell() + entry.size
         if entry.size:
             yield Member(
                 name=entry.name.decode("utf-8", "surrogateescape"),
                 open=partial(until, stream, end),
-                reader=_expander(entry.sparse) if entry.sparse else None,
+                reader=entry.sparse.reader() if entry.sparse else None,
             )
         padded = end + -entry.size % BLOCK
         if stream.seek(padded) < padded:  # without the padding GNU tar drops the last block
@@ -173,39 +137,24 @@ def _rest(stream: Stream) -> Member:
 def _header(block: bytes) -> _Entry:
     """Parse a header. Raise DamagedError if it is outside of the profile."""
     try:
-        if _octal(block[_SUM]) != _sum(block):
+        if octal(block[SUM]) != sum_of(block):
             raise DamagedError("a header with a wrong sum")
         # GNU tar leaves a label's size empty.
-        size = (
-            0 if block[156] == _LABEL and not block[_SIZE].strip(b"\0") else _number(block[_SIZE])
-        )
+        size = 0 if block[156] == _LABEL and not block[_SIZE].strip(b"\0") else number(block[_SIZE])
     except ValueError as error:
         raise DamagedError(f"a header with an unusual number: {error}") from error
     magic, kind = block[_MAGIC], block[156]
-    known = {_USTAR: None, _GNU: None, _OLDEST: _IN_OLDEST}
-    if magic not in known:
+    if (magic, False) not in _PROFILE:
         raise DamagedError("a header with an unusual magic")
-    if kind not in (known[magic] or (*_REGULAR, *_WITHOUT_CONTENT, *_EXTENSIONS, _SPARSE)):
+    types, end = _PROFILE.get((magic, kind == _SPARSE), (b"", 0))
+    if kind not in types:
         raise DamagedError(f"an entry of the unusual type {chr(kind)!r}")
+    if block[end:].strip(b"\0"):
+        raise DamagedError("a header with data behind its fields")
     name = block[:100].partition(b"\0")[0]
     if magic == _USTAR and (prefix := block[345:500].partition(b"\0")[0]):
         name = prefix + b"/" + name
-    return _Entry(name=name, kind=kind, magic=magic, size=size)
-
-
-def _octal(digits: bytes) -> int:
-    if (match := _OCTAL.fullmatch(digits)) is None:
-        raise ValueError(ascii(digits)[2:-1])
-    return int(match[1], 8)
-
-
-def _number(digits: bytes) -> int:
-    """Parse a number in octal, or in base 256 as GNU tar writes large ones."""
-    if digits[0] != _BASE_256:
-        return _octal(digits)
-    if (value := int.from_bytes(digits[1:], "big")) >= 1 << 62:
-        raise ValueError(ascii(digits)[2:-1])
-    return value
+    return _Entry(name=name, kind=kind, size=size)
 
 
 def _extend(extensions: _Extensions, header: _Entry, stream: Stream) -> None:
@@ -219,7 +168,7 @@ def _extend(extensions: _Extensions, header: _Entry, stream: Stream) -> None:
     payload = stream.peek(whole)[BLOCK : BLOCK + header.size]
     if len(payload) < header.size:
         raise DamagedError(f"a header of type {kind!r} that is cut short")
-    if next(_offsets(payload), None) is not None:
+    if next(offsets(payload), None) is not None:
         raise DamagedError(f"a header within a header of type {kind!r}")
     if header.kind in {_PAX, _GLOBAL}:
         records = _records(payload)
@@ -249,27 +198,29 @@ def _records(payload: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def _is_about_content(key: bytes) -> bool:
-    return key in {b"size", b"SCHILY.realsize"} or key.startswith(b"GNU.sparse.")
+    return key == b"size" or key.startswith(sparse.KEY) or key in _OTHER_MAPS
 
 
 def _entry(header: _Entry, extensions: _Extensions, stream: Stream) -> _Entry:
     """Apply the headers in front of an entry. Raise DamagedError before anything is read."""
+    maps = [pair for pair in extensions.records if pair[0].startswith(sparse.KEY)]
     records = dict(extensions.records)
-    repeated = len(extensions.records) - len(records)
-    if repeated and repeated != sum(key in _PIECES for key, _ in extensions.records) - 2:
+    if len(records.keys() - dict(maps)) != len(extensions.records) - len(maps):
         raise DamagedError("a pax header that repeats itself")
     entry = replace(header, name=records.get(b"path", extensions.name or header.name))
-    if (size := _decimal(records, b"size")) is not None and size != header.size:
-        if header.size or size < _LARGE or _has_sum(stream.peek(2 * BLOCK)[BLOCK:]):
+    size = decimal(records.get(b"size", b"%d" % header.size))
+    if size != header.size:
+        if header.size or size < _LARGE or has_sum(stream.peek(2 * BLOCK)[BLOCK:]):
             raise DamagedError(f"an entry of {header.size:,} bytes, or {size:,} by its pax header")
         entry = replace(entry, size=size)
-    if entry.kind == _SPARSE:
-        entry = _with_old_map(entry, stream)
-    elif any(key.startswith(b"GNU.sparse.") for key in records):
-        entry = _with_pax_map(entry, extensions.records, stream)
-    elif _decimal(records, b"SCHILY.realsize") not in {None, entry.size}:
+    if _OTHER_MAPS & records.keys() or (maps and entry.kind not in _REGULAR):
         raise DamagedError("a sparse file of an unusual kind")
-    if entry.size and (entry.kind in _WITHOUT_CONTENT or _names_directory(header, entry)):
+    if entry.kind == _SPARSE:
+        entry = replace(entry, sparse=sparse.from_header(stream))
+    elif maps:
+        entry = replace(entry, sparse=sparse.from_records(maps, entry.size, stream))
+    is_directory = entry.name.endswith(b"/") or header.name.endswith(b"/")  # to old readers
+    if entry.size and (entry.kind in _WITHOUT_CONTENT or is_directory):
         what = _WITHOUT_CONTENT.get(entry.kind, "a directory")
         raise DamagedError(f"{what} with {entry.size:,} bytes of content")
     if entry.sparse is not None:
@@ -277,139 +228,21 @@ def _entry(header: _Entry, extensions: _Extensions, stream: Stream) -> _Entry:
     return entry
 
 
-def _names_directory(header: _Entry, entry: _Entry) -> bool:
-    """Return whether old readers take a file for a directory, by the name of either header."""
-    return entry.name.endswith(b"/") or header.name.endswith(b"/")
-
-
-def _decimal(records: dict[bytes, bytes], key: bytes) -> int | None:
-    if (digits := records.get(key)) is None:
-        return None
-    if re.fullmatch(rb"[0-9]{1,18}", digits) is None:
-        raise DamagedError(f"a pax header with an unusual number for {key.decode()!r}")
-    return int(digits)
-
-
-def _with_old_map(entry: _Entry, stream: Stream) -> _Entry:
-    """Read GNU tar's map in a header and the blocks behind it."""
-    block = stream.peek(BLOCK)
-    fields, more, skip = block[386:482], block[482], BLOCK
-    try:
-        size = _number(block[483:495])
-        while more:
-            skip += BLOCK
-            block = stream.peek(skip)[skip - BLOCK :]
-            if len(block) < BLOCK or skip > MOST or _has_sum(block):
-                raise DamagedError("a sparse file with an unusual map")
-            fields, more = fields + block[:504], block[504]
-        pairs = (fields[at : at + 24] for at in range(0, len(fields), 24))
-        pieces = tuple((_number(pair[:12]), _number(pair[12:])) for pair in pairs if pair[0])
-    except ValueError as error:
-        raise DamagedError("a sparse file with an unusual map") from error
-    return replace(entry, skip=skip, sparse=_Sparse(pieces=pieces, size=size))
-
-
-def _with_pax_map(entry: _Entry, records: list[tuple[bytes, bytes]], stream: Stream) -> _Entry:
-    """Read the map of one of the kinds 0.0, 0.1 and 1.0, in pax records or in front of the data."""
-    said = dict(records)
-    name = said.get(b"GNU.sparse.name", entry.name)
-    old, mapped = b"GNU.sparse.size" in said, b"GNU.sparse.map" in said
-    pieces = [value for key, value in records if key in _PIECES]
-    size = _decimal(said, b"GNU.sparse.size" if old else b"GNU.sparse.realsize")
-    begin, complete = 0, True
-    kind = (old, mapped, bool(pieces), said.get(b"GNU.sparse.major", b"0"))
-    if kind == (False, False, False, b"1"):
-        lines = stream.peek(BLOCK + min(entry.size, MOST))[BLOCK:].split(b"\n", 2 * MOST)
-        count = int(lines[0]) if re.fullmatch(rb"[0-9]{1,6}", lines[0]) else MOST
-        numbers = lines[1 : 1 + 2 * count]
-        begin = sum(len(line) + 1 for line in lines[: 1 + 2 * count])
-        begin += -begin % BLOCK
-        complete = len(lines) > 1 + 2 * count
-    elif kind == (True, True, False, b"0"):
-        numbers = said[b"GNU.sparse.map"].split(b",")
-    elif kind == (True, False, bool(pieces), b"0"):
-        numbers = pieces
-    else:
-        raise DamagedError("a sparse file of several kinds at once")
-    if size is None or not complete or len(numbers) % 2 or entry.kind not in _REGULAR:
-        raise DamagedError("a sparse file with an unusual map")
-    if not all(re.fullmatch(rb"[0-9]{1,18}", number) for number in numbers):
-        raise DamagedError("a sparse file with an unusual map")
-    values = [int(number) for number in numbers]
-    spread = tuple(zip(values[::2], values[1::2], strict=True))
-    return replace(entry, name=name, sparse=_Sparse(pieces=spread, size=size, begin=begin))
-
-
-def _expander(sparse: _Sparse) -> FileReader:
-    """Return what reads the packed data of a sparse file, which some readers unpack as they are."""
-
-    def expanded(archive: Archive) -> Iterator[bytes]:
-        position, at = 0, sparse.begin
-        for offset, length in (*sparse.pieces, (sparse.size, 0)):
-            for begin in range(position, offset, CHUNK):
-                yield bytes(min(CHUNK, offset - begin))
-            piece = region(archive.file, at, at + length)
-            yield from iter(partial(piece.some, CHUNK), b"")
-            position, at = offset + length, at + length
-
-    def members(archive: Archive) -> Iterator[Item]:
-        yield Member(name="", open=lambda: chunked(expanded(archive)))
-
-    return FileReader(name="sparse file", recognise=lambda _: False, members=members)
-
-
-def _offsets(data: bytes) -> Iterator[int]:
-    """Find each multiple of 512 bytes where a header stands."""
-    rows = len(data) // BLOCK
-    fits, digits = int.from_bytes(b"\1" * rows, "big"), 0
-    for column in range(_SUM.start, _SUM.stop - 2):  # of each block at once
-        values = data[column::BLOCK][:rows]
-        fits &= int.from_bytes(values.translate(_FILL), "big")
-        digits |= int.from_bytes(values.translate(_DIGITS), "big")
-    marks = (fits & digits).to_bytes(rows, "big")
-    row = marks.find(1)
-    while row >= 0:
-        if _has_sum(data[row * BLOCK : (row + 1) * BLOCK]):
-            yield row * BLOCK
-        row = marks.find(1, row + 1)
-
-
-def find_headers(file: BinaryIO) -> Iterator[int]:
-    """Find each offset of a file, in whole blocks, where a header stands."""
-    position = 0
-    while True:
-        file.seek(position)
-        data = file.read(CHUNK)
-        yield from (position + offset for offset in _offsets(data))
-        if len(data) < CHUNK:
-            return
-        position += CHUNK
-
-
 def _entries(archive: Archive) -> Iterator[Item]:
     """Take each header that stands anywhere for an entry's."""
     rest = region(archive.file, 0, archive.size)
     if rest.skip_zeros() and rest.tell():
         yield Member(name="", open=lambda: rest)
-    sizes: dict[int, int] = {}  # by the offset of the header that a pax header is about
     for at in find_headers(archive.file):
         archive.file.seek(at)
         block = archive.file.read(BLOCK)
-        try:
-            size = _number(block[_SIZE])
-        except ValueError:
-            size = 0
-        begin = at + BLOCK
-        if block[156] == _PAX and (
-            match := re.search(rb"size=(\d{1,18})\n", archive.file.read(MOST))
-        ):
-            sizes = {begin + size + -size % BLOCK: int(match[1])}
         name = block[:100].partition(b"\0")[0].decode("utf-8", "surrogateescape")
-        for length in {size, sizes.get(at, size)} - {0}:
-            end = min(archive.size, begin + length)
-            yield Member(
-                name=f"{name} (at byte {at})", open=partial(region, archive.file, begin, end)
-            )
+        try:
+            size = number(block[_SIZE])
+        except ValueError:
+            continue
+        begin, end = at + BLOCK, min(archive.size, at + BLOCK + size)
+        yield Member(name=f"{name} (at byte {at})", open=partial(region, archive.file, begin, end))
 
 
 _HEADERS = FileReader(name="tar", recognise=lambda _: False, members=_entries)

@@ -1,10 +1,7 @@
-"""Zip: every byte has one owner, and both headers of an entry say the same.
+"""Zip: what its entries hold, and what clamscan sees of them by itself.
 
-The profile: whatever is in front of the first entry, such as a program; then the entries, each with
-its local header, its data and, where the flags say so, a descriptor; then the directory, the two
-records of zip64 if there are any, the end record, and a comment up to the file's end. Nothing lies
-between them, and nothing twice. Readers that start from the front, from the directory or from the
-end record see the same files in such a zip. Section numbers are those of PKWARE's APPNOTE.
+The profile is that of the records: every byte has one owner, and both headers of an entry say the
+same. Of any other zip the entries that the directory omits are opened as well.
 """
 
 from __future__ import annotations
@@ -12,9 +9,8 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from itertools import pairwise
 from os import SEEK_END
 from typing import BinaryIO
 
@@ -28,9 +24,24 @@ from avscan.archives.streams import (
     decoded,
     find,
     lzma_decoder,
-    read_at,
     region,
     xz_decoder,
+)
+from avscan.archives.zip_records import (
+    CENTRAL_MAGIC,
+    DESCRIPTOR_MAGIC,
+    END,
+    END_MAGIC,
+    LOCAL_MAGIC,
+    LOCATOR,
+    LOCATOR_MAGIC,
+    STORED,
+    Entry,
+    Zip,
+    find_directory,
+    is_at,
+    local_header,
+    read_zip,
 )
 
 PASSED_OVER = {"zip-lzma": 14, "zip-zstd": 93, "zip-xz": 95, "zip-ppmd": 98}
@@ -41,33 +52,16 @@ ZIP64 = "zip64"
 
 ENTRY_MARKS = frozenset({*PASSED_OVER, ZIP64})
 
-DIRECTORY = 64 << 20
-"""Bytes that a directory may have: it is read into memory."""
-
-_LOCAL = struct.Struct("<4s5H3I2H")
-_CENTRAL = struct.Struct("<4s6H3I5H2I")
-_END = struct.Struct("<4s4H2IH")
-_END64 = struct.Struct("<4sQ2H2I4Q")
-_LOCATOR = struct.Struct("<4sIQI")
-_LOCAL_MAGIC, _CENTRAL_MAGIC, _END_MAGIC = b"PK\3\4", b"PK\1\2", b"PK\5\6"
-_END64_MAGIC, _LOCATOR_MAGIC, _DESCRIPTOR_MAGIC = b"PK\6\6", b"PK\6\7", b"PK\7\x08"
 _BEGINNINGS = (
-    _LOCAL_MAGIC,
-    _CENTRAL_MAGIC,
-    _END_MAGIC,
-    _DESCRIPTOR_MAGIC + _LOCAL_MAGIC,
-    b"PK00" + _LOCAL_MAGIC,
+    LOCAL_MAGIC,
+    CENTRAL_MAGIC,
+    END_MAGIC,
+    DESCRIPTOR_MAGIC + LOCAL_MAGIC,
+    b"PK00" + LOCAL_MAGIC,
 )
-_DESCRIPTORS = [struct.Struct(form) for form in ("<4s3I", "<4sI2Q", "<3I", "<I2Q")]
-_TAIL = _END.size + 0xFFFF
-_MAX, _MAX_16 = 0xFFFFFFFF, 0xFFFF
-_ENCRYPTED, _ENDS_WITH_MARK, _SIZES_FOLLOW = 0x1, 0x2, 0x8
+_ENCRYPTED, _ENDS_WITH_MARK = 0x1, 0x2
 _PLAIN_FLAGS = 0x080E  # ways to compress, descriptors, UTF-8
-_USUAL_FLAGS = 0x2051 | _PLAIN_FLAGS  # and encryption, another way, masked headers
-_STORED, _IMPLODED, _DEFLATED, _DEFLATED64, _BZIP2, _LZMA, _XZ, _AES = 0, 6, 8, 9, 12, 14, 95, 99
-_METHODS = {*range(21), *range(93, 100)}  # those that were ever given a number
-_LONGEST_NAME = 1024
-_LATEST = 63  # the format's version 6.3
+_IMPLODED, _DEFLATED, _DEFLATED64, _BZIP2, _LZMA, _XZ, _AES = 6, 8, 9, 12, 14, 95, 99
 _DECODERS: dict[int, Callable[[], Decoder]] = {
     _DEFLATED: Inflate,
     _BZIP2: bzip2_decoder,
@@ -75,102 +69,14 @@ _DECODERS: dict[int, Callable[[], Decoder]] = {
     _XZ: xz_decoder,
 }
 _NAMES = {_IMPLODED: "imploded", _DEFLATED64: "deflate64", 93: "zstd"}
-_SCANNED = {_STORED, _IMPLODED, _DEFLATED, _DEFLATED64}  # of bzip2, only the first stream
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Entry:
-    """An entry as one of its headers describes it; a local header has the same offset."""
-
-    name: bytes
-    method: int
-    flags: int
-    checksum: int
-    packed: int
-    size: int
-    offset: int
-    is_64: bool = False
-
-    @property
-    def follows(self) -> bool:
-        """Whether the sizes come behind the data."""
-        return bool(self.flags & _SIZES_FOLLOW)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Placed:
-    """An entry, and where its header and its data begin in the file."""
-
-    entry: _Entry
-    begin: int
-    data: int
-
-    @property
-    def end(self) -> int:
-        """Where its data ends."""
-        return self.data + self.entry.packed
-
-
-@dataclass(slots=True)
-class _Zip:
-    """A zip as its directory describes it, and everything that is unusual about it."""
-
-    file: BinaryIO
-    size: int
-    directory: int = 0
-    directory_size: int = 0
-    count: int = 0
-    shift: int = 0
-    is_64: bool = False
-    has_comment: bool = False
-    goes_on: bool = False
-    entries: list[_Placed] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-
-    def expect(self, condition: object, problem: str) -> None:
-        """Keep a problem, if there is one; the first hundred are enough."""
-        if not condition and len(self.problems) < 100:  # noqa: PLR2004
-            self.problems.append(problem)
-
-    def read(self, at: int, size: int) -> bytes:
-        """Read bytes at an offset. Raise DamagedError if they are not all there."""
-        data = read_at(self.file, at, size)
-        if len(data) < size:
-            raise DamagedError(f"there are no {size:,} bytes at byte {at}")
-        return data
-
-    @property
-    def prefix(self) -> int:
-        """How many bytes there are in front of the first entry."""
-        return max(0, min((each.begin for each in self.entries), default=self.directory))
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether clamscan sees it as others do."""
-        begin = self.read(0, min(self.size, HEAD))
-        return not (
-            self.prefix
-            or self.is_64
-            or self.has_comment
-            or self.problems
-            or any(each.entry.flags & ~_PLAIN_FLAGS for each in self.entries)
-            or mistaken_for_tar(begin)
-            or mistaken_for_disk(begin)
-        )
+_SCANNED = {STORED, _DEFLATED, _DEFLATED64}  # of bzip2, only the first stream
 
 
 def _members(archive: Archive) -> Iterator[Item]:
-    zipped = _Zip(file=archive.file, size=archive.size)
-    try:
-        _find_directory(zipped)
-        _read_directory(zipped)
-        _check_layout(zipped)
-    except (DamagedError, struct.error) as error:
-        zipped.expect(None, str(error) or "its directory is damaged")
-    plain = zipped.is_plain
-    for placed in zipped.entries:
-        scanned = plain and placed.entry.method in _SCANNED
-        yield _member(archive.file, placed, already_scanned=scanned)
+    zipped = read_zip(archive.file, archive.size)
+    plain = _is_plain(zipped)
+    for entry in zipped.entries:
+        yield _member(archive.file, entry, already_scanned=plain and entry.method in _SCANNED)
     yield from (Problem(text=problem) for problem in zipped.problems)
     if zipped.problems:
         yield from _strays(zipped)
@@ -183,241 +89,42 @@ def _members(archive: Archive) -> Iterator[Item]:
         )
 
 
-# The directory.
-
-
-def _find_directory(zipped: _Zip) -> None:
-    """Find the directory by the end record. Raise DamagedError if there is none."""
-    begin = max(0, zipped.size - _TAIL)
-    tail = zipped.read(begin, zipped.size - begin)
-    at = begin + tail.rfind(_END_MAGIC)
-    if at < begin:
-        raise DamagedError("it has no directory")
-    _, disk, first, here, count, size, offset, comment = _END.unpack(zipped.read(at, _END.size))
-    expect = zipped.expect
-    end = at + _END.size + comment
-    zipped.has_comment = at + _END.size < zipped.size
-    # Zeros fill up whole blocks, as bsdtar writes them into a pipe.
-    zipped.goes_on = end > zipped.size or bool(tail[end - begin :].strip(b"\0"))
-    expect(not zipped.goes_on, f"data behind the end record at byte {at}")
-    expect(not _fitting(tail[: at - begin], zipped.size - begin), "a second end record")
-    usual = disk == first == 0 and here == count
-    locator = zipped.read(at - _LOCATOR.size, _LOCATOR.size) if at >= _LOCATOR.size else b""
-    if locator.startswith(_LOCATOR_MAGIC):
-        zipped.is_64 = True
-        _, disk, claimed, disks = _LOCATOR.unpack(locator)
-        at -= _LOCATOR.size + _END64.size
-        record = _END64.unpack(zipped.read(at, _END64.size))
-        magic, length, _, _, disk64, first64, here64, count64, size64, offset64 = record
-        expect(magic == _END64_MAGIC and length == _END64.size - 12, "an unusual zip64 record")
-        expect(disks <= 1 and disk == disk64 == first64 == 0 and here64 == count64, "a volume")
-        usual = all(
-            narrow in {wide, limit}
-            for narrow, wide, limit in (
-                (count, count64, _MAX_16),
-                (here, count64, _MAX_16),
-                (size, size64, _MAX),
-                (offset, offset64, _MAX),
-            )
-        )
-        count, size, offset = count64, size64, offset64
-        shift = at - size - offset
-        expect(
-            claimed == at or (claimed == at - shift and not _is_at(zipped, claimed, _END64_MAGIC)),
-            "a second zip64 record",
-        )
-    expect(usual, "an end record that describes another directory or a volume")
-    zipped.directory, zipped.directory_size, zipped.count = at - size, size, count
-    zipped.shift = zipped.directory - offset
-    if zipped.directory < 0 or zipped.shift < 0:
-        raise DamagedError("its directory is not where the end record says")
-    expect(not zipped.shift or not _is_at(zipped, offset, _CENTRAL_MAGIC), "a second directory")
-
-
-def _fitting(tail: bytes, size: int) -> bool:
-    """Return whether another end record has the rest of the file for its comment."""
-    at = tail.rfind(_END_MAGIC)
-    while at >= 0:
-        if at + _END.size <= len(tail) and size - at - _END.size == int.from_bytes(
-            tail[at + 20 : at + 22], "little"
-        ):
-            return True
-        at = tail.rfind(_END_MAGIC, 0, at + 3)
-    return False
-
-
-def _is_at(zipped: _Zip, at: int, magic: bytes) -> bool:
-    return read_at(zipped.file, at, len(magic)) == magic
-
-
-def _read_directory(zipped: _Zip) -> None:
-    """Read the directory, and each entry's local header. Raise DamagedError at damage."""
-    if zipped.directory_size > DIRECTORY:
-        raise DamagedError(f"its directory has more than {DIRECTORY:,} bytes")
-    directory = zipped.read(zipped.directory, zipped.directory_size)
-    at = count = 0
-    while at < len(directory):
-        fields = _CENTRAL.unpack_from(directory, at)
-        magic, _, _, flags, method, _, _, checksum, packed, size, name, extra, comment = fields[:13]
-        disk, _, _, offset = fields[13:]
-        if magic != _CENTRAL_MAGIC:
-            raise DamagedError(
-                f"an unusual record in the directory at byte {zipped.directory + at}"
-            )
-        at += _CENTRAL.size
-        shown = directory[at : at + name]
-        label = shown.decode("utf-8", "replace")
-        wide, is_64 = _widen(directory[at + name : at + name + extra], [size, packed, offset])
-        size, packed, offset = wide
-        zipped.expect(disk in {0, _MAX_16}, f"{label} is on another volume")
-        entry = _Entry(
-            name=shown,
-            method=method,
-            flags=flags,
-            checksum=checksum,
-            packed=packed,
-            size=size,
-            offset=offset + zipped.shift,
-        )
-        at += name + extra + comment
-        count += 1
-        local = _local(zipped, entry.offset)
-        if local is None:
-            zipped.expect(None, f"{label} is not where the directory says")
-            continue
-        zipped.expect(_agree(entry, local.entry), f"the two headers of {label} disagree")
-        zipped.expect(not flags & ~_USUAL_FLAGS, f"{label} has unusual flags")
-        zipped.expect(not (shown.endswith(b"/") and size), f"{label}: a directory with content")
-        zipped.expect(
-            not zipped.shift or not _is_at(zipped, offset, _LOCAL_MAGIC), "two sets of entries"
-        )
-        zipped.is_64 |= is_64 or local.entry.is_64
-        zipped.entries.append(replace(local, entry=entry))
-    zipped.expect(at == len(directory) and count == zipped.count, "a directory of another length")
-
-
-def _widen(extra: bytes, values: list[int]) -> tuple[list[int], bool]:
-    """Apply the extra field of zip64 (4.5.3), and return whether there is one.
-
-    Raise DamagedError if it has not exactly the numbers that it should have.
-    """
-    records = [content for number, content in _extras(extra) if number == 1]
-    if not records:
-        return values, False
-    wide, rest = [], records[0]
-    for value in values:
-        if value == _MAX:
-            value, rest = int.from_bytes(rest[:8], "little"), rest[8:]  # noqa: PLW2901
-        wide.append(value)
-    if len(records) > 1 or rest:
-        raise DamagedError("an unusual zip64 field")
-    return wide, True
-
-
-def _extras(extra: bytes) -> Iterator[tuple[int, bytes]]:
-    while len(extra) >= 4:  # noqa: PLR2004 - a number and a length
-        number, length = struct.unpack_from("<HH", extra)
-        yield number, extra[4 : 4 + length]
-        extra = extra[4 + length :]
-
-
-def _local(zipped: _Zip, begin: int) -> _Placed | None:
-    """Read the local header at an offset; None if there is none."""
-    try:
-        fields = _LOCAL.unpack(zipped.read(begin, _LOCAL.size))
-        magic, _, flags, method, _, _, checksum, packed, size, name, extra = fields
-        rest = zipped.read(begin + _LOCAL.size, name + extra)
-        wide, is_64 = _widen(rest[name:], [size, packed])
-    except DamagedError:
-        return None
-    if magic != _LOCAL_MAGIC:
-        return None
-    entry = _Entry(
-        name=rest[:name],
-        method=method,
-        flags=flags,
-        checksum=checksum,
-        packed=wide[1],
-        size=wide[0],
-        offset=begin,
-        is_64=is_64,
+def _is_plain(zipped: Zip) -> bool:
+    """Return whether clamscan sees a zip as others do."""
+    begin = zipped.read(0, min(zipped.size, HEAD))
+    return not (
+        zipped.prefix
+        or zipped.is_64
+        or zipped.has_comment
+        or zipped.problems
+        or any(each.flags & ~_PLAIN_FLAGS for each in zipped.entries)
+        or mistaken_for_tar(begin)
+        or mistaken_for_disk(begin)
     )
-    return _Placed(entry=entry, begin=begin, data=begin + _LOCAL.size + len(rest))
 
 
-def _agree(entry: _Entry, local: _Entry) -> bool:
-    """Return whether a local header says the same, or leaves to a descriptor what it does not say."""
-    if (entry.name, entry.method, entry.flags) != (local.name, local.method, local.flags):
-        return False
-    pairs = zip(
-        (entry.checksum, entry.packed, entry.size),
-        (local.checksum, local.packed, local.size),
-        strict=True,
-    )
-    return all(one == other or (entry.follows and other == 0) for one, other in pairs)
-
-
-def _check_layout(zipped: _Zip) -> None:
-    """Find bytes between the entries, or bytes that two of them have."""
-    placed = sorted(zipped.entries, key=lambda each: each.begin)
-    begins = [*(each.begin for each in placed), zipped.directory]
-    for each, (_, following) in zip(placed, pairwise(begins), strict=True):
-        gap = following - each.end
-        label = each.entry.name.decode("utf-8", "replace")
-        if each.entry.follows:
-            ok = _is_descriptor(zipped, each, each.end, gap)
-            if ok and each.entry.method == _STORED:
-                zipped.expect(not _false_ends(zipped, each), f"{label} has a false descriptor")
-        else:
-            ok = gap == 0
-        zipped.expect(ok, f"{gap:,} bytes between {label} and what follows it")
-
-
-def _is_descriptor(zipped: _Zip, placed: _Placed, at: int, size: int) -> bool:
-    """Return whether these bytes are the descriptor of an entry (4.3.9)."""
-    entry = placed.entry
-    numbers = (entry.checksum, entry.packed, entry.size)
-    for form in _DESCRIPTORS:
-        if form.size == size:
-            values = form.unpack(zipped.read(at, size))
-            return values in {numbers, (_DESCRIPTOR_MAGIC, *numbers)}
-    return False
-
-
-def _false_ends(zipped: _Zip, placed: _Placed) -> bool:
-    """Return whether stored data has in it what a reader may take for its descriptor."""
-    return any(_described_ends(zipped, placed.data, placed.end))
-
-
-def _described_ends(zipped: _Zip, begin: int, end: int) -> Iterator[int]:
-    """Find where the data that begins at `begin` ends by a descriptor."""
-    for at, _ in find(zipped.file, [_DESCRIPTOR_MAGIC], begin, end):
-        sizes = zipped.read(at, min(24, zipped.size - at))[8:]
-        if (at - begin) in {
-            int.from_bytes(sizes[:4], "little"),
-            int.from_bytes(sizes[:8], "little"),
-        }:
-            yield at
-
-
-# The entries.
-
-
-def _member(file: BinaryIO, placed: _Placed, *, already_scanned: bool) -> Member:
-    entry = placed.entry
+def _member(
+    file: BinaryIO, entry: Entry, *, already_scanned: bool = False, stray: bool = False
+) -> Member:
     name = entry.name.decode("utf-8", "surrogateescape")
+    name += f" (at byte {entry.offset})" if stray else ""
+    source = region(file, entry.data, entry.end)
+    closed = ""
     if entry.flags & _ENCRYPTED or entry.method == _AES:
-        return Member(name=name, closed="encrypted")
-    if entry.method != _STORED and entry.method not in _DECODERS:
+        closed, already_scanned = "encrypted", False
+    elif entry.method != STORED and entry.method not in _DECODERS:
         closed = _NAMES.get(entry.method, f"zip method {entry.method}")
-        return Member(name=name, closed=closed, already_scanned=already_scanned)
-    opener = partial(_checked, file, placed)
-    return Member(name=name, open=opener, already_scanned=already_scanned)
+    return Member(
+        name=name,
+        open=None if closed else partial(_unpacked if stray else _checked, entry, source),
+        closed=closed,
+        already_scanned=already_scanned,
+        is_partial=stray,
+    )
 
 
-def _checked(file: BinaryIO, placed: _Placed) -> Stream:
+def _checked(entry: Entry, source: Stream) -> Stream:
     """Unpack an entry, and raise DamagedError at its end if it is not what its headers say."""
-    entry, source = placed.entry, region(file, placed.data, placed.end)
     content = _unpacked(entry, source)
     size = checksum = 0
 
@@ -435,8 +142,8 @@ def _checked(file: BinaryIO, placed: _Placed) -> Stream:
     return Stream(pull)
 
 
-def _unpacked(entry: _Entry, source: Stream) -> Stream:
-    if entry.method == _STORED:
+def _unpacked(entry: Entry, source: Stream) -> Stream:
+    if entry.method == STORED:
         return source
     if entry.method == _LZMA:
         # A version, the length of the properties, the properties (5.8.8), made into the header of
@@ -446,58 +153,38 @@ def _unpacked(entry: _Entry, source: Stream) -> Stream:
     return decoded(source, _DECODERS[entry.method])
 
 
-# Zips outside of the profile, and zips in programs.
-
-
-def _strays(zipped: _Zip) -> Iterator[Member]:
+def _strays(zipped: Zip) -> Iterator[Member]:
     """Unpack whatever a local header stands in front of and the directory does not list."""
-    listed = {placed.begin for placed in zipped.entries}
-    for at, _ in find(zipped.file, [_LOCAL_MAGIC], 0, zipped.size):
-        if at in listed or (local := _local(zipped, at)) is None or not _is_plausible(zipped, at):
-            continue
-        entry = local.entry
-        name = f"{entry.name.decode('utf-8', 'surrogateescape')} (at byte {at})"
-        if entry.flags & _ENCRYPTED or (entry.method != _STORED and entry.method not in _DECODERS):
-            yield Member(name=name, closed=_NAMES.get(entry.method, f"zip method {entry.method}"))
-            continue
-        end = min(local.end, zipped.size)
-        if entry.method != _STORED:
-            end = zipped.size  # compressed data has an end of its own
-        elif entry.follows:
-            end = next(_described_ends(zipped, local.data, zipped.size), zipped.size)
-        source = region(zipped.file, local.data, end)
-        yield Member(name=name, open=partial(_unpacked, entry, source), is_partial=True)
-
-
-def _is_plausible(zipped: _Zip, at: int) -> bool:
-    """Return whether a local header is one: four bytes are found in programs too."""
-    _, version, flags, method, *_, name, _ = _LOCAL.unpack(zipped.read(at, _LOCAL.size))
-    usual = version & 0xFF <= _LATEST and method in _METHODS and not flags & ~_USUAL_FLAGS
-    return usual and 0 < name <= _LONGEST_NAME
+    listed = {each.offset for each in zipped.entries}
+    for at, _ in find(zipped.file, [LOCAL_MAGIC], 0, zipped.size):
+        if at not in listed and (local := local_header(zipped, at, is_certain=False)) is not None:
+            has_size = local.method == STORED and not local.follows
+            end = min(local.end, zipped.size) if has_size else zipped.size
+            yield _member(zipped.file, replace(local, packed=end - local.data), stray=True)
 
 
 def _has_end(file: BinaryIO) -> bool:
     """Return whether a file of any kind, such as a program, is a zip at its end."""
-    zipped = _Zip(file=file, size=file.seek(0, SEEK_END))
+    zipped = Zip(file=file, size=file.seek(0, SEEK_END))
     try:
-        _find_directory(zipped)
+        find_directory(zipped)
     except (DamagedError, struct.error):
         return False
     places = (zipped.directory, zipped.directory - zipped.shift)
-    has_entries = zipped.count > 0 and any(_is_at(zipped, at, _CENTRAL_MAGIC) for at in places)
+    has_entries = zipped.count > 0 and any(is_at(zipped, at, CENTRAL_MAGIC) for at in places)
     return has_entries and not zipped.goes_on
 
 
 def _extent(file: BinaryIO, begin: int, end: int) -> int:
     """Measure a zip by its end record; what has none is measured by nothing."""
-    zipped = _Zip(file=file, size=end)
+    zipped = Zip(file=file, size=end)
     try:
-        if _local(zipped, begin) is None or not _is_plausible(zipped, begin):
+        if local_header(zipped, begin, is_certain=False) is None:
             return 0
-        for at, _ in find(file, [_END_MAGIC], begin, end):
-            *_, size, offset, comment = _END.unpack(zipped.read(at, _END.size))
-            if at - size - offset == begin or _is_at(zipped, at - _LOCATOR.size, _LOCATOR_MAGIC):
-                length: int = at + _END.size + comment - begin
+        for at, _ in find(file, [END_MAGIC], begin, end):
+            *_, size, offset, comment = END.unpack(zipped.read(at, END.size))
+            if at - size - offset == begin or is_at(zipped, at - LOCATOR.size, LOCATOR_MAGIC):
+                length: int = at + END.size + comment - begin
                 return min(length, end - begin)
     except DamagedError:
         pass
@@ -508,7 +195,7 @@ READER = FileReader(
     name="zip",
     recognise=lambda head: head.startswith(_BEGINNINGS),
     recognise_end=_has_end,
-    magics=(_LOCAL_MAGIC,),
+    magics=(LOCAL_MAGIC,),
     marks=ENTRY_MARKS,
     members=_members,
     extent=_extent,

@@ -38,7 +38,8 @@ def main() -> None:
         say(
             f"{seen} {digest[:12]} {yields.sizes[digest]} bytes: {', '.join(sorted(yields.files[digest]))}\n"
         )
-    say("".join(f"avscan: {text}\n" for text in result.objections) or "avscan: clean\n")
+    said = [*result.objections, *([result.trouble] if result.trouble else [])]
+    say("".join(f"avscan: {text}\n" for text in said or ["clean"]))
 
 
 def programs(folder: Path) -> Programs:

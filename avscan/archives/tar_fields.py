@@ -1,0 +1,91 @@
+"""The fields of a tar's headers: numbers and sums, and the search for headers by their sums."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from avscan.archives.reader import DamagedError
+from avscan.archives.streams import CHUNK
+
+BLOCK = 512
+MOST = 1 << 20
+"""Bytes that the headers in front of an entry may have, each, and a map of a sparse file."""
+
+SUM = slice(148, 156)
+_OCTAL = re.compile(rb" *([0-7]+)[ \0]*")
+_BASE_256 = 0x80
+
+_DIGITS = bytes(byte in b"01234567" for byte in range(256))
+_FILL = bytes(byte in b"01234567 \0" for byte in range(256))
+
+
+def octal(digits: bytes) -> int:
+    """Parse a number in octal. Raise ValueError if it is malformed."""
+    if (match := _OCTAL.fullmatch(digits)) is None:
+        raise ValueError(ascii(digits)[2:-1])
+    return int(match[1], 8)
+
+
+def number(digits: bytes) -> int:
+    """Parse a number in octal, or in base 256 as GNU tar writes large ones."""
+    if digits[0] != _BASE_256:
+        return octal(digits)
+    if (value := int.from_bytes(digits[1:], "big")) >= 1 << 62:
+        raise ValueError(ascii(digits)[2:-1])
+    return value
+
+
+def decimal(digits: bytes) -> int:
+    """Parse a number of a pax record. Raise DamagedError if it is malformed."""
+    if re.fullmatch(rb"[0-9]{1,18}", digits) is None:
+        raise DamagedError("a pax header with an unusual number")
+    return int(digits)
+
+
+def has_sum(block: bytes) -> bool:
+    """Return whether any reader would find that a header's sum is right."""
+    digits = block[SUM].strip(b" \0")
+    if digits[:1] == b"\x80":
+        said = int.from_bytes(block[SUM][1:], "big")
+    elif (match := re.match(rb"[0-7]+", digits)) is not None:
+        said = int(match[0], 8)
+    else:
+        return False
+    total = sum_of(block)
+    negative = sum(byte > 127 for byte in block) - sum(byte > 127 for byte in block[SUM])  # noqa: PLR2004 - signed
+    return said in {total, total - 256 * negative}
+
+
+def sum_of(block: bytes) -> int:
+    """Add up a header's bytes, its own sum taken for blanks."""
+    return sum(block) - sum(block[SUM]) + 8 * ord(" ")
+
+
+def offsets(data: bytes) -> Iterator[int]:
+    """Find each multiple of 512 bytes where a header stands."""
+    rows = len(data) // BLOCK
+    fits, digits = int.from_bytes(b"\1" * rows, "big"), 0
+    for column in range(SUM.start, SUM.stop - 2):  # of each block at once
+        values = data[column::BLOCK][:rows]
+        fits &= int.from_bytes(values.translate(_FILL), "big")
+        digits |= int.from_bytes(values.translate(_DIGITS), "big")
+    marks = (fits & digits).to_bytes(rows, "big")
+    row = marks.find(1)
+    while row >= 0:
+        if has_sum(data[row * BLOCK : (row + 1) * BLOCK]):
+            yield row * BLOCK
+        row = marks.find(1, row + 1)
+
+
+def find_headers(file: BinaryIO) -> Iterator[int]:
+    """Find each offset of a file, in whole blocks, where a header stands."""
+    position = 0
+    while True:
+        file.seek(position)
+        data = file.read(CHUNK)
+        yield from (position + offset for offset in offsets(data))
+        if len(data) < CHUNK:
+            return
+        position += CHUNK
