@@ -242,7 +242,9 @@ def _entries(archive: Archive) -> Iterator[Item]:
         except ValueError:
             continue
         begin, end = at + BLOCK, min(archive.size, at + BLOCK + size)
-        yield Member(name=f"{name} (at byte {at})", open=partial(region, archive.file, begin, end))
+        opener = partial(region, archive.file, begin, end)
+        if begin < end:
+            yield Member(name=f"{name} (at byte {at})", open=opener)
 
 
 _HEADERS = FileReader(name="tar", recognise=lambda _: False, members=_entries)
