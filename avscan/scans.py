@@ -333,8 +333,14 @@ class Scans:
     def _settle(self, scan: _Scan) -> None:
         build = scan.claim.build.id
         verdict = judge(scan.reports, self._policies)
+        following = self._ready_job()
         settlement = self._ledger.settle(
-            scan.claim, verdict, scan.reports, self._policies, engine=self._scanner.version()
+            scan.claim,
+            verdict,
+            scan.reports,
+            self._policies,
+            engine=self._scanner.version(),
+            ahead=following.build if following else None,
         )
         fields = {"build": build, "reason": verdict.reason, "virus": verdict.virus_name or None}
         if settlement is not Settlement.SETTLED:

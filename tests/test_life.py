@@ -341,8 +341,12 @@ class UnplayedScanner(Scanner):
 class Watched(Ledger):
     """A ledger that knows which file of each claim it has recorded, or may have."""
 
-    def __init__(self, client: PocketBase, deaths: Counter[str]) -> None:
-        super().__init__(client, host="test", stuck_after=STUCK_AFTER, sleep=lambda _: None)
+    def __init__(
+        self, client: PocketBase, deaths: Counter[str], clock: Callable[[], float]
+    ) -> None:
+        super().__init__(
+            client, host="test", stuck_after=STUCK_AFTER, clock=clock, sleep=lambda _: None
+        )
         self.deaths = deaths
         self.recorded: dict[str, set[str | None]] = {}
 
@@ -380,7 +384,7 @@ class Pass:
         self._fate: str = ""
         self._go, self._stopped = threading.Semaphore(0), threading.Semaphore(0)
         client = cast("PocketBase", Client(world, self._turn, lag=lag))
-        self.ledger = Watched(client, world.deaths)
+        self.ledger = Watched(client, world.deaths, self._clock)
         self.examined = ""
         workspace = Workspace(Path("/nonexistent"))
         self._fetcher = UnplayedFetcher(client, workspace)

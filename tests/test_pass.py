@@ -107,6 +107,17 @@ def test_a_pass_with_nothing_to_do_asks_four_questions(backend: Backend) -> None
     assert idle.event("pass.finished")["requests"] == 4
 
 
+def test_a_small_build_costs_five_requests(backend: Backend) -> None:
+    """Its check, its claim, its file, its verdict, and a look at it before these two writes."""
+    costs = []
+    for builds in (2, 7):
+        for number in range(builds):
+            backend.upload({f"{number}.txt": b"a game"})
+        done = avscan("run", "--full", env=backend.environment())
+        costs.append(done.event("pass.finished")["requests"])
+    assert costs[1] - costs[0] == 5 * 5
+
+
 def test_a_build_that_a_long_absence_missed_is_found_by_any_pass(backend: Backend) -> None:
     build = backend.upload({"a.txt": b"a game"})
     backend.backdate("app_builds", build, updated="2020-01-01 00:00:00.000Z")

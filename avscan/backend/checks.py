@@ -6,7 +6,7 @@ import base64
 import hashlib
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from avscan.backend import journal
@@ -64,18 +64,29 @@ class Checks:
 
     def read(self, build: str, patience: Patience | None = None) -> View:
         """Read a build's checks, and the build with them."""
-        rows = self._client.page(
+        [view] = self.read_all([build], patience)
+        return view
+
+    def read_all(self, builds: Sequence[str], patience: Patience | None = None) -> list[View]:
+        """Read the checks of a few builds in one request, in the order of the builds."""
+        found = self._client.page(
             CHECKS,
-            where=f'build = "{check_id(build)}"',
+            where=" || ".join(f'build = "{check_id(build)}"' for build in builds),
             sort="created,id",
             fields=(*CHECK_FIELDS, *(f"expand.build.{name}" for name in BUILD_FIELDS)),
             expand="build",
             patience=patience,
         )
-        return View(
-            build=expanded_build(rows[0]) if rows else None,
-            checks=tuple(Check.parse(row) for row in rows),
-        )
+        views = []
+        for build in builds:
+            rows = [row for row in found if row["build"] == build]
+            views.append(
+                View(
+                    build=expanded_build(rows[0]) if rows else None,
+                    checks=tuple(Check.parse(row) for row in rows),
+                )
+            )
+        return views
 
     def create(self, build: str, text: Callable[[int], str]) -> bool:
         """Create a build's pending check; False if it has one already, or is gone.

@@ -65,6 +65,8 @@ HEARTBEAT = Patience(attempts=1, deadline=10.0, timeout=10.0)
 INTERRUPTIONS = 3
 # Seconds in which PocketBase does a write whose answer nobody waited for.
 ON_ITS_WAY = 0.3
+# Seconds after which what was read of a build is read again before it is claimed.
+FRESH = 0.1
 # What must not keep us from the other claims.
 _FAILURES = (BackendError, SchemaError, SignInError)
 
@@ -134,6 +136,7 @@ class Ledger:
         self._held: dict[str, Claim] = {}
         self._inspected: dict[str, str | None] = {}
         self._quiet: set[str] = set()
+        self._ahead: tuple[str, View, float] | None = None
         self._lock = threading.Lock()
 
     # -- what any pass may do -----------------------------------------------------------------
@@ -226,7 +229,7 @@ class Ledger:
 
         The first file to inspect is recorded with it.
         """
-        view = self._checks.read(job.build)
+        view = self._seen_ahead(job.build) or self._checks.read(job.build)
         statuses = {check.status for check in view.checks}
         if view.build is None or Status.PENDING not in statuses or Status.SCANNING in statuses:
             return None
@@ -310,15 +313,19 @@ class Ledger:
         policies: Policies,
         *,
         engine: str,
+        ahead: str | None = None,
     ) -> Settlement:
         """Write a verdict, if the check is still ours and the files are those that were scanned.
+
+        `ahead` is the build that is likely to be claimed next, which is read in the same request.
 
         `scan_time` is a moment before the files were read once more: whatever the build becomes
         afterwards is younger. Checks that a hook added meanwhile are settled alike.
         """
         self._pause_heartbeat(claim)
         now = self._client.server_time()
-        view = self._checks.read(claim.build.id)
+        view, *others = self._checks.read_all([claim.build.id, *([ahead] if ahead else [])])
+        self._ahead = (ahead, others[0], self._clock()) if ahead else None
         settlement = self._settle(view, claim, verdict, reports, policies, engine=engine, now=now)
         self._forget(claim)
         return settlement
@@ -417,6 +424,13 @@ class Ledger:
 
     def _beating_claims(self) -> list[Claim]:
         return [held for mark, held in self._held.copy().items() if mark not in self._quiet]
+
+    def _seen_ahead(self, build: str) -> View | None:
+        """Return what was read of a build with the last verdict, if that was just now."""
+        seen, self._ahead = self._ahead, None
+        if seen is None or seen[0] != build or self._clock() - seen[2] > FRESH:
+            return None
+        return seen[1]
 
     def _forget(self, claim: Claim) -> None:
         self._held.pop(claim.mark, None)
