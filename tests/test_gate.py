@@ -48,9 +48,7 @@ def test_a_build_with_a_clean_and_another_check_is_not_clean(gated: Backend) -> 
 def test_a_publishers_members_see_all_of_its_builds(gated: Backend) -> None:
     builds = {gated.upload({"a.txt": b"a game"}) for _ in range(2)}
     gated.create_check(min(builds), status="infected")
-    member = gated.sign_up("member@example.com")
-    path = f"/api/collections/publishers/records/{gated.publisher}"
-    gated.json("PATCH", path, json={"members": [member.id]})
+    member = gated.sign_up_member()
     assert seen_by(gated, member.token) == builds
     assert seen_by_a_player(gated) == set()
 
