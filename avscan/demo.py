@@ -82,18 +82,17 @@ def demo(*, keep: bool, say: Callable[[str], None]) -> tuple[Shown, ...]:
 def samples() -> tuple[Sample, ...]:
     """Make the sample builds; the last one's upload has only begun."""
     return (
-        Sample(title="Asteroids", files={"asteroids.tar.gz": _tar_gz({"asteroids": b"a game"})}),
-        Sample(title="Breakout", files={"breakout.exe": eicar()}),
-        Sample(
-            title="Centipede",
-            files={"centipede.tar.gz": _tar_gz({"readme": b"a game", "bin/centipede": eicar()})},
-        ),
-        Sample(
-            title="Defender",
-            files={"defender.bin": b"a game", "crack.exe": eicar()},
-        ),
+        _sample("Asteroids", {"asteroids": b"a game", "data/levels": b"levels"}),
+        _sample("Breakout", {"breakout.exe": eicar()}),
+        _sample("Centipede", {"centipede": b"a game", "tools.tar.gz": _tar_gz({"a": eicar()})}),
+        _sample("Defender", {"defender": b"a game", "crack.exe": eicar()}),
         Sample(title="Elite", files={}),
     )
+
+
+def _sample(title: str, members: Mapping[str, bytes]) -> Sample:
+    """Pack a game as the launcher does: one tar.gz."""
+    return Sample(title=title, files={f"{title.lower()}.tar.gz": _tar_gz(members)})
 
 
 def table(rows: Sequence[Shown]) -> Iterator[str]:
@@ -149,9 +148,9 @@ class _Publisher:
         password = secrets.token_hex(12)  # an argument must not begin with a dash
         values: Row = {"email": PUBLISHER, "password": password, "passwordConfirm": password}
         member = client.create("users", values)
-        studio = client.create("publishers", {"name": "Studio", "members": [member["id"]]})
+        studio: Row = {"title": "Studio", "owner": member["id"], "users": [member["id"]]}
         self._client = client
-        self._studio = studio["id"]
+        self._studio = client.create("publishers", studio)["id"]
         self._collections = f"{url}/api/collections"
         self._session = requests.Session()
         self._session.trust_env = False
@@ -164,8 +163,10 @@ class _Publisher:
     def upload(self, sample: Sample) -> str:
         """Upload a build of an app of its own; return the build's id."""
         app = self._client.create("apps", {"title": sample.title, "publisher": self._studio})["id"]
-        branch = self._client.create("branches", {"name": "main", "app": app})["id"]
-        values: Row = {"app": app, "branch": branch}
+        branch = self._client.create("app_branches", {"name": "main", "app": app})["id"]
+        self._client.update("apps", str(app), {"default_branch": branch})
+        values: Row = {"app": app, "branch": branch, "entrypoint": sample.title.lower()}
+        values |= {"os": "linux", "arch": "x86_64", "install_rules": ["ungzip", "untar"]}
         build = str(self._send("POST", f"{BUILDS}/records", json=values)["id"])
         if sample.files:
             files = [("files", (name, content)) for name, content in sample.files.items()]

@@ -20,6 +20,9 @@ CHECKS = "av_build_checks"
 BUILD_FIELDS = ("id", "files", "app", "branch", "created", "updated")
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 CHECK_FIELDS = ("id", "build", "status", "virus_name", "scan_time", "log", "created", "updated")
+REASON = "reason"
+"""A field that a check may have besides: why, in a sentence for the build's publisher."""
+REASON_MAX = 500
 
 
 class Status(enum.StrEnum):
@@ -75,7 +78,8 @@ class Build:
 class Check:
     """The state of a build's check; `scan_time` is None until there is a verdict.
 
-    A `status` of None is one that somebody else gave it, which is theirs to change.
+    A `status` of None is one that somebody else gave it, which is theirs to change. A `reason` of
+    None says that the collection has no such field, or that it was not asked for.
     """
 
     id: str
@@ -86,6 +90,7 @@ class Check:
     log: str
     created: datetime
     updated: datetime
+    reason: str | None = None
 
     @classmethod
     def parse(cls, row: Row) -> Self:
@@ -98,6 +103,7 @@ class Check:
         status = row.get("status")
         if not isinstance(status, str):
             raise _unfit(CHECKS, "status", status)
+        reason = row.get(REASON)
         return cls(
             id=_string(CHECKS, row, "id"),
             build=str(row.get("build") or ""),
@@ -107,6 +113,7 @@ class Check:
             log=str(row.get("log") or ""),
             created=_moment(CHECKS, row, "created"),
             updated=_moment(CHECKS, row, "updated"),
+            reason=reason if isinstance(reason, str) else None,
         )
 
     @property

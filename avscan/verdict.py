@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from avscan.findings import Examination
-from avscan.records import Status
+from avscan.records import REASON_MAX, Status
 from avscan.settings import Policy
+from avscan.text import printable
 
 REASON_LENGTH = 200
+# How `archives` begins the text of an error, behind the member that it is about.
+_NOT_WHOLE = "cannot be scanned whole: "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +68,37 @@ def judge(reports: Sequence[FileReport], policies: Policies) -> Verdict:
     return Verdict(status=Status.CLEAN, reason=reason)
 
 
+def explain(reports: Sequence[FileReport], policies: Policies) -> str:
+    """Return the gravest finding as a sentence for the build's publisher; '' if there is none.
+
+    It has at most `REASON_MAX` characters, and needs no log beside it:
+    'setup.7z in game.tar.gz could not be inspected: encrypted'.
+    """
+    found = [
+        f"{_place(report.name, each.member)} contains {each.signature}"
+        for report in reports
+        for each in report.examination.sightings
+    ]
+    failed: list[str] = []
+    noted: list[str] = []
+    for report in reports:
+        each = report.examination
+        failed += [_could_not_be_inspected(report.name, text) for text in each.errors]
+        large = [_is_too_large(report.name, text) for text in each.oversize]
+        opaque = [_is_opaque(report.name, text) for text in each.opaque]
+        (failed if policies.oversize is Policy.ERROR else noted).extend(large)
+        (failed if policies.opaque is Policy.ERROR else noted).extend(opaque)
+    if not reports:
+        failed = ["The build has no files"]
+    sentences = found or failed or [f"Nothing was found, but {each}" for each in noted]
+    if not sentences:
+        return ""
+    text = printable(sentences[0])
+    more = " (and more)" * (len(sentences) > 1)
+    room = REASON_MAX - len(more)
+    return (text if len(text) <= room else text[: room - 1] + "…") + more
+
+
 def file_status(report: FileReport, policies: Policies) -> Status:
     """Judge one file."""
     if report.examination.sightings:
@@ -100,3 +134,24 @@ def _reason(text: str) -> str:
     """
     text = text.translate(str.maketrans("<>&", "()+"))
     return text if len(text) <= REASON_LENGTH else text[: REASON_LENGTH - 1] + "…"
+
+
+def _place(name: str, member: str) -> str:
+    return f"{member} in {name}" if member else name
+
+
+def _could_not_be_inspected(name: str, error: str) -> str:
+    member, _, what = error.rpartition(_NOT_WHOLE)
+    return f"{_place(name, member.removesuffix(': '))} could not be inspected: {what}"
+
+
+def _is_too_large(name: str, oversize: str) -> str:
+    member, _, size = oversize.rpartition(": ")
+    return f"{_place(name, member)} is too large to be inspected as a whole: {size}"
+
+
+def _is_opaque(name: str, opaque: str) -> str:
+    what, separator, member = opaque.rpartition(": ")
+    if not separator:
+        what, member = opaque, ""
+    return f"{_place(name, member)} could not be inspected: {what}"

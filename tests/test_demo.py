@@ -110,7 +110,9 @@ def test_the_table_has_columns_and_no_empty_cell() -> None:
 def test_the_command_prints_the_table() -> None:
     done = avscan("demo", env=environment())
     assert (done.code, done.err) == (0, "")
-    assert re.search(rf"^Breakout +breakout\.exe +infected +{EICAR_NAME}$", done.out, re.MULTILINE)
+    assert re.search(
+        rf"^Breakout +breakout\.tar\.gz +infected +{EICAR_NAME}$", done.out, re.MULTILINE
+    )
 
 
 def test_kept_it_can_be_signed_in_to_until_it_is_interrupted(tmp_path: Path) -> None:

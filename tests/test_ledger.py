@@ -82,6 +82,58 @@ def settle(ledger: Ledger, claim: Claim, *, virus: str = "") -> Settlement:
     return ledger.settle(claim, judge(reports, POLICIES), reports, POLICIES, engine="ClamAV 1")
 
 
+# -- the reason for people ------------------------------------------------------------------------
+
+
+def reason_of(backend: Backend, build: str) -> str | None:
+    return check_of(backend, build).reason
+
+
+def test_a_verdict_fills_the_reason_and_another_scan_empties_it(every_backend: Backend) -> None:
+    backend = every_backend
+    backend.init()
+    build = waiting(backend)
+    assert reason_of(backend, build) == ""
+    ledger = ledger_of(backend)
+    settle(ledger, claimed(backend, ledger, build), virus="Eicar")
+    (name,) = backend.file_names(build)
+    assert reason_of(backend, build) == f"{name} contains Eicar"
+    assert ledger.rescan(check_of(backend, build), "asked for") is not None
+    assert reason_of(backend, build) == ""
+
+
+def test_a_claim_empties_a_reason_that_was_left_behind(backend: Backend) -> None:
+    backend.init()
+    build = waiting(backend)
+    backend.set_check(check_of(backend, build).id, reason="left behind")
+    claimed(backend, ledger_of(backend), build)
+    assert reason_of(backend, build) == ""
+
+
+def test_without_a_field_for_it_there_is_no_reason(every_backend: Backend) -> None:
+    backend = every_backend
+    build = waiting(backend)
+    ledger = ledger_of(backend)
+    assert settle(ledger, claimed(backend, ledger, build), virus="Eicar") is Settlement.SETTLED
+    assert reason_of(backend, build) is None
+    assert backend.status_of(build) == "infected"
+
+
+def test_a_reason_is_cut_to_what_the_field_holds(every_backend: Backend) -> None:
+    backend = every_backend
+    backend.init()
+    definition = backend.json("GET", f"/api/collections/{CHECKS}")
+    for field in definition["fields"]:
+        if field["name"] == "reason":
+            field["max"] = 10
+    backend.json("PATCH", f"/api/collections/{CHECKS}", json=definition)
+    build = waiting(backend)
+    ledger = ledger_of(backend)
+    assert settle(ledger, claimed(backend, ledger, build), virus="Eicar") is Settlement.SETTLED
+    (name,) = backend.file_names(build)
+    assert reason_of(backend, build) == f"{name} contains Eicar"[:10]
+
+
 # -- opening --------------------------------------------------------------------------------------
 
 

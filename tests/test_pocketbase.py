@@ -674,13 +674,13 @@ def test_all_rows_of_a_large_collection_are_listed_once(every_backend: Backend) 
     backend = every_backend
     backend.sql(
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500)"
-        " INSERT INTO branches (id, name) SELECT printf('%015d', i), 'many' FROM n"
+        " INSERT INTO apps (id, title) SELECT printf('%015d', i), 'many' FROM n"
     )
     client = backend.client()
-    ids = [str(row["id"]) for row in client.rows("branches", where='name = "many"', fields=["id"])]
+    ids = [str(row["id"]) for row in client.rows("apps", where='title = "many"', fields=["id"])]
     assert ids == [f"{number:015}" for number in range(1, 2501)]
-    assert client.count("branches", where='name = "many"') == 2500
-    assert len(client.page("branches")) == PAGE
+    assert client.count("apps", where='title = "many"') == 2500
+    assert len(client.page("apps")) == PAGE
 
 
 def test_a_record_that_was_deleted_is_known_to_be_gone(every_backend: Backend) -> None:
@@ -694,7 +694,7 @@ def test_a_record_that_was_deleted_is_known_to_be_gone(every_backend: Backend) -
 
 HOOK = """
 for (const on of [onRecordCreateRequest, onRecordUpdateRequest, onRecordDeleteRequest]) {
-    on((e) => { throw new ForbiddenError("Not this one.") }, "branches")
+    on((e) => { throw new ForbiddenError("Not this one.") }, "app_branches")
 }
 """
 
@@ -710,9 +710,9 @@ def test_a_hook_that_refuses_one_collection_is_not_taken_for_a_lost_session(
     credentials = Password(identity=backend.email, password=backend.password)
     for client in (backend.client(), backend.client(credentials=credentials)):
         writes: list[Callable[[PocketBase], object]] = [
-            lambda client: client.create("branches", {"name": "x", "app": backend.app}),
-            lambda client: client.update("branches", backend.branch, {"name": "x"}),
-            lambda client: client.delete("branches", backend.branch),
+            lambda client: client.create("app_branches", {"name": "x", "app": backend.app}),
+            lambda client: client.update("app_branches", backend.branch, {"name": "x"}),
+            lambda client: client.delete("app_branches", backend.branch),
         ]
         for write in writes:
             with pytest.raises(Rejected, match=r"though we are a superuser: .*Not this one"):
@@ -809,7 +809,7 @@ def test_of_two_creates_under_one_id_the_second_is_told(every_backend: Backend) 
         "name": "one",
         "app": every_backend.app,
     }
-    client.create("branches", values)
+    client.create("app_branches", values)
     with pytest.raises(Rejected) as caught:
-        client.create("branches", values)
+        client.create("app_branches", values | {"name": "two"})
     assert caught.value.codes == {"id": "validation_not_unique"}

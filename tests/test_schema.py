@@ -40,6 +40,9 @@ BUILDS: Definition = {
 }
 
 
+MEMBERS = "build.app.publisher.users.id ?= @request.auth.id"
+
+
 def wanted() -> Definition:
     """Build the collection as `init` makes it, with what PocketBase adds."""
     definition: Definition = {"name": "av_build_checks", "type": "base"}
@@ -112,6 +115,10 @@ FIXABLE = [
     (changed("scan_time", required=True), "scan_time.required", "yes", True),
     (changed("log", max=0), "log.max", "5,000, PocketBase's default", False),
     (changed("log", max=99_999), "log.max", "99,999", False),
+    (changed("log", hidden=False), "log.hidden", "no", False),
+    (without("reason"), "reason", "missing", False),
+    (changed("reason", required=True), "reason.required", "yes", True),
+    (changed("reason", max=499), "reason.max", "499", False),
     (changed("created", onCreate=False), "created.onCreate", "no", True),
     (changed("created", onCreate=None), "created.onCreate", "not set", True),
     (changed("updated", onUpdate=False), "updated.onUpdate", "no", True),
@@ -139,6 +146,7 @@ def test_what_differs_is_named_and_mended(
 
 UNFIXABLE = [
     (changed("log", type="editor"), "log", "editor", "text", True),
+    (changed("reason", type="select"), "reason", "select", "text", True),
     (changed("build", type="text"), "build", "text", "relation", True),
     (changed("status", type="text"), "status", "text", "select", True),
     (changed("created", type="date"), "created", "date", "autodate", True),
@@ -304,6 +312,8 @@ def test_zapuskalkas_own_collection_is_usable_and_gets_room_and_indexes(
     assert isinstance(told, Differs)
     assert [each.field for each in told.differences] == [
         "log.max",
+        "log.hidden",
+        "reason",
         "index on build",
         "index on status",
     ]
@@ -335,8 +345,12 @@ def test_mending_keeps_the_fields_and_values_of_others(every_backend: Backend) -
     every_backend.set_check(check, status="infected")
 
 
+def test_who_may_read_the_checks_is_left_to_the_operator() -> None:
+    assert differences(damaged(with_options(listRule=MEMBERS, viewRule=MEMBERS)), BUILDS) == ()
+
+
 def test_open_rules_are_closed(every_backend: Backend) -> None:
-    redefine(every_backend, with_options(listRule="", viewRule="@request.auth.id != ''"))
+    redefine(every_backend, with_options(listRule="", viewRule="", updateRule=MEMBERS))
     assert isinstance(schema.ensure(every_backend.client(), fix=True), Fixed)
     assert {definition_of(every_backend)[rule] for rule in schema.API_RULES} == {None}
 

@@ -7,13 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avscan.findings import Examination, Sighting
-from avscan.records import Status
+from avscan.records import REASON_MAX, Status
 from avscan.settings import Policy
 from avscan.verdict import (
     REASON_LENGTH,
     FileReport,
     Policies,
     Verdict,
+    explain,
     file_status,
     judge,
     problems,
@@ -171,3 +172,81 @@ def test_a_virus_is_named_if_and_only_if_a_signature_matched(
 @given(files=st.lists(reports, max_size=4), policy=policies)
 def test_a_reason_is_never_longer_than_a_line(files: list[FileReport], policy: Policies) -> None:
     assert 0 < len(judge(files, policy).reason) <= REASON_LENGTH
+
+
+# -- the sentence for the publisher ---------------------------------------------------------------
+
+DEEP = Examination(sightings=(Sighting(signature="Win.Trojan.A", member="bin/crack.exe"),))
+CUT = "cannot be scanned whole: gzip: it is cut short"
+
+
+@pytest.mark.parametrize(
+    ("files", "policy", "expected"),
+    [
+        ([report("a.zip")], DEFAULT, ""),
+        ([], DEFAULT, "The build has no files"),
+        ([report("a.exe", INFECTED)], DEFAULT, "a.exe contains Win.Trojan.A"),
+        ([report("a.zip", DEEP)], DEFAULT, "bin/crack.exe in a.zip contains Win.Trojan.A"),
+        (
+            [report("a", FAILED), report("b.exe", INFECTED), report("c.exe", INFECTED)],
+            DEFAULT,
+            "b.exe contains Win.Trojan.A (and more)",
+        ),
+        (
+            [report("a", Examination(errors=("missing from the storage",)))],
+            DEFAULT,
+            "a could not be inspected: missing from the storage",
+        ),
+        (
+            [report("a.tgz", Examination(errors=(CUT,)))],
+            DEFAULT,
+            "a.tgz could not be inspected: gzip: it is cut short",
+        ),
+        (
+            [report("a.tgz", Examination(errors=(f"b.gz: {CUT}",)))],
+            DEFAULT,
+            "b.gz in a.tgz could not be inspected: gzip: it is cut short",
+        ),
+        (
+            [report("a.tgz", Examination(opaque=("encrypted: setup.7z", "zstd: b")))],
+            STRICT,
+            "setup.7z in a.tgz could not be inspected: encrypted (and more)",
+        ),
+        (
+            [report("setup.7z", Examination(opaque=("encrypted",)))],
+            STRICT,
+            "setup.7z could not be inspected: encrypted",
+        ),
+        (
+            [report("a.7z", Examination(opaque=("encrypted",)))],
+            DEFAULT,
+            "Nothing was found, but a.7z could not be inspected: encrypted",
+        ),
+        (
+            [report("a.tgz", Examination(oversize=("b.pak: 3000000000 bytes",)))],
+            DEFAULT,
+            "b.pak in a.tgz is too large to be inspected as a whole: 3000000000 bytes",
+        ),
+        (
+            [report("b.pak", Examination(oversize=("3000000000 bytes",)))],
+            LENIENT,
+            "Nothing was found, but b.pak is too large to be inspected as a whole: 3000000000 bytes",
+        ),
+    ],
+)
+def test_a_publisher_is_told_the_gravest_finding_in_a_sentence(
+    files: list[FileReport], policy: Policies, expected: str
+) -> None:
+    assert explain(files, policy) == expected
+
+
+@given(files=st.lists(reports, max_size=4), policy=policies)
+def test_the_sentence_is_one_bounded_line_and_there_for_all_but_clean(
+    files: list[FileReport], policy: Policies
+) -> None:
+    sentence = explain(files, policy)
+    assert len(sentence) <= REASON_MAX
+    assert not sentence or sentence.isprintable()
+    status = judge(files, policy).status
+    assert sentence or status is Status.CLEAN
+    assert sentence.startswith("Nothing was found") <= (status is Status.CLEAN)

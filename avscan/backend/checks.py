@@ -18,6 +18,8 @@ from avscan.records import (
     BUILD_FIELDS,
     CHECK_FIELDS,
     CHECKS,
+    REASON,
+    REASON_MAX,
     Build,
     Check,
     Status,
@@ -60,7 +62,7 @@ class Checks:
 
     def __init__(self, client: PocketBase) -> None:
         self._client = client
-        self._longest = {"log": LONGEST_LOG, "virus_name": LONGEST_LOG}
+        self._longest = {"log": LONGEST_LOG, "virus_name": LONGEST_LOG, REASON: REASON_MAX}
 
     def read(self, build: str, patience: Patience | None = None) -> View:
         """Read a build's checks, and the build with them."""
@@ -73,7 +75,7 @@ class Checks:
             CHECKS,
             where=" || ".join(f'build = "{check_id(build)}"' for build in builds),
             sort="created,id",
-            fields=(*CHECK_FIELDS, *(f"expand.build.{name}" for name in BUILD_FIELDS)),
+            fields=(*CHECK_FIELDS, REASON, *(f"expand.build.{name}" for name in BUILD_FIELDS)),
             expand="build",
             patience=patience,
         )
@@ -129,6 +131,8 @@ class Checks:
     ) -> bool:
         """Update a check, with texts as long as PocketBase takes; False if it is gone or lost.
 
+        A reason is left out where the collection has no field for it.
+
         Raises:
             Rejected: PocketBase refuses it, or stored something else than was meant. That is about
                 this check unless the collection is at fault (see `schema.require`).
@@ -142,8 +146,12 @@ class Checks:
             return not mark or any(journal.claim_of(str(row["log"])) == mark for row in rows)
 
         while True:
-            virus = str(values["virus_name"])[: self._longest["virus_name"]]
-            wanted: Values = {**values, "virus_name": virus, "log": text(self._longest["log"])}
+            wanted: Values = {
+                name: str(value)[: self._longest[name]] if name in self._longest else value
+                for name, value in values.items()
+                if name != REASON or check.reason is not None
+            }
+            wanted["log"] = text(self._longest["log"])
             try:
                 row = self._client.update(
                     CHECKS, check.id, wanted, confirm=ours if mark else None, patience=patience

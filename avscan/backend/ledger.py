@@ -51,12 +51,13 @@ from avscan.errors import BackendError, SchemaError, SignInError
 from avscan.records import (
     BUILDS,
     CHECKS,
+    REASON,
     Build,
     Check,
     Status,
     format_time,
 )
-from avscan.verdict import FileReport, Policies, Verdict
+from avscan.verdict import FileReport, Policies, Verdict, explain
 
 log = logging.getLogger(__name__)
 
@@ -374,6 +375,7 @@ class Ledger:
                 "status": verdict.status,
                 "virus_name": verdict.virus_name,
                 "scan_time": format_time(now),
+                REASON: explain(reports, policies),
             }
             written += self._checks.write(check, values, text, mark=claim.mark)
         return Settlement.SETTLED if written else Settlement.LOST
@@ -452,7 +454,7 @@ class Ledger:
                 limit=limit,
             )
 
-        values: Values = {"status": Status.SCANNING, "virus_name": "", "scan_time": ""}
+        values: Values = {"status": Status.SCANNING, "virus_name": "", "scan_time": "", REASON: ""}
         return self._checks.write(check, values, text, mark=mark)
 
     def _set_pending(
@@ -469,7 +471,7 @@ class Ledger:
         def text(limit: int) -> str:
             return journal.pending(reason, interruptions=interruptions, before=before, limit=limit)
 
-        values: Values = {"status": Status.PENDING, "virus_name": "", "scan_time": ""}
+        values: Values = {"status": Status.PENDING, "virus_name": "", "scan_time": "", REASON: ""}
         return self._checks.write(check, values, text, mark=mark, patience=patience)
 
     def _give_back(

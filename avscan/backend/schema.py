@@ -14,13 +14,14 @@ from typing import TypeAlias
 
 from avscan.backend.pocketbase import JSON, PocketBase, Rejected, Row
 from avscan.errors import SchemaError
-from avscan.records import BUILDS, CHECKS, Status
+from avscan.records import BUILDS, CHECKS, REASON, REASON_MAX, Status
 
 LOG_LEAST = 100_000
 LOG_MAX = 200_000
 NAME_LEAST = 255
 TEXT_DEFAULT = 5_000  # what PocketBase takes a maximum of 0 for
-API_RULES = ("listRule", "viewRule", "createRule", "updateRule", "deleteRule")
+READ_RULES = ("listRule", "viewRule")
+API_RULES = (*READ_RULES, "createRule", "updateRule", "deleteRule")
 NAMED_AT_MOST = 5
 # Not fatal: a backend's hook may fill such a field in.
 UNKNOWN = (
@@ -125,6 +126,7 @@ class _Field:
     name: str
     type: str
     options: tuple[_Option, ...] = ()
+    optional: bool = False
 
     def definition(self) -> Row:
         """Build the field as it is created."""
@@ -199,6 +201,8 @@ _SINGLE = _Option(
 _REQUIRED = _flag("required", value=True)
 # A pending check has none of these yet.
 _OPTIONAL = _flag("required", value=False, fatal=True)
+# From all but superusers: a rule may show checks to publishers.
+_HIDDEN = _flag("hidden", value=True)
 _BUILD_FIELDS = (
     _Field(name="files", type="file"),
     _Field(name="created", type="autodate"),
@@ -223,7 +227,13 @@ def _check_fields(builds: Row) -> tuple[_Field, ...]:
         _Field(name="status", type="select", options=(_statuses(), _SINGLE, _REQUIRED)),
         _Field(name="virus_name", type="text", options=(_OPTIONAL, _room(NAME_LEAST, 0))),
         _Field(name="scan_time", type="date", options=(_OPTIONAL,)),
-        _Field(name="log", type="text", options=(_OPTIONAL, _room(LOG_LEAST, LOG_MAX))),
+        _Field(name="log", type="text", options=(_OPTIONAL, _room(LOG_LEAST, LOG_MAX), _HIDDEN)),
+        _Field(
+            name=REASON,
+            type="text",
+            options=(_OPTIONAL, _room(REASON_MAX, REASON_MAX)),
+            optional=True,
+        ),
         _Field(name="created", type="autodate", options=(on_create,)),
         _Field(name="updated", type="autodate", options=(on_create, on_update)),
     )
@@ -251,7 +261,7 @@ def repaired(definition: Row, builds: Row, *, indexes: Sequence[Index] = INDEXES
     """
     if definition.get("type") != "base":
         return {}
-    changes: Row = {rule: None for rule in API_RULES if definition.get(rule) is not None}
+    changes: Row = dict.fromkeys(_open_rules(definition))
     fields = _repaired_fields(definition, builds)
     if fields != _rows(definition.get("fields")):
         changes["fields"] = list(fields)
@@ -308,20 +318,19 @@ def _checks_differences(definition: Row, builds: Row) -> Iterator[Difference]:
             fixable=True,
             fatal=False,
         )
-    for rule in API_RULES:
-        if definition.get(rule) is not None:
-            yield Difference(
-                field=rule,
-                found=_show(definition.get(rule)) or "anybody",
-                wanted="superusers only",
-                fixable=True,
-                fatal=False,
-            )
+    for rule in _open_rules(definition):
+        yield Difference(
+            field=rule,
+            found=_show(definition.get(rule)) or "anybody",
+            wanted="superusers only",
+            fixable=True,
+            fatal=False,
+        )
 
 
 def _field_differences(found: Row | None, wanted: _Field) -> Iterator[Difference]:
     if found is None:
-        yield _lacking(wanted.name, wanted.type)
+        yield _lacking(wanted.name, wanted.type, fatal=not wanted.optional)
     elif found.get("type") != wanted.type:
         yield Difference(
             field=wanted.name,
@@ -371,8 +380,16 @@ def _missing_indexes(definition: Row, builds: Row) -> Iterator[Index]:
             yield index
 
 
-def _lacking(field: str, wanted: str, *, fixable: bool = True) -> Difference:
-    return Difference(field=field, found="missing", wanted=wanted, fixable=fixable, fatal=True)
+def _open_rules(definition: Row) -> Iterator[str]:
+    """Name the rules that let others in; who else may read is a choice, unless it is anybody."""
+    for rule in API_RULES:
+        found = definition.get(rule)
+        if found is not None and (rule not in READ_RULES or not found):
+            yield rule
+
+
+def _lacking(field: str, wanted: str, *, fixable: bool = True, fatal: bool = True) -> Difference:
+    return Difference(field=field, found="missing", wanted=wanted, fixable=fixable, fatal=fatal)
 
 
 def _rows(value: JSON) -> list[Row]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from avscan.backend.pocketbase import PocketBase, Row
+    from avscan.backend.pocketbase import JSON, PocketBase, Row
 
 _HERE = Path(__file__).parent
 # A folder for clamscan, with one signature: the harmless EICAR test file's.
@@ -17,7 +17,8 @@ SIGNATURES = _HERE / "signatures"
 def zapuskalka() -> list[Row]:
     """Load Zapuskalka's collections, up to `app_builds`, in the order of their relations.
 
-    A relation has the name of its `collection` where PocketBase wants a `collectionId`.
+    A relation has the name of its `collection` where PocketBase wants a `collectionId`. A second
+    entry of a collection has the fields to add to it: an app and its branches refer to each other.
     """
     definitions: list[Row] = json.loads((_HERE / "zapuskalka.json").read_text(encoding="utf-8"))
     return definitions
@@ -31,12 +32,20 @@ def create_zapuskalka(client: PocketBase) -> None:
 
     """
     users = client.collection("users") or {}
-    ids = {"users": users.get("id")}
+    created: dict[str, Row] = {"users": users}
     for definition in zapuskalka():
-        fields = definition["fields"]
-        for field in fields if isinstance(fields, list) else ():
-            if isinstance(field, dict) and "collection" in field:
-                field["collectionId"] = ids[str(field.pop("collection"))]
-        ids[str(definition["name"])] = client.create_collection(definition)["id"]
+        name, fields = str(definition["name"]), _rows(definition["fields"])
+        for field in fields:
+            if "collection" in field:
+                field["collectionId"] = created[str(field.pop("collection"))]["id"]
+        if name in created:
+            existing = _rows(created[name]["fields"])
+            created[name] = client.update_collection(name, {"fields": [*existing, *fields]})
+        else:
+            created[name] = client.create_collection(definition)
     # PocketBase mails its superuser about each new device; here nobody reads it.
     client.update_collection("_superusers", {"authAlert": {"enabled": False}})
+
+
+def _rows(value: JSON) -> list[Row]:
+    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []

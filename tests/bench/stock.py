@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 
-from support.backend import Backend
+from support.backend import BUILD, Backend
 
 from avscan.backend import journal
 from avscan.backend.checks import LONGEST_LOG
@@ -101,8 +101,7 @@ def _build_row(build: Stocked, backend: Backend) -> dict[str, str]:
         "id": build.id,
         "app": backend.app,
         "branch": backend.branch,
-        "os": "linux",
-        "arch": "x86_64",
+        **BUILD | {"install_rules": json.dumps(BUILD["install_rules"])},
         "files": json.dumps(_names(build)),
         "created": format_time(build.updated),
         "updated": format_time(build.updated),

@@ -23,6 +23,7 @@ import requests
 
 from avscan.backend import schema
 from avscan.backend.pocketbase import Password, PocketBase, Token
+from avscan.backend.pocketbase import Row as Values
 from avscan.backend.transport import Patience, Transport
 from avscan.data import SIGNATURES, create_zapuskalka
 from avscan.embedded import Embedded
@@ -34,6 +35,14 @@ OLDEST, ZAPUSKALKAS, NEWEST = VERSIONS = ("0.23.12", "0.31.0", "0.40.6")
 
 EMAIL = "superuser@example.com"
 PASSWORD = "correct horse battery staple"
+USER_PASSWORD = "a player's password"
+# What a build has besides its app and branch: Zapuskalka requires all of it.
+BUILD: dict[str, Any] = {
+    "os": "linux",
+    "arch": "x86_64",
+    "install_rules": ["ungzip", "untar"],
+    "entrypoint": "game",
+}
 # The collection as Zapuskalka made it, before `avscan init`: no index, a log with no maximum.
 ZAPUSKALKAS_CHECKS: dict[str, Any] = {
     "name": "av_build_checks",
@@ -120,9 +129,12 @@ def make_template(folder: Path, version: str) -> Template:
             for field in definition["fields"]
         ]
         client.create_collection(definition | {"fields": fields})
-        publisher = str(client.create("publishers", {"name": "Studio"})["id"])
+        owner = str(client.create("users", _new_user("owner@example.com"))["id"])
+        studio: Values = {"title": "Studio", "owner": owner, "users": [owner]}
+        publisher = str(client.create("publishers", studio)["id"])
         app = str(client.create("apps", {"title": "Game", "publisher": publisher})["id"])
-        branch = str(client.create("branches", {"name": "main", "app": app})["id"])
+        branch = str(client.create("app_branches", {"name": "main", "app": app})["id"])
+        client.update("apps", app, {"default_branch": branch})
         answer = session.post(
             f"{server.url}/api/collections/_superusers/auth-with-password",
             json={"identity": EMAIL, "password": PASSWORD},
@@ -137,6 +149,10 @@ def make_template(folder: Path, version: str) -> Template:
         app=app,
         branch=branch,
     )
+
+
+def _new_user(email: str) -> Row:
+    return {"email": email, "password": USER_PASSWORD, "passwordConfirm": USER_PASSWORD}
 
 
 def _serve(folder: Path, version: str) -> Embedded:
@@ -229,17 +245,22 @@ class Backend:
         return rows
 
     def sign_up(self, email: str = "player@example.com") -> Player:
-        """Register a player and sign them in."""
-        password = "a player's password"
-        values = {"email": email, "password": password, "passwordConfirm": password}
-        user = self.json("POST", "/api/collections/users/records", json=values)
+        """Register a user and sign them in."""
+        user = self.json("POST", "/api/collections/users/records", json=_new_user(email))
         session = self.json(
             "POST",
             "/api/collections/users/auth-with-password",
             token="",
-            json={"identity": email, "password": password},
+            json={"identity": email, "password": USER_PASSWORD},
         )
-        return Player(id=user["id"], email=email, password=password, token=session["token"])
+        return Player(id=user["id"], email=email, password=USER_PASSWORD, token=session["token"])
+
+    def sign_up_member(self, email: str = "member@example.com") -> Player:
+        """Register a user, make them a member of the publisher and sign them in."""
+        member = self.sign_up(email)
+        path = f"/api/collections/publishers/records/{self.publisher}"
+        self.json("PATCH", path, json={"users+": member.id})
+        return member
 
     def init(self) -> None:
         """Do what `avscan init --fix` does."""
@@ -249,8 +270,8 @@ class Backend:
 
     def create_empty_build(self, **fields: Any) -> str:
         """Create a build as the launcher does, before it uploads anything; return its id."""
-        values = {"app": self.app, "branch": self.branch, "os": "linux", "arch": "x86_64"}
-        row = self.json("POST", "/api/collections/app_builds/records", json=values | fields)
+        values = {"app": self.app, "branch": self.branch} | BUILD | fields
+        row = self.json("POST", "/api/collections/app_builds/records", json=values)
         return str(row["id"])
 
     def upload(self, files: Mapping[str, bytes | Path], **fields: Any) -> str:
