@@ -221,31 +221,69 @@ def _exit_if_unfit(differences: Sequence[Difference]) -> None:
     help="Only verdicts of this status.",
 )
 @click.option("--older-than", metavar="30d", help="Only verdicts older than this: 30d, 12h, 90m.")
+@click.option(
+    "--from-av-service", is_flag=True, help="Only verdicts of av-service, which avscan replaces."
+)
+@click.option("--limit", type=click.IntRange(min=1), help="At most so many builds, oldest first.")
+@click.option("--dry-run", is_flag=True, help="Print the builds, and write nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask before clean builds are hidden.")
 @click.pass_context
 def rescan(
-    context: click.Context, *, builds: tuple[str, ...], status: str | None, older_than: str | None
+    context: click.Context,
+    *,
+    builds: tuple[str, ...],
+    status: str | None,
+    older_than: str | None,
+    from_av_service: bool,
+    limit: int | None,
+    dry_run: bool,
+    yes: bool,
 ) -> None:
     """Put verdicts back to pending, so that the next pass scans these builds again.
 
-    Names builds, or chooses all verdicts by --status and --older-than, but for those that somebody
-    corrected by hand. None is clean until it is scanned: see first that passes work.
+    Name builds, or choose verdicts by the options. Verdicts that were corrected by hand are put
+    back only by name. Until a build is scanned, it is not clean, and a gate hides it from players:
+    check first that passes work. RESCAN_AFTER renews verdicts without that.
     """
     with boundary("rescan"):
-        if not (builds or status or older_than):
-            raise SettingsError("name builds, or choose them by --status or --older-than")
+        if not (builds or status or older_than or from_av_service):
+            raise SettingsError(
+                "name builds, or choose them by --status, --older-than or --from-av-service"
+            )
         age = _span("--older-than", older_than) if older_than else timedelta(0)
         settings = _settings(context)
         from avscan.records import Status  # noqa: PLC0415
-        from avscan.wiring import rescan as put_back  # noqa: PLC0415
+        from avscan.rescan import Choice  # noqa: PLC0415
+        from avscan.rescan import rescan as put_back  # noqa: PLC0415
 
-        chosen = Status(status) if status else None
+        choice = Choice(
+            builds=builds,
+            status=Status(status) if status else None,
+            age=age,
+            by_av_service=from_av_service,
+            limit=limit,
+        )
         done = set()
-        for build in put_back(settings, builds, status=chosen, age=age):
+        confirm = _confirmed if yes else _confirm_hiding
+        for build in put_back(settings, choice, confirm=confirm, dry_run=dry_run):
             click.echo(build)
             done.add(build)
-        click.echo(f"{len(done)} put back to pending", err=True)
+        click.echo(f"{len(done)} {'would be ' * dry_run}put back to pending", err=True)
         if left := [build for build in builds if build not in done]:
-            raise SettingsError(f"no such verdict to put back: {', '.join(left)}")
+            raise SettingsError(f"no such verdict to put back: {', '.join(dict.fromkeys(left))}")
+
+
+def _confirmed(_: int) -> None:
+    """Go on without a question."""
+
+
+def _confirm_hiding(clean: int) -> None:
+    """Ask at a terminal. Raise SettingsError where nobody can answer, or the answer is no."""
+    what = f"{clean} clean builds go back to pending: a gate hides them until they are scanned"
+    if not sys.stdin.isatty():
+        raise SettingsError(f"{what}. Confirm with --yes")
+    if not click.confirm(f"{what}. Go on?", err=True):
+        raise SettingsError("nothing was put back")
 
 
 def _span(option: str, text: str) -> timedelta:

@@ -328,6 +328,8 @@ class Scans:
         self._scanner.inspector(self._tick)
         self._workspace.require_room()
         self._ledger.release(scan.claim, reason, interrupted=True)
+        if scan.claim.renews:
+            return
         self._backlog.add([replace(scan.job, interruptions=scan.job.interruptions + 1)])
 
     def _settle(self, scan: _Scan) -> None:

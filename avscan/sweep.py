@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import timedelta
+from itertools import islice
 from typing import TypeVar
 
 from avscan import signals
@@ -20,7 +22,6 @@ from avscan.backend.transport import FAREWELL, PARTING, Patience
 from avscan.errors import AvscanError, BackendError, EngineError, Interrupted
 from avscan.events import Listener, ignore
 from avscan.heartbeat import Heartbeat
-from avscan.records import Check
 from avscan.scanner import Scanner
 from avscan.scans import Scans
 from avscan.summary import Summary
@@ -36,6 +37,8 @@ R = TypeVar("R")
 REDISCOVER = 60.0
 # Verdicts that one pass renews: few, so that new builds never wait long for old ones.
 RENEWALS = 10
+# The oldest verdicts that these are drawn from.
+OLDEST = 100
 
 
 class Sweep:
@@ -193,25 +196,19 @@ class Sweep:
         return self._rest is not None
 
     def _renew(self) -> None:
-        """Have a few of the oldest verdicts made anew, if verdicts are to be renewed.
+        """Renew a few old verdicts, if verdicts are to be renewed; each stands until the new one.
 
-        Each waits for its own scan only, and none does before clamscan is known to work.
+        Drawn by chance from the oldest: one that ends its pass must not keep the others from it.
         """
         if not self._rescan_after:
             return
         before = self._client.server_time() - self._rescan_after
-        found = discovery.verdicts(self._client, status=None, before=before)
-        old = [check for check in found if self._wanted(check.build)][:RENEWALS]
-        if old:
-            self._scans.warm_up()
-            self._scanner.inspector(signals.check)
-        for check in old:
-            job = self._try(check.build, self._put_back, check)
+        found = discovery.verdicts(self._client, discovery.Verdicts(before=before), page=OLDEST)
+        old = [check for check in islice(found, OLDEST) if self._wanted(check.build)]
+        for check in random.sample(old, min(RENEWALS, len(old))):
+            job = self._try(check.build, self._ledger.renewal, check)
             self.summary.renewed += self._queue(job)
             self._scans.run()
-
-    def _put_back(self, check: Check) -> Job | None:
-        return self._ledger.rescan(check, f"renewed after {self._rescan_after.days} days")
 
     def _queue(self, job: Job | None) -> bool:
         if job is not None:

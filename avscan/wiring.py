@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import datetime, timedelta
@@ -23,7 +23,7 @@ from avscan.clamav.program import DATABASE
 from avscan.errors import AvscanError, BackendError, SchemaError, SettingsError
 from avscan.events import Event, Listener, ignore
 from avscan.ops.watch import Watch
-from avscan.records import BUILDS, CHECKS, Check, Status
+from avscan.records import BUILDS, CHECKS, Check
 from avscan.scanner import Scanner
 from avscan.settings import Settings
 from avscan.summary import Summary
@@ -185,52 +185,6 @@ def plan_pass(settings: Settings) -> Plan:
             new=tuple(dict.fromkeys(build for plan in plans for build in plan.new)),
             jobs=plans[0].jobs,
         ).only(settings.shard.holds)
-
-
-def rescan(
-    settings: Settings, builds: Sequence[str], *, status: Status | None, age: timedelta
-) -> Iterator[str]:
-    """Put verdicts back to pending: of these builds, or all of a status and an age; tell whose.
-
-    What somebody corrected by hand is put back only where its build is named.
-
-    Raises:
-        SettingsError: what names a build is no id.
-        AvscanError: what is wrong with the installation.
-
-    """
-    try:
-        builds = [check_id(build) for build in builds]
-    except BackendError as error:
-        raise SettingsError(str(error)) from error
-    with connect(settings) as client, explained(client):
-        stuck_after = timedelta(seconds=settings.stuck_after)
-        ledger = Ledger(client, host=node(), stuck_after=stuck_after)
-        # Our view of the server's time is late by up to a second, and a verdict may be that young.
-        before = client.server_time() + timedelta(minutes=1) - age
-        for checks in _chosen(client, builds, status, before):
-            for check in checks:
-                if ledger.rescan(check, "an operator asked for another scan"):
-                    yield check.build
-
-
-def _chosen(
-    client: PocketBase, builds: Sequence[str], status: Status | None, before: datetime
-) -> Iterator[list[Check]]:
-    """Choose verdicts; what was put back is no verdict any more, so each page is the first."""
-    if builds:
-        yield [
-            check
-            for check in discovery.checks_of(client, builds)
-            if status in {None, check.status} and (check.scan_time or check.updated) < before
-        ]
-        return
-    seen: set[str] = set()
-    while page := discovery.verdicts(client, status=status, before=before):
-        if seen.issuperset(check.id for check in page):
-            return
-        seen.update(check.id for check in page)
-        yield page
 
 
 def status(settings: Settings, *, window: timedelta) -> Report:

@@ -17,6 +17,7 @@ from avscan.backend.discovery import (
     UPLOAD_TIME,
     Job,
     Plan,
+    Verdicts,
     compare_large,
     compare_recent,
     compared,
@@ -429,14 +430,14 @@ def test_verdicts_before_a_moment_are_listed_oldest_first(every_backend: Backend
     backend.create_check(backend.upload({"a.txt": b"a game"}))
     client = signed_in(backend)
 
-    def listed(status: Status | None, day: int, limit: int = 9) -> list[str]:
-        before = datetime(2025, 5, day, tzinfo=UTC)
-        found = discovery.verdicts(client, status=status, before=before, limit=limit)
-        return [check.id for check in found]
+    def listed(status: Status | None, day: int) -> list[str]:
+        wanted = Verdicts(status=status, before=datetime(2025, 5, day, tzinfo=UTC))
+        pages = [[*discovery.verdicts(client, wanted, page=size)] for size in (1, 2, 9)]
+        assert pages[0] == pages[1] == pages[2]
+        return [check.id for check in pages[0]]
 
     assert listed(None, 9) == [checks["infected"], checks["error"], checks["clean"]]
     assert listed(None, 3) == [checks["infected"], checks["error"]]
-    assert listed(None, 9, limit=1) == [checks["infected"]]
     assert listed(Status.CLEAN, 9) == [checks["clean"]]
 
 
@@ -446,7 +447,25 @@ def test_a_verdict_that_was_corrected_by_hand_is_not_listed(every_backend: Backe
     for log in ("infected: EICAR in a.com", "error: clean: no", "by hand", ""):
         build = backend.upload({"a.txt": b"a game"})
         backend.create_check(build, status="clean", scan_time=moment, log=log)
-    assert discovery.verdicts(signed_in(backend), status=None, before=NOON + SECOND) == []
+    wanted = Verdicts(before=NOON + SECOND)
+    assert not [*discovery.verdicts(signed_in(backend), wanted)]
+
+
+@pytest.mark.parametrize("status", ["clean", "infected", "error"])
+def test_verdicts_of_av_service_are_listed_with_ours_or_alone(
+    every_backend: Backend, status: str
+) -> None:
+    backend = every_backend
+    moment = "2025-05-01 12:00:00.000Z"
+    found = []
+    for log in (f"{status}: why", "File: game.tar.gz\nStatus: whatever"):
+        build = backend.upload({"a.txt": b"a game"})
+        found.append(backend.create_check(build, status=status, scan_time=moment, log=log))
+    client = signed_in(backend)
+    ours = {check.id for check in discovery.verdicts(client, Verdicts(before=NOON + SECOND))}
+    theirs = Verdicts(before=NOON + SECOND, by_av_service=True)
+    assert ours == {*found}
+    assert [check.id for check in discovery.verdicts(client, theirs)] == [found[1]]
 
 
 def test_a_job_remembers_when_which_files_came_and_what_they_interrupted() -> None:

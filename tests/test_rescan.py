@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from support.backend import Backend
-from support.run import avscan
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
 
+from support.backend import Backend
+from support.fake_clamscan import script
+from support.run import avscan, start
+from support.signatures import write_signatures
+from support.terminal import on_terminal
+
+from avscan.backend.ledger import Ledger, Settlement
 from avscan.clamav.canary import eicar
-from avscan.settings import Shard
+from avscan.records import Check, Status
+from avscan.settings import Policy, Shard
+from avscan.verdict import Policies, Verdict
 
 
 def scanned(backend: Backend) -> tuple[str, str]:
@@ -90,19 +103,169 @@ def test_a_rescan_of_nothing_or_of_nobody_is_a_usage_error(backend: Backend) -> 
     assert avscan("rescan", "nosuchbuild0000", env=backend.environment()).code == 2
 
 
-def test_old_verdicts_are_renewed_by_themselves_if_that_is_wanted(backend: Backend) -> None:
-    clean, infected = scanned(backend)
-    check = backend.check_of(clean)
+def outdate(backend: Backend, build: str) -> None:
+    check = backend.check_of(build)
     assert check is not None
     backend.set_check(check["id"], scan_time="2020-01-01 00:00:00.000Z")
+
+
+def test_old_verdicts_are_renewed_by_themselves_if_that_is_wanted(backend: Backend) -> None:
+    clean, infected = scanned(backend)
+    outdate(backend, clean)
     done = avscan("run", env=backend.environment(RESCAN_AFTER="30"))
     assert done.event("pass.finished")["renewed"] == 1
     assert done.event("pass.finished")["scanned"] == 1
     again = backend.check_of(clean)
     assert again is not None
     assert again["scan_time"] > "2026"
-    assert "renewed after" not in again["log"]
+    assert again["log"].count("clean: ") == 2
     assert backend.status_of(infected) == "infected"
+
+
+@contextmanager
+def watched(backend: Backend, build: str) -> Iterator[set[str | None]]:
+    """Ask for a build's status as fast as can be; give all that were seen."""
+    seen: set[str | None] = set()
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.is_set():
+            seen.add(backend.status_of(build))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield seen
+    finally:
+        done.set()
+        watcher.join()
+
+
+def test_a_renewal_never_takes_a_clean_build_away(backend: Backend) -> None:
+    """Players who ask at any instant see it, also while passes are killed."""
+    clean, _ = scanned(backend)
+    outdate(backend, clean)
+    env = backend.environment(RESCAN_AFTER="30")
+    with watched(backend, clean) as seen:
+        for number in range(12):
+            process = start("run", env=env)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(0.2 + 0.05 * number)
+            process.kill()
+            process.communicate()
+        assert avscan("run", env=env).code == 0
+    assert seen == {"clean"}
+    check = backend.check_of(clean)
+    assert check is not None
+    assert check["scan_time"] > "2026"
+
+
+def test_a_renewal_finds_what_newer_signatures_know(backend: Backend, tmp_path: Path) -> None:
+    build = backend.upload({"a.bin": b"what nobody knew at first"})
+    assert avscan("run", env=backend.environment()).code == 0
+    outdate(backend, build)
+    newer = write_signatures(tmp_path / "newer")
+    (newer / "new.ndb").write_text(f"New:0:*:{b'what nobody knew'.hex()}\n")
+    avscan("run", env=backend.environment(RESCAN_AFTER="30", SIGNATURE_DIR=str(newer)))
+    assert backend.status_of(build) == "infected"
+
+
+def test_a_renewal_that_breaks_leaves_the_verdict_and_ends_no_pass(
+    backend: Backend, tmp_path: Path
+) -> None:
+    clean, _ = scanned(backend)
+    outdate(backend, clean)
+    fake = script(tmp_path, "find", "die:SIGSEGV", "find", "ok")
+    done = avscan("run", env=backend.environment(RESCAN_AFTER="30", CLAMSCAN_PATH=str(fake)))
+    assert done.code == 0
+    assert "SIGSEGV" in done.event("renewal.ended")["reason"]
+    check = backend.check_of(clean)
+    assert check is not None
+    assert (check["status"], check["scan_time"][:4]) == ("clean", "2020")
+
+
+def test_a_verdict_that_was_changed_meanwhile_is_not_renewed(backend: Backend) -> None:
+    build, _ = scanned(backend)
+    row = backend.check_of(build)
+    assert row is not None
+    ledger = Ledger(backend.client(), host="here", stuck_after=timedelta(seconds=900))
+    job = ledger.renewal(Check.parse(row))
+    assert job is not None
+    claim = ledger.claim(job)
+    assert claim is not None
+    backend.set_check(row["id"], status="infected")
+    verdict = Verdict(status=Status.CLEAN, reason="no threats found")
+    policies = Policies(opaque=Policy.NOTE, oversize=Policy.ERROR)
+    assert ledger.settle(claim, verdict, [], policies, engine="") is Settlement.LOST
+    assert backend.status_of(build) == "infected"
+
+
+# -- what asks before it hides games --------------------------------------------------------------
+
+
+def old_verdicts(backend: Backend, number: int, **fields: str) -> list[str]:
+    """Make clean builds, the oldest verdict first."""
+    builds = []
+    for day in range(1, number + 1):
+        builds.append(build := backend.upload({"a.txt": b"a game"}))
+        values = {"status": "clean", "log": "File: game.tar.gz", **fields}
+        backend.create_check(build, scan_time=f"2025-01-{day:02} 00:00:00.000Z", **values)
+    return builds
+
+
+def test_verdicts_of_av_service_are_put_back_in_bounded_numbers(backend: Backend) -> None:
+    ours, _ = scanned(backend)
+    theirs = old_verdicts(backend, 5)
+    env = backend.environment()
+    done = avscan("rescan", "--from-av-service", "--limit", "3", env=env)
+    assert (done.code, done.out.split()) == (0, theirs[:3])
+    assert avscan("rescan", "--from-av-service", env=env).out.split() == theirs[3:]
+    assert backend.status_of(ours) == "clean"
+    assert avscan("run", env=env).code == 0
+    check = backend.check_of(theirs[0])
+    assert check is not None
+    assert "clean: given by av-service" in check["log"]
+
+
+def test_verdicts_of_av_service_are_renewed_like_ours(backend: Backend) -> None:
+    [build] = old_verdicts(backend, 1)
+    avscan("run", env=backend.environment(RESCAN_AFTER="30"))
+    check = backend.check_of(build)
+    assert check is not None
+    assert check["log"].startswith("clean: ")
+
+
+def test_a_dry_run_names_the_builds_and_writes_nothing(backend: Backend) -> None:
+    builds = old_verdicts(backend, 12)
+    done = avscan("rescan", "--status", "clean", "--dry-run", env=backend.environment())
+    assert (done.code, done.out.split()) == (0, builds)
+    assert "12 would be put back to pending" in done.err
+    assert {backend.status_of(build) for build in builds} == {"clean"}
+
+
+def test_many_clean_builds_are_not_hidden_unasked(backend: Backend) -> None:
+    builds = old_verdicts(backend, 12)
+    arguments, env = ("rescan", "--status", "clean"), backend.environment()
+    refused = avscan(*arguments, env=env)
+    assert (refused.code, refused.out) == (2, "")
+    assert "12 clean builds go back to pending" in refused.err
+    assert "--yes" in refused.err
+    declined = on_terminal(*arguments, env=env, typed=b"n\n")
+    assert declined.code == 2
+    assert "nothing was put back" in declined.text
+    assert {backend.status_of(build) for build in builds} == {"clean"}
+    assert on_terminal(*arguments, "--limit", "11", env=env, typed=b"y\n").code == 0
+    assert avscan(*arguments, "--yes", env=env).out.split() == builds[11:]
+    assert {backend.status_of(build) for build in builds} == {"pending"}
+
+
+def test_no_build_is_named_twice(backend: Backend) -> None:
+    clean, _ = scanned(backend)
+    backend.create_check(
+        clean, status="clean", scan_time="2025-01-01 00:00:00.000Z", log="clean: x"
+    )
+    done = avscan("rescan", clean, clean, env=backend.environment())
+    assert (done.code, done.out) == (0, f"{clean}\n")
 
 
 def test_shards_share_all_builds_among_them(backend: Backend) -> None:

@@ -18,7 +18,7 @@ from itertools import islice, pairwise
 
 from avscan.backend import journal
 from avscan.backend.journal import Interruption
-from avscan.backend.pocketbase import PAGE, PocketBase, Row, any_of
+from avscan.backend.pocketbase import PAGE, PocketBase, Row, any_of, check_id
 from avscan.records import BUILDS, CHECKS, Build, Check, Status, expanded_build, format_time
 
 # `updated` is stamped before a save, and an upload may take minutes to be seen after that.
@@ -49,13 +49,14 @@ class Job:
     """A build that waits for its scan.
 
     `uploaded` is when its `files` last came, `interruptions` how many inspections of them were begun
-    and never ended.
+    and never ended. `renews` is the verdict that stands until there is a newer one.
     """
 
     build: str
     uploaded: datetime
     files: tuple[str, ...] = ()
     interruptions: int = 0
+    renews: Check | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,19 +195,45 @@ def checks_of(client: PocketBase, builds: Sequence[str]) -> Iterator[Check]:
         )
 
 
-def verdicts(
-    client: PocketBase, *, status: Status | None, before: datetime, limit: int = PAGE
-) -> list[Check]:
-    """List the verdicts that were given before a moment, oldest first.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdicts:
+    """Which verdicts to list: of a status, given before a moment, or by av-service alone.
 
     One that somebody corrected by hand is not among them: its status is another than the one that
-    its log begins with.
+    its log begins with. Those of av-service, which avscan replaces, are known by their logs.
     """
-    wanted = [status] if status else [each for each in Status if each.settled]
-    one_of = " || ".join(f'(status = "{each}" && log ~ "{each}: %")' for each in wanted)
-    where = f'({one_of}) && scan_time != "" && scan_time < "{format_time(before)}"'
-    rows = client.page(CHECKS, where=where, sort="scan_time,id", fields=_CHECK_FIELDS, limit=limit)
-    return [Check.parse(row) for row in rows]
+
+    before: datetime
+    status: Status | None = None
+    by_av_service: bool = False
+
+    def where(self) -> str:
+        """Return the filter for PocketBase."""
+        wanted = [self.status] if self.status else [each for each in Status if each.settled]
+        theirs = f'log ~ "{journal.AV_SERVICE}%"'
+        one_of = " || ".join(
+            f'(status = "{each}" && {theirs})'
+            if self.by_av_service
+            else f'(status = "{each}" && (log ~ "{each}: %" || {theirs}))'
+            for each in wanted
+        )
+        return f'({one_of}) && scan_time != "" && scan_time < "{format_time(self.before)}"'
+
+
+def verdicts(client: PocketBase, wanted: Verdicts, *, page: int = PAGE) -> Iterator[Check]:
+    """List verdicts, oldest first, `page` of them in a request; they may be written meanwhile."""
+    where = wanted.where()
+    while True:
+        rows = client.page(
+            CHECKS, where=where, sort="scan_time,id", fields=_CHECK_FIELDS, limit=page
+        )
+        checks = [Check.parse(row) for row in rows]
+        yield from checks
+        if len(rows) < page or (last := checks[-1]).scan_time is None:
+            return
+        time = format_time(last.scan_time)
+        after = f'scan_time > "{time}" || (scan_time = "{time}" && id > "{check_id(last.id)}")'
+        where = f"{wanted.where()} && ({after})"
 
 
 def compared(builds: Iterable[Build], checks: Iterable[Check]) -> Plan:

@@ -24,6 +24,9 @@ EXCERPT = 400  # covers a verdict's first two lines, or a claim's first
 ENTRY = 800  # covers a verdict's first lines also behind a claim's or a pending check's
 RULE = "-" * 40
 OTHERS = "given by somebody else"
+AV_SERVICE = "File: "
+"""What the logs of av-service begin with, the service that avscan replaces."""
+
 # Of a log's length, what the verdicts before the newest one may claim of its room.
 _HISTORY = 0.25
 _HEAD = 6  # lines of a verdict before those of its files
@@ -194,7 +197,10 @@ def history(log: str, status: Status | None) -> list[str]:
     if status is None or not status.settled:
         return older
     told = [newest, *older] if newest.strip() else older
-    return told if newest.startswith(f"{status}: ") else [f"{status}: {OTHERS}", *told]
+    if newest.startswith(f"{status}: "):
+        return told
+    by = "given by av-service" if newest.startswith(AV_SERVICE) else OTHERS
+    return [f"{status}: {by}", *told]
 
 
 def pending(

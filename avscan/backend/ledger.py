@@ -9,8 +9,13 @@
     scanning   pending    its claimant: the files changed, or the pass ends early;
                           any pass: no heartbeat for long, by PocketBase's own clock
     settled    pending    any pass: the verdict is about other files than the build's;
-                          an operator, or the age of the verdict: asks for another scan
+                          an operator asks for another scan
+    settled    settled    any pass that renews an old verdict: it is the one that it read before
+                          the scan, and the files are the same
     any        (none)     any pass: its build is proved to be gone
+
+A renewal writes nothing before its verdict, so that a build which players have never disappears for
+it. Nothing counts its interruptions either: it comes after all other work, of one build at a time.
 
 Where a pass dies or breaks at an inspection, the way back to `pending` counts an interruption of
 the file that the log records as under inspection, and of no other. A file that was interrupted
@@ -30,7 +35,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from avscan.backend import journal
@@ -76,7 +81,8 @@ _FAILURES = (BackendError, SchemaError, SignInError)
 class Claim:
     """A build that is ours to scan, with all of its checks; `mark` stands in their logs.
 
-    `interruptions` are those of its files whose inspection was interrupted, the last one first.
+    `interruptions` are those of its files whose inspection was interrupted, the last one first. One
+    that `renews` a verdict is written nowhere, and has no heartbeat.
     """
 
     mark: str
@@ -84,6 +90,7 @@ class Claim:
     checks: tuple[Check, ...]
     interruptions: tuple[Interruption, ...]
     started: datetime
+    renews: bool = False
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -180,6 +187,13 @@ class Ledger:
             log.info("check.rescan", extra={"build": each.build, "check": each.id})
         return job_of(view.build) if settled and view.build else None
 
+    def renewal(self, check: Check) -> Job | None:
+        """Return the job of renewing a verdict; None if it is another now, or about other files."""
+        view = self._checks.read(check.build)
+        if view.build is None or not _standing(view, check):
+            return None
+        return replace(job_of(view.build), renews=check)
+
     def reclaim(self, check: Check) -> Job | None:
         """Put an abandoned check back to pending; None if it is not abandoned, after all.
 
@@ -231,6 +245,8 @@ class Ledger:
         The first file to inspect is recorded with it.
         """
         view = self._seen_ahead(job.build) or self._checks.read(job.build)
+        if job.renews is not None:
+            return self._renew(view, job.renews)
         statuses = {check.status for check in view.checks}
         if view.build is None or Status.PENDING not in statuses or Status.SCANNING in statuses:
             return None
@@ -257,14 +273,28 @@ class Ledger:
         self._inspected[claim.mark] = claim.first
         return claim
 
+    def _renew(self, view: View, check: Check) -> Claim | None:
+        if view.build is None or not (standing := _standing(view, check)):
+            return None
+        claim = Claim(
+            mark=uuid.uuid4().hex[:12],
+            build=view.build,
+            checks=tuple(standing),
+            interruptions=(),
+            started=self._client.server_time(),
+            renews=True,
+        )
+        self._held[claim.mark] = claim
+        return claim
+
     def inspect(self, claim: Claim, file: str | None) -> bool:
         """Record which file is under inspection from now on; False if the claim is lost.
 
         None says that none is: the build is paused, or between two files. What is recorded already
         is not written again.
         """
-        if not self.holds(claim):
-            return False
+        if claim.renews or not self.holds(claim):
+            return self.holds(claim)
         if self._inspected.get(claim.mark, "") == file:
             return True
         self._inspected.pop(claim.mark, None)
@@ -344,7 +374,8 @@ class Ledger:
     ) -> Settlement:
         if view.build is None:
             return Settlement.GONE
-        if not view.marked(claim.mark):
+        ours = _standing(view, claim.checks[0]) if claim.renews else view.marked(claim.mark)
+        if not ours:
             return Settlement.LOST
         if journal.digest(view.build.files) != journal.digest(claim.build.files):
             self._give_back(view, claim, "the build's files changed while they were scanned")
@@ -359,7 +390,7 @@ class Ledger:
         )
         waiting = [check for check in view.checks if check.status is Status.PENDING]
         written = 0
-        for check in [*view.marked(claim.mark), *waiting]:
+        for check in [*ours, *waiting]:
 
             def text(limit: int, check: Check = check) -> str:
                 return journal.settled(
@@ -377,7 +408,8 @@ class Ledger:
                 "scan_time": format_time(now),
                 REASON: explain(reports, policies),
             }
-            written += self._checks.write(check, values, text, mark=claim.mark)
+            mark = "" if claim.renews else claim.mark
+            written += self._checks.write(check, values, text, mark=mark)
         return Settlement.SETTLED if written else Settlement.LOST
 
     def release(
@@ -390,8 +422,13 @@ class Ledger:
     ) -> None:
         """Put a claimed build back to pending, if it is still ours.
 
-        `interrupted` counts an interruption of the file under inspection, if there is one.
+        `interrupted` counts an interruption of the file under inspection, if there is one. Of a
+        renewal, the verdict stands as it is.
         """
+        if claim.renews:
+            log.info("renewal.ended", extra={"build": claim.build.id, "reason": reason})
+            self._forget(claim)
+            return
         self._pause_heartbeat(claim, patience)
         view = self._checks.read(claim.build.id, patience)
         if view.waits and not view.marked(claim.mark):
@@ -425,7 +462,11 @@ class Ledger:
             self._lock.release()
 
     def _beating_claims(self) -> list[Claim]:
-        return [held for mark, held in self._held.copy().items() if mark not in self._quiet]
+        return [
+            held
+            for mark, held in self._held.copy().items()
+            if mark not in self._quiet and not held.renews
+        ]
 
     def _seen_ahead(self, build: str) -> View | None:
         """Return what was read of a build with the last verdict, if that was just now."""
@@ -494,3 +535,15 @@ class Ledger:
                 "check.released",
                 extra={"build": check.build, "check": check.id, "reason": reason},
             )
+
+
+def _standing(view: View, check: Check) -> list[Check]:
+    """Return a verdict as it was seen before, if it still is that one and about these files."""
+    return [
+        each
+        for each in view.checks
+        if (each.id, each.updated) == (check.id, check.updated)
+        and each.settled
+        and view.build is not None
+        and not is_outdated(each, view.build)
+    ]

@@ -31,9 +31,13 @@ class Shown:
 
 
 def on_terminal(
-    *arguments: str, env: Mapping[str, str], columns: int = 80, rows: int = 60
+    *arguments: str,
+    env: Mapping[str, str],
+    columns: int = 80,
+    rows: int = 60,
+    typed: bytes = b"",
 ) -> Shown:
-    """Run avscan on a terminal of its own, to its end."""
+    """Run avscan on a terminal of its own, to its end; `typed` is what somebody answers."""
     leader, follower = pty.openpty()
     size = struct.pack("HHHH", rows, columns, 0, 0)
     fcntl.ioctl(follower, termios.TIOCSWINSZ, size)
@@ -46,6 +50,7 @@ def on_terminal(
         start_new_session=True,
     )
     os.close(follower)
+    os.write(leader, typed)
     sent = b""
     try:
         while True:

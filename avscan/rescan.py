@@ -1,0 +1,92 @@
+"""Verdicts that an operator puts back to `pending`, so that the next pass scans these builds again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from platform import node
+
+from avscan.backend import discovery
+from avscan.backend.discovery import Verdicts
+from avscan.backend.ledger import Ledger
+from avscan.backend.pocketbase import PocketBase, check_id
+from avscan.errors import BackendError, SettingsError
+from avscan.records import CHECKS, Check, Status
+from avscan.settings import Settings
+from avscan.wiring import connect, explained
+
+UNASKED = 10
+"""Clean builds that are put back without a question: under a gate, players lose each of them until
+its new verdict is there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Which verdicts: those of named builds, or else all of a kind, oldest first, up to `limit`."""
+
+    builds: tuple[str, ...] = ()
+    status: Status | None = None
+    age: timedelta = timedelta(0)
+    by_av_service: bool = False
+    limit: int | None = None
+
+
+def rescan(
+    settings: Settings, choice: Choice, *, confirm: Callable[[int], None], dry_run: bool
+) -> Iterator[str]:
+    """Put verdicts back to pending, and return the id of each build once, as it is put back.
+
+    What somebody corrected by hand is put back only where its build is named. `confirm` is called
+    with the number of clean builds, and may raise, before anything is written if there are more
+    than `UNASKED`. With `dry_run` nothing is written.
+
+    Raises:
+        SettingsError: what names a build is no id.
+        AvscanError: what is wrong with the installation.
+
+    """
+    try:
+        for build in choice.builds:
+            check_id(build)
+    except BackendError as error:
+        raise SettingsError(str(error)) from error
+    with connect(settings) as client, explained(client):
+        # Our view of the server's time is late by up to a second, and a verdict may be that young.
+        wanted = Verdicts(
+            before=client.server_time() + timedelta(minutes=1) - choice.age,
+            status=choice.status,
+            by_av_service=choice.by_av_service,
+        )
+        clean = 0 if dry_run else _count_clean(client, choice, wanted)
+        if clean > UNASKED:
+            confirm(clean)
+        ledger = Ledger(client, host=node(), stuck_after=timedelta(seconds=settings.stuck_after))
+        seen: set[str] = set()
+        named = _named(client, choice, wanted) if choice.builds else None
+        for check in named or discovery.verdicts(client, wanted):
+            if len(seen) == choice.limit:
+                return
+            if dry_run or ledger.rescan(check, "an operator asked for another scan"):
+                if check.build not in seen:
+                    yield check.build
+                seen.add(check.build)
+
+
+def _count_clean(client: PocketBase, choice: Choice, wanted: Verdicts) -> int:
+    if choice.builds:
+        return sum(check.status is Status.CLEAN for check in _named(client, choice, wanted))
+    if choice.status not in {None, Status.CLEAN}:
+        return 0
+    clean = Verdicts(before=wanted.before, status=Status.CLEAN, by_av_service=wanted.by_av_service)
+    number = client.count(CHECKS, where=clean.where())
+    return number if choice.limit is None else min(number, choice.limit)
+
+
+def _named(client: PocketBase, choice: Choice, wanted: Verdicts) -> Iterator[Check]:
+    for check in discovery.checks_of(client, choice.builds):
+        if (
+            choice.status in {None, check.status}
+            and (check.scan_time or check.updated) < wanted.before
+        ):
+            yield check
