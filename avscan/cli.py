@@ -125,8 +125,7 @@ def run(context: click.Context, *, full: bool, dry_run: bool) -> None:
     at a terminal, or with --full.
 
     At a terminal it shows a line a build, what it is doing, and a closing table; elsewhere it logs.
-    It tells a WEBHOOK_URL of each build that becomes infected, and leaves its figures in a
-    METRICS_FILE.
+    It sends notifications to a WEBHOOK_URL, and leaves its figures in a METRICS_FILE.
     """
     with boundary():
         settings = _settings(context)
@@ -169,14 +168,35 @@ def _files(number: int) -> str:
 @main.command(epilog=EPILOG)
 @with_settings
 @click.option("--fix", is_flag=True, help="Mend what differs; never drops a field or a record.")
+@click.option(
+    "--print",
+    "printed",
+    is_flag=True,
+    help="Change nothing: print the collection as it should be, as JSON for a migration.",
+)
 @click.pass_context
-def init(context: click.Context, *, fix: bool) -> None:
-    """Create the av_build_checks collection, or say what is wrong with it."""
+def init(context: click.Context, *, fix: bool, printed: bool) -> None:
+    """Create the av_build_checks collection, or say what is wrong with it.
+
+    Where the schema is kept as migrations, --print prints what PocketBase's imports take; see
+    docs/schema.md.
+    """
+    if fix and printed:
+        raise click.UsageError("--fix changes the collection, and --print does not: choose one")
     with boundary("init"):
         settings = _settings(context)
         from avscan.backend import schema  # noqa: PLC0415
         from avscan.wiring import connect  # noqa: PLC0415
 
+        if printed:
+            from avscan.backend.migration import as_import  # noqa: PLC0415
+
+            with connect(settings) as client:
+                definition, left = schema.planned(client)
+            click.echo(as_import(definition))
+            _show_differences(left, err=True)
+            _exit_if_unfit(left)
+            return
         with connect(settings) as client:
             outcome = schema.ensure(client, fix=fix)
         match outcome:
@@ -200,11 +220,11 @@ def init(context: click.Context, *, fix: bool) -> None:
                 assert_never(outcome)
 
 
-def _show_differences(differences: Sequence[Difference]) -> None:
+def _show_differences(differences: Sequence[Difference], *, err: bool = False) -> None:
     for each in differences:
         how = "" if each.fixable else " (to be mended by hand)"
         need = "needed" if each.fatal else "advised"
-        click.echo(f"{each.field}: {each.found}; {need}: {each.wanted}{how}")
+        click.echo(f"{each.field}: {each.found}; {need}: {each.wanted}{how}", err=err)
 
 
 def _exit_if_unfit(differences: Sequence[Difference]) -> None:

@@ -45,7 +45,7 @@ class Scanned:
 class Settled:
     """A verdict was written `at` this moment of the server's clock.
 
-    `known` says that the verdict before it found these very files infected.
+    `known` says that the verdict before it gave these very files the same status.
     """
 
     build: Build

@@ -352,7 +352,9 @@ class Scans:
         self._summary.count(verdict)
         log.info("build.finished", extra={"status": verdict.status, **fields})
         files = scan.claim.build.files
-        known = any(journal.infected_before(check.log, files) for check in scan.claim.checks)
+        known = any(
+            journal.judged_before(check.log, files, verdict.status) for check in scan.claim.checks
+        )
         self._listen(
             Settled(
                 build=scan.claim.build,

@@ -55,7 +55,7 @@ class LogFormat(enum.StrEnum):
 # What can stand in a header; an error about anything else would repeat it.
 _TOKEN = re.compile(r"[!-~]*")
 
-INFECTED, PASS_FAILED = WEBHOOK_EVENTS = ("infected", "pass_failed")
+*_, PASS_FAILED = WEBHOOK_EVENTS = ("infected", "error", "clean", "pass_failed")
 LOG_LEVELS = ("debug", "info", "warn", "error")
 
 VARIABLES = (
@@ -117,16 +117,16 @@ VARIABLES = (
     ),
     Variable(
         name="WEBHOOK_URL",
-        help="An address that is told of infected builds, as JSON.",
+        help="An address that gets a POST for each event of WEBHOOK_EVENTS.",
         secret=True,
     ),
     Variable(name="WEBHOOK_URL_FILE", help="A file that holds the webhook's address."),
-    Variable(name="WEBHOOK_SECRET", help="Signs what the webhook is told.", secret=True),
+    Variable(name="WEBHOOK_SECRET", help="Signs what the webhook gets.", secret=True),
     Variable(name="WEBHOOK_SECRET_FILE", help="A file that holds the webhook's secret."),
     Variable(
         name="WEBHOOK_EVENTS",
-        default="infected",
-        help="What the webhook is told of: infected, pass_failed, or both with a comma.",
+        default="infected,error,pass_failed",
+        help="Events that the webhook gets, with commas: infected, error, clean, pass_failed.",
     ),
     Variable(
         name="SHARD",

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from support.backend import VERSIONS, ZAPUSKALKAS, Backend, Template, make_template, running
+from support.backend import NEWEST, VERSIONS, ZAPUSKALKAS, Backend, Template, make_template, running
 
 LONG = ("slow", "chaos", "image", "differential")
 TemplateOf = Callable[[str], Template]
@@ -57,6 +57,13 @@ def template_of(tmp_path_factory: pytest.TempPathFactory) -> TemplateOf:
 def backend(template_of: TemplateOf, tmp_path: Path) -> Iterator[Backend]:
     """Run a fresh PocketBase of Zapuskalka's version."""
     with running(template_of(ZAPUSKALKAS), tmp_path / "backend") as backend:
+        yield backend
+
+
+@pytest.fixture
+def newest_backend(template_of: TemplateOf, tmp_path: Path) -> Iterator[Backend]:
+    """Run a fresh PocketBase of the newest version."""
+    with running(template_of(NEWEST), tmp_path / "backend") as backend:
         yield backend
 
 

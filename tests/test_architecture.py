@@ -199,5 +199,5 @@ def test_a_pass_with_nothing_to_do_loads_neither_engine_nor_schema(backend: Back
     )
     found = loaded(program, env=backend.environment())
     assert "avscan.sweep" in found
-    unused = {"unpack", "clamscan", "feed", "child", "schema", "report", "notify", "metrics"}
+    unused = {"unpack", "clamscan", "feed", "child", "schema", "report", "metrics"}
     assert not {name.rpartition(".")[2] for name in found if name.startswith("avscan.")} & unused

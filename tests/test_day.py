@@ -161,6 +161,7 @@ def test_a_walk_through_a_day(  # noqa: PLR0915 - a day is long
         "build": crack,
         "app": backend.app,
         "branch": backend.branch,
+        "reason": f"{EICAR_NAME} in {file} (1 of 2 files)",
         "file": file,
         "virus": EICAR_NAME,
         "sha256": "275a021bbfb6489e54d471899f7db9d1663fc695ec2fe2a2c4538aabf651fd0f",
@@ -220,6 +221,8 @@ def test_a_walk_through_a_day(  # noqa: PLR0915 - a day is long
     assert (figures["pass_exit_code", ""], figures["pass_success", ""]) == (6, 0)
     (message,) = day.told()
     assert (message["event"], message["exit_code"]) == ("pass_failed", 6)
+    assert day.run(SIGNATURE_DIR="/usr/share/doc")["pass_exit_code", ""] == 6
+    assert day.told() == []
     told, broken = day.status()
     assert broken == {"in_time_ratio", "oldest_pending_seconds"}
     assert [each["build"] for each in told["late"]] == [night]

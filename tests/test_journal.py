@@ -431,14 +431,14 @@ def test_a_waiting_check_tells_whether_its_files_were_judged_before(
         ([BY_HAND, "infected: a\nfiles: 1, digest DIGEST"], False),
     ],
 )
-def test_an_infection_is_known_where_the_last_verdict_on_these_files_found_it(
+def test_a_verdict_is_known_where_the_last_one_on_these_files_was_the_same(
     *, before: list[str], known: bool
 ) -> None:
     digest = journal.digest(["a.txt"])
     log = journal.pending(
         "x", before=[each.replace("DIGEST", digest) for each in before], limit=999
     )
-    assert journal.infected_before(log, ["a.txt"]) is known
+    assert journal.judged_before(log, ["a.txt"], Status.INFECTED) is known
 
 
 # -- bounds ---------------------------------------------------------------------------------------

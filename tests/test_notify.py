@@ -1,28 +1,22 @@
-"""The webhook: what it is told, how it is signed, and that it never stands in the way."""
+"""Notifications: what the messages say, and that their delivery never delays or fails a pass."""
 
 from __future__ import annotations
 
-import base64
-import json
 import logging
-from collections.abc import Iterator
+import threading
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import pytest
-from standardwebhooks import Webhook as Receiver
-from support.scripted import Answer, Scripted, scripted
 
 from avscan.events import Settled
 from avscan.findings import Examination, Sighting
-from avscan.ops.notify import Message, Webhook, infected, pass_failed
+from avscan.ops.notify import Message, Notifier, failure_message, verdict_message
 from avscan.records import Build, Status
 from avscan.verdict import FileReport, Verdict
 
-Logged = pytest.LogCaptureFixture
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 BUILD = Build(id="b" * 15, files=("a", "b"), app="app1", branch="main1", created=NOON, updated=NOON)
-SECRET = b"0123456789abcdef0123456789abcdef"
-PATH = "/services/T000/hidden-part"
 
 
 def settled(
@@ -43,150 +37,143 @@ def settled(
     )
 
 
-@pytest.fixture
-def logged(caplog: pytest.LogCaptureFixture) -> Logged:
-    caplog.set_level(logging.DEBUG, "avscan")
-    return caplog
+@dataclass
+class Recorder:
+    """A channel that remembers what it delivers, or answers why it can't."""
+
+    events: frozenset[str] = frozenset({"infected", "error"})
+    name: str = "recorder"
+    failure: str | None = None
+    delivered: list[str] = field(default_factory=list)
+    closed: bool = False
+
+    def deliver(self, message: Message) -> str | None:
+        self.delivered.append(message.event)
+        return self.failure
+
+    def close(self) -> None:
+        self.closed = True
 
 
-@pytest.fixture
-def server() -> Iterator[Scripted]:
-    with scripted() as script:
-        yield script
+class Hanging(Recorder):
+    """A channel whose receiver does not answer."""
+
+    def deliver(self, message: Message) -> str | None:
+        threading.Event().wait(60)
+        return super().deliver(message)
 
 
-def webhook(server: Scripted, *, secret: bytes = SECRET, path: str = PATH) -> Webhook:
-    return Webhook(
-        server.url + path,
-        secret=secret,
-        attempts=3,
-        user_agent="avscan",
-        sleep=server.slept.append,
-    )
+# -- messages -------------------------------------------------------------------------------------
 
-
-def test_an_infection_is_told_with_all_that_names_it() -> None:
-    message = infected(settled("Eicar", "Worm", reason="Eicar in b (1 of 2 files)"))
-    assert message is not None
-    assert json.loads(message.body()) == {
-        "event": "infected",
-        "build": "b" * 15,
-        "app": "app1",
-        "branch": "main1",
-        "file": "b",
-        "virus": "Eicar",
-        "sha256": "bb",
-        "time": "2026-05-01T12:00:00.000Z",
-        "text": "Build bbbbbbbbbbbbbbb is infected: Eicar in b (1 of 2 files)",
-    }
+ABOUT_THE_BUILD = {
+    "build": "b" * 15,
+    "app": "app1",
+    "branch": "main1",
+    "time": "2026-05-01T12:00:00.000Z",
+}
 
 
 @pytest.mark.parametrize(
-    "event",
+    ("event", "values"),
     [
-        settled(status=Status.CLEAN),
-        settled(status=Status.ERROR),
-        settled("Eicar", known=True),
+        (
+            settled("Eicar", "Worm", reason="Eicar in b (1 of 2 files)"),
+            {
+                "reason": "Eicar in b (1 of 2 files)",
+                "file": "b",
+                "virus": "Eicar",
+                "sha256": "bb",
+                "text": "Build bbbbbbbbbbbbbbb is infected: Eicar in b (1 of 2 files)",
+            },
+        ),
+        (
+            settled(status=Status.ERROR, reason="b: missing from the storage"),
+            {
+                "reason": "b: missing from the storage",
+                "text": "Build bbbbbbbbbbbbbbb could not be scanned: b: missing from the storage",
+            },
+        ),
+        (
+            settled(status=Status.CLEAN, reason="nothing found in 2 files, 12 bytes"),
+            {
+                "reason": "nothing found in 2 files, 12 bytes",
+                "text": "Build bbbbbbbbbbbbbbb is clean: nothing found in 2 files, 12 bytes",
+            },
+        ),
     ],
+    ids=["infected", "error", "clean"],
 )
-def test_only_a_build_that_becomes_infected_is_told_of(event: Settled) -> None:
-    assert infected(event) is None
-
-
-def test_a_failed_pass_is_told_with_its_reason() -> None:
-    message = pass_failed(exit_code=6, reason="no signatures", host="scanner-1", at=NOON)
-    told = json.loads(message.body())
-    assert (told["event"], told["exit_code"], told["reason"]) == ("pass_failed", 6, "no signatures")
-    assert told["text"] == "A pass of avscan on scanner-1 failed with exit code 6: no signatures"
-
-
-def test_slack_is_given_no_markup_by_a_name() -> None:
-    message = infected(settled("Eicar", reason="<!channel> & co"))
+def test_a_verdict_is_reported_with_all_that_names_it(
+    event: Settled, values: dict[str, str]
+) -> None:
+    message = verdict_message(event)
     assert message is not None
-    assert str(message.values["text"]).endswith("&lt;!channel&gt; &amp; co")
+    assert message.event == event.verdict.status
+    assert message.values == ABOUT_THE_BUILD | values
 
 
-def test_the_receivers_library_accepts_the_signature(server: Scripted) -> None:
-    server.say(Answer(status=204))
-    hook = webhook(server)
-    hook(settled("Eicar"))
-    hook.close(within=10)
-    (request,) = server.requests
-    assert (request.method, request.path) == ("POST", PATH)
-    headers = {name.lower(): value for name, value in request.headers.items()}
-    receiver = Receiver("whsec_" + base64.b64encode(SECRET).decode())
-    assert receiver.verify(request.body, headers)["build"] == BUILD.id
-    assert headers["content-type"] == "application/json"
-    assert headers["user-agent"] == "avscan"
+@pytest.mark.parametrize("status", [Status.INFECTED, Status.ERROR, Status.CLEAN])
+def test_the_same_verdict_on_the_same_files_is_not_reported_again(status: Status) -> None:
+    assert verdict_message(settled("Eicar", status=status, known=True)) is None
 
 
-def test_without_a_secret_nothing_is_signed(server: Scripted) -> None:
-    server.say(Answer(status=200))
-    hook = webhook(server, secret=b"")
-    hook(settled("Eicar"))
-    hook.close(within=10)
-    (request,) = server.requests
-    assert "webhook-signature" not in {name.lower() for name in request.headers}
-
-
-def test_a_repetition_has_the_same_id(server: Scripted) -> None:
-    server.say(Answer(status=503), Answer(reset=True), Answer(status=200))
-    hook = webhook(server)
-    hook(settled("Eicar"))
-    hook.close(within=10)
-    assert len(server.requests) == 3
-    assert len({request.headers["webhook-id"] for request in server.requests}) == 1
-    assert len(server.slept) == 2
+def test_a_failed_pass_is_reported_with_its_reason() -> None:
+    message = failure_message(exit_code=6, reason="no signatures", host="scanner-1", at=NOON)
+    assert message.event == "pass_failed"
+    assert message.values == {
+        "exit_code": 6,
+        "reason": "no signatures",
+        "host": "scanner-1",
+        "time": "2026-05-01T12:00:00.000Z",
+        "text": "A pass of avscan on scanner-1 failed with exit code 6: no signatures",
+    }
 
 
 def test_two_messages_have_two_ids() -> None:
     assert Message(event="x", values={}).id != Message(event="x", values={}).id
 
 
-@pytest.mark.parametrize(
-    ("answers", "reason"),
-    [
-        ([Answer(status=404)], "answered 404"),
-        ([Answer(status=500)] * 3, "answered 500"),
-        ([Answer(reset=True)] * 3, "the connection failed"),
-        ([Answer(status=302, headers={"Location": PATH + "/elsewhere"})], "it redirects elsewhere"),
-    ],
-)
-def test_a_failure_is_a_warning_that_keeps_the_address(
-    server: Scripted, logged: Logged, answers: list[Answer], reason: str
+# -- delivery -------------------------------------------------------------------------------------
+
+
+def test_each_channel_delivers_its_own_events_in_order() -> None:
+    some, others = Recorder(), Recorder(events=frozenset({"clean"}))
+    notifier = Notifier([some, others])
+    for status in (Status.CLEAN, Status.ERROR, Status.INFECTED):
+        notifier(settled("Eicar", status=status))
+    assert notifier.close(within=10)
+    assert (some.delivered, others.delivered) == (["error", "infected"], ["clean"])
+    assert (some.closed, others.closed) == (True, True)
+
+
+def test_events_that_a_channel_delivers_are_known() -> None:
+    notifier = Notifier([Recorder(), Recorder(events=frozenset({"clean"}))])
+    found = {event for event in ("infected", "clean", "pass_failed") if notifier.sends(event)}
+    assert found == {"infected", "clean"}
+
+
+def test_a_failed_delivery_is_a_warning_and_does_not_stop_the_next(
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    server.say(*answers)
-    hook = webhook(server)
-    hook(settled("Eicar"))
-    hook.close(within=10)
-    (failed,) = [record for record in logged.records if record.msg == "webhook.failed"]
-    assert failed.levelno == logging.WARNING
-    assert vars(failed)["reason"].startswith(reason)
-    told = [text for each in logged.records for text in map(str, vars(each).values())]
-    ours = [text for text in told if "hidden-part" in text]
-    assert not ours
+    broken = Recorder(failure="answered 500")
+    notifier = Notifier([broken])
+    notifier(settled("Eicar"))
+    notifier(settled(status=Status.ERROR))
+    assert not notifier.close(within=10)
+    assert broken.delivered == ["infected", "error"]
+    first, second = [each for each in caplog.records if each.msg == "notification.failed"]
+    assert first.levelno == logging.WARNING
+    assert (vars(first)["channel"], vars(first)["reason"]) == ("recorder", "answered 500")
+    assert (vars(first)["about"], vars(second)["about"]) == ("infected", "error")
 
 
-def test_an_address_may_have_its_scheme_in_capitals(server: Scripted) -> None:
-    server.say(Answer(status=200))
-    address = server.url.replace("http", "HTTP") + PATH
-    hook = Webhook(address, secret=b"", attempts=1, user_agent="avscan")
-    hook(settled("Eicar"))
-    hook.close(within=10)
-    assert [request.path for request in server.requests] == [PATH]
-
-
-def test_an_address_that_cannot_be_one_is_a_warning(logged: Logged) -> None:
-    hook = Webhook("http://hooks..example.com/", secret=b"", attempts=1, user_agent="avscan")
-    hook(settled("Eicar"))
-    hook.close(within=10)
-    (failed,) = [record for record in logged.records if record.msg == "webhook.failed"]
-    assert vars(failed)["reason"] == "its address can't be used"
-
-
-def test_nobody_waits_for_an_address_that_hangs(server: Scripted, logged: Logged) -> None:
-    server.say(Answer(status=200, delay=1.0))
-    hook = webhook(server)
-    hook(settled("Eicar"))
-    hook.close(within=0.05)
-    assert "webhook.unsent" in [record.msg for record in logged.records]
+def test_a_pass_waits_for_no_channel_that_hangs(caplog: pytest.LogCaptureFixture) -> None:
+    hanging, working = Hanging(), Recorder()
+    notifier = Notifier([hanging, working])
+    notifier(settled("Eicar"))
+    assert not notifier.close(within=0.2)
+    assert working.delivered == ["infected"]
+    assert hanging.closed
+    assert [each.msg for each in caplog.records if each.levelno == logging.WARNING] == [
+        "notification.unsent"
+    ]

@@ -86,7 +86,7 @@ def test_a_token_is_proved_by_a_guarded_list(server: Scripted) -> None:
     ("answer", "error", "words"),
     [
         (refusal(400, "Failed to authenticate."), SignInError, "email or password"),
-        (refusal(403), SignInError, "email or password"),
+        (refusal(403), SignInError, "email or password: .*; or its setting 'Superuser IPs'"),
         (reply({"mfaId": "abc"}, 401), SignInError, "second factor"),
         (refusal(404), BackendError, "version 0.23 or newer"),
         (HTML, BackendError, "something else than JSON"),
@@ -616,6 +616,32 @@ def test_a_wrong_password_is_refused(every_backend: Backend) -> None:
     credentials = Password(identity=every_backend.email, password="wrong")
     with pytest.raises(SignInError, match="email or password"):
         every_backend.client(credentials=credentials).sign_in()
+
+
+@pytest.mark.parametrize("way", ["password", "token", "session"])
+def test_a_superuser_at_an_address_that_is_not_listed_is_told_of_the_list(
+    newest_backend: Backend, way: str
+) -> None:
+    backend = newest_backend
+    password = Password(identity=backend.email, password=backend.password)
+    client = backend.client(credentials=None if way == "token" else password)
+    if way == "session":
+        client.sign_in()
+    backend.json("PATCH", "/api/settings", json={"superuserIPs": ["192.0.2.1"]})
+    with pytest.raises(SignInError, match="is a list without this machine's address"):
+        client.page("app_builds") if way == "session" else client.sign_in()
+
+
+def test_a_wrong_password_is_not_blamed_on_the_address(newest_backend: Backend) -> None:
+    newest_backend.json("PATCH", "/api/settings", json={"superuserIPs": ["192.0.2.1"]})
+    credentials = Password(identity=newest_backend.email, password="wrong")
+    with pytest.raises(SignInError, match=r"PASSWORD$"):
+        newest_backend.client(credentials=credentials).sign_in()
+
+
+def test_a_superuser_at_a_listed_address_signs_in(newest_backend: Backend) -> None:
+    newest_backend.json("PATCH", "/api/settings", json={"superuserIPs": ["127.0.0.0/8"]})
+    newest_backend.client().sign_in()
 
 
 def test_a_player_is_no_superuser_by_password_either(backend: Backend) -> None:

@@ -77,11 +77,13 @@ def test_where_it_is_no_terminal_a_pass_is_logged_and_nothing_is_drawn(
     backend: Backend, builds: list[str], hook: Scripted
 ) -> None:
     hook.say(*[Answer(status=500)] * 3)
-    env = backend.environment(WEBHOOK_URL=f"{hook.url}/hidden", WEBHOOK_SECRET="hidden")
+    env = backend.environment(
+        WEBHOOK_URL=f"{hook.url}/hidden", WEBHOOK_SECRET="hidden", WEBHOOK_EVENTS="infected"
+    )
     done = avscan("run", "--full", env=env)
     assert (done.code, done.out) == (0, "")
     assert "hidden" not in done.err
-    assert done.event("webhook.failed")["reason"] == "answered 500"
+    assert done.event("notification.failed")["reason"] == "answered 500"
     assert done.event("pass.finished")["infected"] == 1
     assert len(hook.requests) == 3
 

@@ -49,7 +49,7 @@ def test_the_least_environment_takes_every_default() -> None:
         metrics_file=None,
         webhook_url="",
         webhook_secret=b"",
-        webhook_events=frozenset({"infected"}),
+        webhook_events=frozenset({"infected", "error", "pass_failed"}),
         shard=Shard(index=0, count=1),
     )
 
@@ -312,6 +312,7 @@ def test_a_malformed_address_of_the_webhook_is_refused_and_not_repeated(address:
         ("infected", {"infected"}),
         ("pass_failed", {"pass_failed"}),
         ("Infected, pass_failed", {"infected", "pass_failed"}),
+        ("clean,error", {"clean", "error"}),
     ],
 )
 def test_the_webhooks_events_are_chosen_by_name(text: str, events: set[str]) -> None:
@@ -319,8 +320,10 @@ def test_the_webhooks_events_are_chosen_by_name(text: str, events: set[str]) -> 
 
 
 def test_an_unknown_event_is_refused_with_those_that_there_are() -> None:
-    said = problem(WEBHOOK_EVENTS="infected,clean")
-    assert said == "WEBHOOK_EVENTS must be of infected, pass_failed, not 'infected,clean'"
+    said = problem(WEBHOOK_EVENTS="infected,started")
+    assert said == (
+        "WEBHOOK_EVENTS must be of infected, error, clean, pass_failed, not 'infected,started'"
+    )
 
 
 def test_the_metrics_file_is_made_beside_others_and_needs_its_folder(tmp_path: Path) -> None:

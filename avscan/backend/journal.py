@@ -136,11 +136,11 @@ def scanned_before(log: str, files: Iterable[str]) -> bool:
     return any(found[1] == wanted for found in _OLDER.finditer(log))
 
 
-def infected_before(log: str, files: Iterable[str]) -> bool:
-    """Return whether the newest of the older verdicts in a log found these very files infected."""
+def judged_before(log: str, files: Iterable[str], status: Status) -> bool:
+    """Return whether the newest of the older verdicts gave these very files this status."""
     older = sections(log)[1:2]
     return any(
-        section.startswith(f"{Status.INFECTED}: ") and digest_of(section) == digest(files)
+        section.startswith(f"{status}: ") and digest_of(section) == digest(files)
         for section in older
     )
 

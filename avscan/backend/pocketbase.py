@@ -34,6 +34,14 @@ GUARD = f'@request.auth.collectionName = "{SUPERUSERS}"'
 # A query that ran for 30 s is answered like a malformed one: only the time tells them apart.
 QUERY_TIMEOUT = 25.0
 TOKEN_MARGIN = timedelta(minutes=5)
+_SIGN_IN_ADVICE = (
+    "email or password: check POCKETBASE_SUPERUSER_EMAIL and POCKETBASE_SUPERUSER_PASSWORD"
+)
+# The answer is 403 for a valid token, as it is for one that has expired.
+_ADDRESS_ADVICE = (
+    "its setting 'Superuser IPs' (0.38 and later) is a list without this machine's address:"
+    " add the address, as PocketBase sees it"
+)
 OK, PARTIAL, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, BAD = 200, 206, 401, 403, 404, 400
 NO_CONTENT, UNSATISFIABLE = 204, 416
 # What PocketBase allows in an id, as far as it is safe in paths and filters.
@@ -134,10 +142,11 @@ class PocketBase:
                     "the superuser has a second factor, which nobody can type here:"
                     " give POCKETBASE_TOKEN a long-lived token instead"
                 )
-            case 400 | 403:
+            case 400:
+                raise SignInError(f"PocketBase refuses the superuser's {_SIGN_IN_ADVICE}")
+            case 403:
                 raise SignInError(
-                    "PocketBase refuses the superuser's email or password: check"
-                    " POCKETBASE_SUPERUSER_EMAIL and POCKETBASE_SUPERUSER_PASSWORD"
+                    f"PocketBase refuses the superuser's {_SIGN_IN_ADVICE}; or {_ADDRESS_ADVICE}"
                 )
             case status:
                 raise BackendError(
@@ -167,7 +176,8 @@ class PocketBase:
                 case Token():
                     raise SignInError(
                         "PocketBase does not take POCKETBASE_TOKEN as a superuser's:"
-                        " it has expired or belongs to somebody else; make a new one"
+                        " it has expired or belongs to somebody else: make a new one;"
+                        f" or {_ADDRESS_ADVICE}"
                     )
         finally:
             self._lock.release()

@@ -107,6 +107,7 @@ _INDEX = re.compile(
 ONE_CHECK = Index(name="idx_avscan_build", column="build", unique=True)
 BY_STATUS = Index(name="idx_avscan_status", column="status")
 INDEXES = (ONE_CHECK, BY_STATUS)
+_NEW: Row = {"name": CHECKS, "type": "base"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -465,6 +466,26 @@ def require(client: PocketBase) -> None:
     raise SchemaError(f"{CHECKS} can't be used: {details}: {advice}")
 
 
+def planned(client: PocketBase) -> tuple[Row, tuple[Difference, ...]]:
+    """Return the collection as it should be, and what differs that only a person can mend.
+
+    All that exists keeps its id. Nothing is changed.
+
+    Raises:
+        SchemaError: there is no `app_builds`, or builds have several checks.
+
+    """
+    builds = client.collection(BUILDS)
+    if builds is None:
+        raise _no_builds()
+    found = client.collection(CHECKS)
+    changes = repaired(found or _NEW, builds)
+    if found and "indexes" in changes and (crowded := _crowded(client)):
+        raise _too_many_checks(crowded, "run `avscan init --print` again")
+    definition = (found or _NEW) | changes
+    return definition, differences(definition, builds)
+
+
 def missing_indexes(client: PocketBase) -> tuple[Index, ...]:
     """List the indexes that `init --fix` would add; one request."""
     return tuple(_missing_indexes(client.collection(CHECKS) or {}, {}))
@@ -472,9 +493,8 @@ def missing_indexes(client: PocketBase) -> tuple[Index, ...]:
 
 def _create(client: PocketBase, builds: Row) -> Row | None:
     """Create the collection; None if that was done, its definition if another was first."""
-    definition: Row = {"name": CHECKS, "type": "base"}
     try:
-        client.create_collection(definition | repaired(definition, builds))
+        client.create_collection(_NEW | repaired(_NEW, builds))
     except Rejected:
         found = client.collection(CHECKS)
         if found is None:
@@ -493,7 +513,8 @@ def _apply(client: PocketBase, found: Row, builds: Row, changes: Row) -> Row:
         rest = repaired(found, builds, indexes=[one for one in INDEXES if not one.unique])
         if rest:
             client.update_collection(CHECKS, rest)
-        raise _too_many_checks(crowded) from rejection
+        again = "run `avscan init --fix` again (all else is mended)"
+        raise _too_many_checks(crowded, again) from rejection
 
 
 def _crowded(client: PocketBase) -> dict[str, int]:
@@ -502,7 +523,7 @@ def _crowded(client: PocketBase) -> dict[str, int]:
     return {build: count for build, count in checks.most_common() if count > 1}
 
 
-def _too_many_checks(crowded: dict[str, int]) -> SchemaError:
+def _too_many_checks(crowded: dict[str, int], again: str) -> SchemaError:
     named = ", ".join(
         f"{build or '(no build)'} has {count}"
         for build, count in list(crowded.items())[:NAMED_AT_MOST]
@@ -511,7 +532,7 @@ def _too_many_checks(crowded: dict[str, int]) -> SchemaError:
     return SchemaError(
         f"the unique index on build can't be added while builds have several checks: {named}"
         + (f" and {more} more builds" if more > 0 else "")
-        + "; delete all but one of each and run `avscan init --fix` again (all else is mended)"
+        + f"; delete all but one of each and {again}"
     )
 
 

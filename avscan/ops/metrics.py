@@ -16,7 +16,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from avscan.ops.exposition import Gauge, exposition, gauge, gauges
+from avscan.ops.exposition import PREFIX, Gauge, exposition, gauge, gauges
 from avscan.ops.report import Report, State
 from avscan.records import Status
 from avscan.summary import Summary
@@ -25,6 +25,8 @@ from avscan.text import printable
 # How `str` of an engine's version tells the day of its signatures.
 _SIGNATURES = re.compile(r"signatures \d+ of (\d{4}-\d{2}-\d{2})\b")
 _READABLE = 0o644
+FAILURE_REPORTED = "pass_failure_reported_timestamp_seconds"
+_REPORTED = re.compile(rf"^{PREFIX}{FAILURE_REPORTED} (\S+)$", re.MULTILINE)
 
 
 def of_report(report: Report) -> Iterator[Gauge]:
@@ -82,9 +84,18 @@ def of_report(report: Report) -> Iterator[Gauge]:
 
 
 def of_pass(
-    summary: Summary, *, exit_code: int, ended: datetime, seconds: float, requests: int
+    summary: Summary,
+    *,
+    exit_code: int,
+    ended: datetime,
+    seconds: float,
+    requests: int,
+    failure_reported: datetime | None = None,
 ) -> Iterator[Gauge]:
-    """Give the figures of a pass that ended with this exit code."""
+    """Return the figures of a pass that ended with this exit code.
+
+    `failure_reported` is when a notification last said that passes fail, if they still do.
+    """
     yield gauge("pass_timestamp_seconds", "When the last pass ended.", ended.timestamp())
     yield gauge("pass_duration_seconds", "How long it took.", round(seconds, 3))
     yield gauge("pass_exit_code", "Its exit code.", exit_code)
@@ -102,7 +113,18 @@ def of_pass(
     yield gauge("pass_files", "Files that it scanned.", summary.files)
     yield gauge("pass_scanned_bytes", "Their bytes.", summary.bytes)
     yield gauge("pass_requests", "Requests that it made to PocketBase.", requests)
+    reported = failure_reported.timestamp() if failure_reported else None
+    yield gauge(FAILURE_REPORTED, "When a notification last said that passes fail.", reported)
     yield from _of_signatures(summary.signatures or "", ended)
+
+
+def failure_reported(path: Path) -> datetime | None:
+    """Read from the last pass's file when a failure was last reported; None if it was not."""
+    try:
+        found = _REPORTED.search(path.read_text(encoding="utf-8", errors="replace"))
+        return datetime.fromtimestamp(float(found[1]), UTC) if found else None
+    except (OSError, ValueError, OverflowError):
+        return None
 
 
 def write(path: Path, metrics: Iterator[Gauge]) -> None:

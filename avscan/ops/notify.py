@@ -1,75 +1,163 @@
-"""A webhook that is told of infected builds, and of passes that fail.
+"""Notifications: messages about builds and passes, and their delivery by channels.
 
-Its requests follow the Standard Webhooks (standardwebhooks.com): `webhook-id` stays the same when a
-message is sent once more, `webhook-signature` is an HMAC-SHA256 over id, timestamp and body. The
-body's `text` is what Slack, and what is compatible with it, shows. The address may be a secret, as
-Slack's is: it appears in no log and no error.
+A channel is a `Channel`; `watch.CHANNELS` lists those that exist.
 """
 
 from __future__ import annotations
 
-import base64
-import hmac
-import json
 import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from queue import SimpleQueue
-from urllib.parse import urlsplit
+from typing import Protocol
 
-from avscan.backend.transport import Patience, Transient, Transport
-from avscan.errors import BackendError
 from avscan.events import Event, Settled
 from avscan.records import Status
-from avscan.settings import INFECTED, PASS_FAILED
+from avscan.settings import PASS_FAILED
 from avscan.text import rfc3339
 
 log = logging.getLogger(__name__)
 
-# One message: seconds for all its tries, and for an answer.
-DEADLINE, TIMEOUT = 20.0, 5.0
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """What the webhook is told; `id` tells the receiver a repetition from another message."""
+    """One notification; `values` has `text`, a line for people, and what the event is about.
+
+    A receiver can recognise a repeated message by its `id`.
+    """
 
     event: str
-    values: Mapping[str, str | int]
+    values: dict[str, str | int]
     id: str = field(default_factory=lambda: f"msg_{uuid.uuid4().hex}")
 
-    def body(self) -> bytes:
-        """Write it as JSON."""
-        return json.dumps({"event": self.event, **self.values}, ensure_ascii=True).encode()
+
+class Channel(Protocol):
+    """A way to deliver messages. It is used from one thread."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in the log."""
+
+    @property
+    def events(self) -> frozenset[str]:
+        """The events of which it delivers messages."""
+
+    def deliver(self, message: Message) -> str | None:
+        """Deliver a message; return why that failed, None if it did not.
+
+        It must return within seconds. The reason must not contain a secret.
+        """
+
+    def close(self) -> None:
+        """Release its resources, even in the middle of a delivery."""
 
 
-def infected(settled: Settled) -> Message | None:
-    """Tell that a build became infected; None if it did not, or was it before."""
-    if settled.verdict.status is not Status.INFECTED or settled.known:
+class Notifier:
+    """Delivers messages in the background, by a thread for each channel."""
+
+    def __init__(self, channels: Iterable[Channel]) -> None:
+        self._outboxes = [_Outbox(channel) for channel in channels]
+
+    def __call__(self, event: Event) -> None:
+        """Listen to a pass: send a message about each new verdict."""
+        if isinstance(event, Settled) and (message := verdict_message(event)):
+            self.send(message)
+
+    def sends(self, event: str) -> bool:
+        """Return whether a channel delivers messages of this event."""
+        return any(event in outbox.channel.events for outbox in self._outboxes)
+
+    def send(self, message: Message) -> None:
+        """Have a message delivered, without waiting for it."""
+        for outbox in self._outboxes:
+            if message.event in outbox.channel.events:
+                outbox.put(message)
+
+    def close(self, *, within: float) -> bool:
+        """Wait at most `within` seconds; return whether every message was delivered."""
+        end = time.monotonic() + within
+        for outbox in self._outboxes:
+            outbox.finish()
+        delivered = [outbox.close(end) for outbox in self._outboxes]
+        return all(delivered)
+
+
+class _Outbox:
+    """The messages that wait for one channel, and the thread that delivers them."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self._failed = False
+        self._queue: SimpleQueue[Message | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def put(self, message: Message) -> None:
+        self._queue.put(message)
+        if self._thread is None:
+            # A daemon: a receiver that hangs must not keep the process from ending.
+            self._thread = threading.Thread(target=self._run, name=self.channel.name, daemon=True)
+            self._thread.start()
+
+    def finish(self) -> None:
+        """Have the thread end after the last message."""
+        self._queue.put(None)
+
+    def close(self, end: float) -> bool:
+        """Wait until the clock shows `end`; return whether every message was delivered."""
+        if self._thread is not None:
+            self._thread.join(max(0.0, end - time.monotonic()))
+            if self._thread.is_alive():
+                self._failed = True
+                reason = "the pass ended before they were delivered"
+                log.warning(
+                    "notification.unsent", extra={"channel": self.channel.name, "reason": reason}
+                )
+        self.channel.close()
+        return not self._failed
+
+    def _run(self) -> None:
+        while (message := self._queue.get()) is not None:
+            reason = self.channel.deliver(message)
+            fields = {
+                "channel": self.channel.name,
+                "about": message.event,
+                "build": message.values.get("build"),
+            }
+            if reason is None:
+                log.info("notification.sent", extra=fields)
+            else:
+                self._failed = True
+                log.warning("notification.failed", extra={**fields, "reason": reason})
+
+
+def verdict_message(settled: Settled) -> Message | None:
+    """Build the message about a verdict; None if these very files had the same one before."""
+    if settled.known:
         return None
-    file = next(report for report in settled.reports if report.examination.sightings)
     build, verdict = settled.build, settled.verdict
-    return Message(
-        event=INFECTED,
-        values={
-            "build": build.id,
-            "app": build.app,
-            "branch": build.branch,
-            "file": file.name,
-            "virus": verdict.virus_name,
-            "sha256": file.sha256,
-            "time": rfc3339(settled.at),
-            "text": _plain(f"Build {build.id} is infected: {verdict.reason}"),
-        },
-    )
+    values: dict[str, str | int] = {
+        "build": build.id,
+        "app": build.app,
+        "branch": build.branch,
+        "reason": verdict.reason,
+        "time": rfc3339(settled.at),
+    }
+    what = f"is {verdict.status}"
+    if verdict.status is Status.INFECTED:
+        file = next(report for report in settled.reports if report.examination.sightings)
+        values |= {"file": file.name, "virus": verdict.virus_name, "sha256": file.sha256}
+    elif verdict.status is Status.ERROR:
+        what = "could not be scanned"
+    text = f"Build {build.id} {what}: {verdict.reason}"
+    return Message(event=verdict.status.value, values=values | {"text": text})
 
 
-def pass_failed(*, exit_code: int, reason: str, host: str, at: datetime) -> Message:
-    """Tell that a pass failed."""
+def failure_message(*, exit_code: int, reason: str, host: str, at: datetime) -> Message:
+    """Build the message about a pass that failed."""
     return Message(
         event=PASS_FAILED,
         values={
@@ -77,105 +165,6 @@ def pass_failed(*, exit_code: int, reason: str, host: str, at: datetime) -> Mess
             "reason": reason,
             "host": host,
             "time": rfc3339(at),
-            "text": _plain(
-                f"A pass of avscan on {host} failed with exit code {exit_code}: {reason}"
-            ),
+            "text": f"A pass of avscan on {host} failed with exit code {exit_code}: {reason}",
         },
     )
-
-
-class Webhook:
-    """Sends messages, one after another, in a thread of its own: nobody waits for it but `close`."""
-
-    def __init__(
-        self,
-        url: str,
-        *,
-        secret: bytes,
-        attempts: int,
-        user_agent: str,
-        now: Callable[[], float] = time.time,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        parts = urlsplit(url)
-        origin = f"{parts.scheme}://{parts.netloc}"
-        self._path = parts._replace(scheme="", netloc="").geturl()
-        self._secret = secret
-        self._now = now
-        self._patience = Patience(attempts=attempts, deadline=DEADLINE, timeout=TIMEOUT)
-        self._transport = Transport(
-            origin, patience=self._patience, user_agent=user_agent, sleep=sleep
-        )
-        self._queue: SimpleQueue[Message | None] = SimpleQueue()
-        self._thread: threading.Thread | None = None
-
-    def __call__(self, event: Event) -> None:
-        """Listen to a pass: tell of each build that became infected."""
-        if isinstance(event, Settled) and (message := infected(event)):
-            self.tell(message)
-
-    def tell(self, message: Message) -> None:
-        """Have a message sent, without waiting."""
-        self._queue.put(message)
-        if self._thread is None:
-            # A daemon: an address that hangs must not keep the process from ending.
-            self._thread = threading.Thread(target=self._run, name="webhook", daemon=True)
-            self._thread.start()
-
-    def close(self, *, within: float) -> None:
-        """Wait for what is still to be sent, for so many seconds at the most."""
-        if self._thread is not None:
-            self._queue.put(None)
-            self._thread.join(within)
-            if self._thread.is_alive():
-                log.warning("webhook.unsent", extra={"reason": f"not sent within {within:g} s"})
-        self._transport.close()
-
-    def _run(self) -> None:
-        while (message := self._queue.get()) is not None:
-            self._send(message)
-
-    def _send(self, message: Message) -> None:
-        fields = {"webhook_event": message.event, "build": message.values.get("build")}
-        try:
-            status = self._transport.insist(lambda _: self._post(message), self._patience)
-        except BackendError as error:
-            # The error's own text has the address; what failed in the end has not.
-            match error.__cause__:
-                case Transient() as failure:
-                    reason = str(failure)
-                case None:
-                    reason = "it redirects elsewhere"
-                case _:
-                    reason = "its address can't be used"
-            log.warning("webhook.failed", extra={**fields, "reason": reason})
-            return
-        if 200 <= status < 300:  # noqa: PLR2004 - RFC 9110: successful
-            log.info("webhook.sent", extra=fields)
-        else:
-            log.warning("webhook.failed", extra={**fields, "reason": f"answered {status}"})
-
-    def _post(self, message: Message) -> int:
-        body = message.body()
-        stamp = str(int(self._now()))
-        headers = {"Content-Type": "application/json", "webhook-id": message.id}
-        headers["webhook-timestamp"] = stamp
-        if self._secret:
-            headers["webhook-signature"] = signature(self._secret, message.id, stamp, body)
-        # A stream: what the receiver answers is not read.
-        response = self._transport.send(
-            "POST", self._path, data=body, headers=headers, timeout=TIMEOUT, stream=True
-        )
-        response.close()
-        return response.status_code
-
-
-def signature(secret: bytes, identity: str, timestamp: str, body: bytes) -> str:
-    """Sign as the Standard Webhooks do, version 1."""
-    signed = f"{identity}.{timestamp}.".encode() + body
-    return "v1," + base64.b64encode(hmac.digest(secret, signed, "sha256")).decode()
-
-
-def _plain(text: str) -> str:
-    """Escape what Slack takes for its markup in a text."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,28 +1,33 @@
-"""What the outside is told of a pass, however it ends: a file of metrics, a webhook."""
+"""What a pass leaves outside, however it ends: a file of metrics, and notifications."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from platform import node
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self, TypeAlias
 
 from avscan.errors import AvscanError, Interrupted
 from avscan.events import Event
-from avscan.settings import INFECTED, PASS_FAILED, Settings
+from avscan.ops import webhook
+from avscan.ops.notify import Channel, Notifier, failure_message
+from avscan.settings import PASS_FAILED, Settings
 from avscan.summary import Summary
 from avscan.workspace import Busy
 
-if TYPE_CHECKING:
-    from avscan.ops.notify import Webhook
-
 log = logging.getLogger(__name__)
 
-# Seconds that the end of a pass waits for the webhook; of a pass that was told to stop.
+# Each returns its channel, or None if the settings do not ask for it. The text is the user agent.
+Opener: TypeAlias = Callable[[Settings, str], Channel | None]
+CHANNELS: tuple[Opener, ...] = (webhook.from_settings,)
+
+# Seconds for which the end of a pass waits for notifications: usually, and after a signal.
 PATIENT, HASTY = 15.0, 1.0
+# While passes keep failing, this much time is between two notifications of it.
+REPEAT_FAILURE = timedelta(hours=1)
 
 
 class Watch:
@@ -38,15 +43,14 @@ class Watch:
         self.summary = Summary()
         self.requests: Callable[[], int] = int
         self._file = settings.metrics_file
-        self._events = settings.webhook_events
-        self._webhook = _webhook(settings, user_agent) if settings.webhook_url else None
+        found = [opener(settings, user_agent) for opener in CHANNELS]
+        self._notifier = Notifier(channel for channel in found if channel is not None)
         self._clock = clock
         self._started = clock()
 
     def listen(self, event: Event) -> None:
-        """Pass on what the pass tells of itself."""
-        if self._webhook and INFECTED in self._events:
-            self._webhook(event)
+        """Listen to the pass: send notifications of its verdicts."""
+        self._notifier(event)
 
     def __enter__(self) -> Self:
         """Begin to measure."""
@@ -59,49 +63,56 @@ class Watch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Tell how it ended, unless another pass is at work, which will tell itself."""
+        """Report how the pass ended, unless another pass is at work: that one reports itself."""
         if isinstance(error, Busy):
             return
-        ended = datetime.now(UTC)
-        code = exit_code(error)
-        if self._file:
-            from avscan.ops import metrics  # noqa: PLC0415 - most passes have no need of it
+        ended, seconds = datetime.now(UTC), self._clock() - self._started
+        reported = self._notify(error, ended)
+        if self._file is None:
+            return
+        from avscan.ops import metrics  # noqa: PLC0415 - most passes have no need of it
 
-            figures = metrics.of_pass(
-                self.summary,
-                exit_code=code,
-                ended=ended,
-                seconds=self._clock() - self._started,
-                requests=self.requests(),
+        figures = metrics.of_pass(
+            self.summary,
+            exit_code=exit_code(error),
+            ended=ended,
+            seconds=seconds,
+            requests=self.requests(),
+            failure_reported=reported,
+        )
+        try:
+            metrics.write(self._file, figures)
+        except OSError as problem:
+            log.warning("metrics.unwritten", extra={"reason": problem.strerror})
+
+    def _notify(self, error: BaseException | None, ended: datetime) -> datetime | None:
+        """Deliver all notifications; return when a failure was last reported, if it goes on."""
+        code, stopped = exit_code(error), isinstance(error, Interrupted)
+        last = self._last_report() if code else None
+        due = (
+            code != 0
+            and not stopped
+            and self._notifier.sends(PASS_FAILED)
+            and not (last and timedelta(0) <= ended - last < REPEAT_FAILURE)
+        )
+        if due:
+            reason = str(error) if isinstance(error, AvscanError) else "a bug; see the log"
+            self._notifier.send(
+                failure_message(exit_code=code, reason=reason, host=node(), at=ended)
             )
-            try:
-                metrics.write(self._file, figures)
-            except OSError as problem:
-                log.warning("metrics.unwritten", extra={"reason": problem.strerror})
-        if self._webhook:
-            stopped = isinstance(error, Interrupted)
-            if code and not stopped and PASS_FAILED in self._events:
-                from avscan.ops.notify import pass_failed  # noqa: PLC0415
+        delivered = self._notifier.close(within=HASTY if stopped else PATIENT)
+        return ended if due and delivered else last
 
-                reason = str(error) if isinstance(error, AvscanError) else "a bug; see the log"
-                message = pass_failed(exit_code=code, reason=reason, host=node(), at=ended)
-                self._webhook.tell(message)
-            self._webhook.close(within=HASTY if stopped else PATIENT)
+    def _last_report(self) -> datetime | None:
+        if self._file is None:
+            return None
+        from avscan.ops import metrics  # noqa: PLC0415 - most passes have no need of it
 
-
-def _webhook(settings: Settings, user_agent: str) -> Webhook:
-    from avscan.ops.notify import Webhook  # noqa: PLC0415 - most passes have no need of it
-
-    return Webhook(
-        settings.webhook_url,
-        secret=settings.webhook_secret,
-        attempts=settings.max_retries,
-        user_agent=user_agent,
-    )
+        return metrics.failure_reported(self._file)
 
 
 def exit_code(error: BaseException | None) -> int:
-    """Tell which exit code a pass ends with."""
+    """Return the exit code of a pass that ended with this error."""
     match error:
         case None:
             return 0

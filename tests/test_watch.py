@@ -1,0 +1,148 @@
+"""When a pass that fails is reported: at once, then once an hour, by the metrics of the last one."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from avscan.errors import EngineError, Interrupted
+from avscan.ops import metrics, watch
+from avscan.ops.exposition import gauge
+from avscan.ops.notify import Message
+from avscan.ops.watch import Watch
+from avscan.settings import Settings
+
+BROKEN = EngineError("no signatures")
+
+
+class Recorder:
+    """A channel that remembers what it delivers."""
+
+    name = "recorder"
+
+    def __init__(self) -> None:
+        self.events = frozenset({"pass_failed"})
+        self.delivered: list[str] = []
+        self.failure: str | None = None
+
+    def deliver(self, message: Message) -> str | None:
+        self.delivered.append(message.event)
+        return self.failure
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    """Have passes notify by one channel, the test's."""
+    found = Recorder()
+    monkeypatch.setattr(watch, "CHANNELS", (lambda _settings, _user_agent: found,))
+    return found
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "avscan.prom"
+
+
+def run(path: Path | None, error: BaseException | None = None) -> None:
+    settings = {"POCKETBASE_URL": "http://localhost", "POCKETBASE_TOKEN": "token"}
+    settings["METRICS_FILE"] = str(path or "")
+    try:
+        with Watch(Settings.parse(settings), user_agent="avscan"):
+            if error is not None:
+                raise error
+    except (EngineError, Interrupted):
+        pass
+
+
+def report_failure(path: Path, *, ago: timedelta) -> None:
+    """Leave the metrics of a pass that reported a failure so long ago."""
+    at = (datetime.now(UTC) - ago).timestamp()
+    metrics.write(path, iter([gauge(metrics.FAILURE_REPORTED, "When.", at)]))
+
+
+def test_passes_that_keep_failing_are_reported_once(path: Path, recorder: Recorder) -> None:
+    for _ in range(3):
+        run(path, BROKEN)
+    assert recorder.delivered == ["pass_failed"]
+
+
+@pytest.mark.parametrize(
+    ("ago", "times"),
+    [
+        (timedelta(minutes=59), 0),
+        (timedelta(minutes=61), 1),
+        (timedelta(minutes=-5), 1),  # the clock was set back
+    ],
+)
+def test_a_failure_that_lasts_is_reported_again_after_an_hour(
+    path: Path, recorder: Recorder, *, ago: timedelta, times: int
+) -> None:
+    report_failure(path, ago=ago)
+    run(path, BROKEN)
+    assert len(recorder.delivered) == times
+
+
+def test_passes_that_fail_again_after_a_success_are_reported_at_once(
+    path: Path, recorder: Recorder
+) -> None:
+    for error in (BROKEN, None, BROKEN):
+        run(path, error)
+    assert recorder.delivered == ["pass_failed"] * 2
+
+
+def test_a_pass_that_is_stopped_neither_reports_a_failure_nor_ends_one(
+    path: Path, recorder: Recorder
+) -> None:
+    for error in (Interrupted(15), BROKEN, Interrupted(15), BROKEN):
+        run(path, error)
+    assert recorder.delivered == ["pass_failed"]
+
+
+def test_a_report_that_was_not_delivered_is_sent_by_the_next_pass(
+    path: Path, recorder: Recorder
+) -> None:
+    recorder.failure = "answered 500"
+    run(path, BROKEN)
+    recorder.failure = None
+    run(path, BROKEN)
+    run(path, BROKEN)
+    assert recorder.delivered == ["pass_failed"] * 2
+
+
+def test_without_a_metrics_file_every_failed_pass_is_reported(recorder: Recorder) -> None:
+    run(None, BROKEN)
+    run(None, BROKEN)
+    assert recorder.delivered == ["pass_failed"] * 2
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"avscan_pass_failure_reported_timestamp_seconds soon\n",
+        b"avscan_pass_failure_reported_timestamp_seconds 1e999\n",
+        b"avscan_pass_failure_reported_timestamp_seconds nan\n",
+        b"\xff\x00",
+    ],
+)
+def test_metrics_that_say_nothing_usable_do_not_silence_a_failure(
+    path: Path, recorder: Recorder, content: bytes
+) -> None:
+    path.write_bytes(content)
+    run(path, BROKEN)
+    assert recorder.delivered == ["pass_failed"]
+    assert metrics.failure_reported(path) is not None
+
+
+def test_a_failure_that_no_channel_reports_is_not_taken_for_reported(
+    path: Path, recorder: Recorder
+) -> None:
+    recorder.events = frozenset({"infected"})
+    run(path, BROKEN)
+    assert recorder.delivered == []
+    assert metrics.failure_reported(path) is None
