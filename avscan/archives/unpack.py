@@ -162,7 +162,8 @@ class _Walk:
             self._open(each, archive, inner, opened)
         if (opened.problems or opened.closed) and only_content:
             self._show_file(path, size, context)
-        found = 0 if readers else self._search(file, context)
+        is_certain = any(each.is_certain for each in readers)
+        found = 0 if is_certain else self._search(file, context)
         self._note_unopened(head, readers, findings, context, opened, found=found)
         if not opened.members:
             self._report_limits(findings, context)
