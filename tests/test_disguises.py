@@ -98,6 +98,13 @@ def hidden_behind_data() -> bytes:
         pytest.param(
             "@rem Установщик игры\r\n".encode("cp866") + gzip.compress(EICAR), id="a script of DOS"
         ),
+        pytest.param(
+            b"\x1f\x9d" + bytes(22) + tar([("e", HASHED)]), id="a tar behind an old gzip's magic"
+        ),
+        pytest.param(
+            gzip.compress(tar([("e", EICAR * 200)])[:1000]) + gzip.compress(b"x" * 9000),
+            id="a first stream that ends within an entry",
+        ),
     ],
 )
 def test_what_is_read_in_two_ways_is_not_clean(

@@ -14,7 +14,7 @@ from support.samples import tar
 
 from avscan.archives.reader import Member
 from avscan.archives.tar import READER
-from avscan.archives.tar_fields import BLOCK
+from avscan.archives.tar_fields import BLOCK, find_headers
 
 END = bytes(2 * BLOCK)
 Edit = Callable[[bytearray], None]
@@ -264,6 +264,37 @@ def test_a_sparse_file_that_only_some_readers_take_for_one(data: bytes) -> None:
 )
 def test_data_behind_the_fields_that_a_header_of_its_kind_has(data: bytes) -> None:
     assert found(data)[1] == ["a header with data behind its fields at byte 0"]
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        pytest.param(b"%06o\0 ", id="usual"),
+        pytest.param(b"%7o\0", id="blanks"),
+        pytest.param(b"%06o\0x", id="junk behind a zero"),
+        pytest.param(b"%06o\0007", id="a digit behind a zero"),
+        pytest.param(b"+%06o\0", id="a sign, as tar-rs and tarfile read it"),
+        pytest.param(b"0o%o\0", id="a prefix, as tarfile reads it"),
+        pytest.param(b"\t%06o\0", id="a tabulator"),
+        pytest.param(b"\0%06o\0", id="a zero in front"),
+    ],
+)
+def test_a_sum_that_some_reader_accepts_is_that_of_a_header(form: bytes) -> None:
+    block = bytearray(header(size=3))
+    block[148:156] = (form % int(block[148:154], 8)).ljust(8, b"\0")
+    assert READER.recognise(bytes(block))
+    block[257:265] = bytes(8)
+    block[148:156] = (form % (sum(block) - sum(block[148:156]) + 256)).ljust(8, b"\0")
+    assert READER.recognise(bytes(block))
+    assert list(find_headers(io.BytesIO(bytes(BLOCK) + block))) == [BLOCK]
+
+
+def test_sums_of_signed_bytes_and_in_base_256() -> None:
+    block = bytearray(header(magic=bytes(8), at={0: b"\xff" * 9}))
+    total = int(block[148:154], 8)
+    for field in (b"%06o\0 " % (total - 9 * 256), b"\x80" + total.to_bytes(7, "big")):
+        block[148:156] = field
+        assert list(find_headers(io.BytesIO(block))) == [0]
 
 
 def hidden_from_tarfile() -> bytes:

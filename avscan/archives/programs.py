@@ -216,6 +216,7 @@ def _reader(
     extent: Callable[[BinaryIO, int, int], int] = _nothing_known,
     is_compressed: bool = False,
     is_optional: bool = False,
+    is_certain: bool = True,
 ) -> FileReader:
     """Make a reader. With `is_optional` nothing is said of what the program does not open."""
 
@@ -242,6 +243,7 @@ def _reader(
         extent=extent,
         is_compressed=is_compressed,
         marks=_MARKS,
+        is_certain=is_certain,
     )
 
 
@@ -329,6 +331,7 @@ READERS = (
         _unpacked("-dc"),
         recognise=_begins(b"\x1f\x1e", b"\x1f\xa0", b"\x1f\x9d"),
         is_optional=True,
+        is_certain=False,
     ),
     _reader("lz4", "lz4", _unpacked("-dcq"), recognise=_is_lz4, is_compressed=True),
     _reader("lzip", "lzip", _unpacked("-dca"), recognise=_begins(b"LZIP\1"), is_compressed=True),

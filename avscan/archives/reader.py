@@ -114,6 +114,9 @@ class _Format:
 
     `marks` are the names in `avscan.clamav.marks` by which clamscan tells of content in this format
     that only it can't open.
+
+    Without `is_certain`, files of other formats are recognised by chance too often: archives are
+    searched for in what is recognised, as in any other file.
     """
 
     name: str
@@ -121,6 +124,7 @@ class _Format:
     magics: tuple[bytes, ...] = ()
     magic_at: int = 0
     marks: frozenset[str] = frozenset()
+    is_certain: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

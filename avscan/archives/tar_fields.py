@@ -17,8 +17,12 @@ SUM = slice(148, 156)
 _OCTAL = re.compile(rb" *([0-7]+)[ \0]*")
 _BASE_256 = 0x80
 
-_DIGITS = bytes(byte in b"01234567" for byte in range(256))
-_FILL = bytes(byte in b"01234567 \0" for byte in range(256))
+_DIGITS = b"01234567"
+# What readers take for a part of a number: base 256, blanks, signs, and Python's notations.
+_SIGNS = b"\x80\0 \t\n\v\f\r+-_oO"
+_IS_DIGIT = bytes(byte in _DIGITS + b"\x80" for byte in range(256))
+_FITS = bytes(byte in _DIGITS + _SIGNS for byte in range(256))
+_NO_DIGITS = bytes({*range(256)} - {*_DIGITS})
 
 
 def octal(digits: bytes) -> int:
@@ -46,16 +50,13 @@ def decimal(digits: bytes) -> int:
 
 def has_sum(block: bytes) -> bool:
     """Return whether any reader would find that a header's sum is right."""
-    digits = block[SUM].strip(b" \0")
-    if digits[:1] == b"\x80":
-        said = int.from_bytes(block[SUM][1:], "big")
-    elif (match := re.match(rb"[0-7]+", digits)) is not None:
-        said = int(match[0], 8)
-    else:
-        return False
+    digits = block[SUM]
+    said = {int.from_bytes(digits[1:], "big")} if digits[:1] == b"\x80" else set()
+    if (first := re.search(rb"[0-7]+", digits)) is not None:
+        said |= {int(first[0], 8), int(digits.translate(None, _NO_DIGITS), 8)}
     total = sum_of(block)
-    negative = sum(byte > 127 for byte in block) - sum(byte > 127 for byte in block[SUM])  # noqa: PLR2004 - signed
-    return said in {total, total - 256 * negative}
+    large = sum(byte >> 7 for byte in block) - sum(byte >> 7 for byte in digits)
+    return bool(said & {total, abs(total - 256 * large)})  # of signed bytes, to some
 
 
 def sum_of(block: bytes) -> int:
@@ -69,8 +70,8 @@ def offsets(data: bytes) -> Iterator[int]:
     fits, digits = int.from_bytes(b"\1" * rows, "big"), 0
     for column in range(SUM.start, SUM.stop - 2):  # of each block at once
         values = data[column::BLOCK][:rows]
-        fits &= int.from_bytes(values.translate(_FILL), "big")
-        digits |= int.from_bytes(values.translate(_DIGITS), "big")
+        fits &= int.from_bytes(values.translate(_FITS), "big")
+        digits |= int.from_bytes(values.translate(_IS_DIGIT), "big")
     marks = (fits & digits).to_bytes(rows, "big")
     row = marks.find(1)
     while row >= 0:

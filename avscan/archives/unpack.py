@@ -192,7 +192,8 @@ class _Walk:
             opened = self._open_all(readers, archive, replace(inner, already_scanned=False))
         if (opened.problems or opened.closed) and only_content:
             self._pipeline.wait(self._show_file(path, size, context))
-        found = 0 if readers else self._search(file, context)
+        is_certain = any(each.is_certain for each in readers)
+        found = 0 if is_certain else self._search(file, context)
 
         def conclude(findings: Findings) -> None:
             self._note_unopened(head, readers, findings, context, opened, found=found)
