@@ -80,7 +80,7 @@ def test_only_gzip_is_never_cut_into_streams(squeeze: Squeeze, *, is_partial: bo
     [
         gzip.compress(b"x", mtime=0),
         gzipped(b"x", flags=8, fields=b"name\0"),
-        gzipped(b"x", flags=4 | 8 | 16, fields=b"\2\0ABname\0comment\0"),
+        gzipped(b"x", flags=4 | 8 | 16, fields=b"\6\0AB\2\0xyname\0comment\0"),
         gzipped(
             b"x",
             flags=2,
@@ -98,6 +98,10 @@ def test_headers_of_gzip(packed: bytes) -> None:
         (gzipped(b"x", flags=0x20), "reserved flags in the stream at byte 0"),
         (gzipped(b"x", flags=0xE0), "reserved flags in the stream at byte 0"),
         (gzipped(b"x", method=7), "method 7 in the stream at byte 0"),
+        (
+            gzipped(b"x", flags=4, fields=b"\4\0XX\xff\xff"),
+            "a malformed extra field in the stream at byte 0",
+        ),
         (
             gzipped(b"x", flags=2, fields=b"no"),
             "a wrong checksum of the header in the stream at byte 0",

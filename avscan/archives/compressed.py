@@ -65,6 +65,17 @@ def _chunks(content: Stream) -> Iterator[bytes]:
     return iter(partial(content.some, CHUNK), b"")
 
 
+def _read_extra(source: Stream, state: _Unpacked, begin: int) -> bytes:
+    """Read an extra field; it holds nothing but fields with their lengths (2.3.1.1)."""
+    length = source.read(2)
+    extra, at = source.read(int.from_bytes(length, "little")), 0
+    while at + 4 <= len(extra):
+        at += 4 + int.from_bytes(extra[at + 2 : at + 4], "little")
+    if at != len(extra):  # 7-Zip takes the next stream for the first one
+        state.note("a malformed extra field", begin)
+    return length + extra
+
+
 def _read_header(source: Stream, state: _Unpacked) -> None:
     """Read a header of gzip (RFC 1952, 2.3). What only some readers object to is noted."""
     begin = source.tell()
@@ -73,8 +84,7 @@ def _read_header(source: Stream, state: _Unpacked) -> None:
         raise EOFError("it is cut short")
     flags = head[3]
     if flags & _EXTRA:
-        head += (length := source.read(2))
-        head += source.read(int.from_bytes(length, "little"))
+        head += _read_extra(source, state, begin)
     for flag in (_NAME, _COMMENT):
         if flags & flag:
             name, zero, _ = source.peek(_LONGEST_NAME).partition(b"\0")
