@@ -6,32 +6,18 @@ The rules are set through the API, in the words of the page.
 from __future__ import annotations
 
 import io
-import re
 import tarfile
 from collections.abc import Mapping
 
 import pytest
 from support.backend import BUILD, OLDEST, REPOSITORY, Backend, Player
+from support.gate import BUILDS, CHECKS, listed, rule_of, set_rule, views
 from support.run import avscan
 
 from avscan.clamav.canary import eicar
 
-PAGE = (REPOSITORY / "docs" / "gate.md").read_text(encoding="utf-8")
-BUILDS = "/api/collections/app_builds"
-CHECKS = "/api/collections/av_build_checks"
 UNCLEAN = ("pending", "scanning", "infected", "error")
 STRANGER = ""
-
-
-def rule_of(name: str) -> str:
-    """Read a rule from the page, by the comment above it."""
-    found = re.search(rf"<!-- rule: {name} -->\n```text\n(.+)\n```", PAGE)
-    assert found is not None
-    return found[1]
-
-
-def set_rule(backend: Backend, collection: str, rule: str) -> None:
-    backend.json("PATCH", collection, json={"listRule": rule, "viewRule": rule})
 
 
 def protect_files(backend: Backend) -> None:
@@ -81,18 +67,6 @@ def judged(backend: Backend, status: str, **fields: object) -> str:
 def scan(backend: Backend) -> None:
     """Run a pass over all builds."""
     assert avscan("run", "--full", env=backend.environment()).code == 0
-
-
-def listed(backend: Backend, token: str, collection: str = BUILDS) -> set[str]:
-    page = backend.json("GET", f"{collection}/records", token=token)
-    return {row["id"] for row in page["items"]}
-
-
-def views(backend: Backend, build: str, token: str) -> bool:
-    """Return whether the build can be had by its id."""
-    answer = backend.request("GET", f"{BUILDS}/records/{build}", token=token)
-    assert answer.status_code in {200, 404}
-    return answer.ok
 
 
 def newest(backend: Backend, token: str) -> str | None:

@@ -28,7 +28,7 @@ SCAN = journal.Scan(
 )
 POLICIES = Policies()
 INTERRUPTED = (Interruption(file="a" * 99, times=3, reason="x" * 999),)
-BY_HAND = f"clean: {journal.OTHERS}"
+BY_HAND = f"clean: {journal.BY_HAND}"
 FORGED = f"x files: 1, digest {'0' * 32}"
 
 # What the engine's wing hands over is one printable line.

@@ -81,6 +81,20 @@ def test_a_correction_by_hand_is_undone_only_by_name(backend: Backend) -> None:
     assert avscan("rescan", infected, env=backend.environment()).out == f"{infected}\n"
 
 
+def test_a_correction_by_hand_is_named_in_the_log(backend: Backend) -> None:
+    _, infected = scanned(backend)
+    check = backend.check_of(infected)
+    assert check is not None
+    backend.set_check(check["id"], status="clean")
+    done = avscan("rescan", infected, env=backend.environment())
+    event = done.event("check.rescan")
+    assert (event["before"], event["by"]) == ("clean", "given by hand")
+    backend.set_check(check["id"], status="clean", log="")
+    backend.replace_files(infected, {"b.txt": b"another game"})
+    event = avscan("run", "--full", env=backend.environment()).event("check.reopened")
+    assert (event["before"], event["by"]) == ("clean", "given by hand")
+
+
 def test_a_build_that_is_not_known_is_named_after_the_others_were_put_back(
     backend: Backend,
 ) -> None:

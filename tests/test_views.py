@@ -186,6 +186,20 @@ def check(log: str, status: Status | None = Status.CLEAN) -> Check:
     )
 
 
+@pytest.mark.parametrize(
+    ("log", "by"),
+    [
+        ("clean: no threats found", ""),
+        ("infected: Worm in a.exe", ", given by hand"),
+        ("", ", given by hand"),
+        ("File: game.tar.gz\nno threats", ", given by av-service"),
+    ],
+)
+def test_a_history_names_who_gave_a_verdict(log: str, by: str) -> None:
+    first = next(views.history("b" * 15, [check(log)], style=PLAIN))
+    assert first.endswith(f": clean{by}")
+
+
 def test_a_history_has_every_verdict_newest_first() -> None:
     log = f"clean: nothing found\nfiles: 1\n{journal.RULE}\ninfected: Eicar\nfiles: 2"
     assert list(views.history("b" * 15, [check(log)], style=PLAIN)) == [

@@ -23,7 +23,7 @@ from avscan.verdict import FileReport, Policies, Verdict, file_status
 EXCERPT = 400  # covers a verdict's first two lines, or a claim's first
 ENTRY = 800  # covers a verdict's first lines also behind a claim's or a pending check's
 RULE = "-" * 40
-OTHERS = "given by somebody else"
+BY_HAND = "given by hand"
 AV_SERVICE = "File: "
 """What the logs of av-service begin with, the service that avscan replaces."""
 
@@ -197,10 +197,15 @@ def history(log: str, status: Status | None) -> list[str]:
     if status is None or not status.settled:
         return older
     told = [newest, *older] if newest.strip() else older
-    if newest.startswith(f"{status}: "):
-        return told
-    by = "given by av-service" if newest.startswith(AV_SERVICE) else OTHERS
-    return [f"{status}: {by}", *told]
+    by = author(log, status)
+    return [f"{status}: {by}", *told] if by else told
+
+
+def author(log: str, status: Status) -> str:
+    """Return who gave a verdict, if it was not avscan: its log begins with another status."""
+    if log.startswith(f"{status}: "):
+        return ""
+    return "given by av-service" if log.startswith(AV_SERVICE) else BY_HAND
 
 
 def pending(

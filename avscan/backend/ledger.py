@@ -170,7 +170,7 @@ class Ledger:
         outdated = [each for each in view.checks if build and is_outdated(each, build)]
         for each in outdated:
             self._set_pending(each, "the build's files changed after its verdict")
-            log.info("check.reopened", extra={"build": each.build, "check": each.id})
+            log.info("check.reopened", extra=_named(each))
         if not outdated or build is None or not is_due(build, self._client.server_time()):
             return None
         return job_of(build)
@@ -184,7 +184,7 @@ class Ledger:
         ]
         for each in settled:
             self._set_pending(each, reason)
-            log.info("check.rescan", extra={"build": each.build, "check": each.id})
+            log.info("check.rescan", extra=_named(each))
         return job_of(view.build) if settled and view.build else None
 
     def renewal(self, check: Check) -> Job | None:
@@ -547,3 +547,10 @@ def _standing(view: View, check: Check) -> list[Check]:
         and view.build is not None
         and not is_outdated(each, view.build)
     ]
+
+
+def _named(check: Check) -> dict[str, str]:
+    """Return a verdict's fields for the log; one that avscan did not give says who did."""
+    by = journal.author(check.log, check.status) if check.status else ""
+    fields = {"build": check.build, "check": check.id, "before": str(check.status)}
+    return fields | ({"by": by} if by else {})

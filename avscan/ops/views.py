@@ -109,7 +109,9 @@ def history(build: str, checks: Sequence[Check], *, style: Style) -> Iterator[st
     """Give all that the checks of a build tell, newest first; nothing of it is cut."""
     for check in checks:
         status = str(check.status or "a status of somebody else's")
-        yield f"build {build}, check {check.id}: {style(status, *_colours(check.status))}"
+        by = journal.author(check.log, check.status) if check.status and check.settled else ""
+        shown = style(status, *_colours(check.status)) + (f", {by}" if by else "")
+        yield f"build {build}, check {check.id}: {shown}"
         for section in journal.sections(check.log):
             yield ""
             head, *rest = section.splitlines() or ["(no log)"]
