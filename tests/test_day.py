@@ -52,7 +52,7 @@ class Day:
             POCKETBASE_TOKEN=backend.token,
             METRICS_FILE=str(self._metrics),
             WEBHOOK_URL=f"{hook.url}/services/hidden",
-            WEBHOOK_EVENTS="infected,pass_failed",
+            WEBHOOK_EVENTS="infected,error,clean,pass_failed",
         )
 
     def run(self, **settings: str) -> Samples:
@@ -143,7 +143,7 @@ def test_a_walk_through_a_day(  # noqa: PLR0915 - a day is long
     told, broken = day.status()
     assert not broken
     assert (told["checks"]["clean"], told["delay"]["count"], told["waiting"]) == (2, 2, [])
-    assert day.told() == []
+    assert [message["event"] for message in day.told()] == ["clean", "clean"]
 
     # A third one is infected.
     crack = backend.upload({"crack.exe": eicar(), "readme.txt": b"a game"})
@@ -189,6 +189,10 @@ def test_a_walk_through_a_day(  # noqa: PLR0915 - a day is long
     day.rescan(lost)
     assert day.run()["pass_verdicts", "clean"] == 1
     assert day.status()[1] == set()
+    assert [(each["event"], each["build"]) for each in day.told()] == [
+        ("error", lost),
+        ("clean", lost),
+    ]
 
     # A pass is killed in the midst of a scan.
     stuck = backend.upload({"stuck.txt": b"a game"})
@@ -206,7 +210,10 @@ def test_a_walk_through_a_day(  # noqa: PLR0915 - a day is long
     told, broken = day.status()
     assert [(each["build"], each["state"]) for each in told["waiting"]] == [(game, "changed")]
     day.run()
-    assert [message["build"] for message in day.told()] == [game]
+    assert [(each["event"], each["build"]) for each in day.told()] == [
+        ("clean", stuck),
+        ("infected", game),
+    ]
     verdicts = [line for line in day.history(game).splitlines() if line[:1].strip()]
     assert [line.partition(":")[0] for line in verdicts] == [
         f"build {game}, check {game}",

@@ -441,6 +441,14 @@ def test_a_verdict_is_known_where_the_last_one_on_these_files_was_the_same(
     assert journal.judged_before(log, ["a.txt"], Status.INFECTED) is known
 
 
+@pytest.mark.parametrize("status", [Status.CLEAN, Status.INFECTED, Status.ERROR])
+def test_a_verdict_of_any_status_is_known(status: Status) -> None:
+    digest = journal.digest(["a.txt"])
+    log = journal.pending("x", before=[f"{status}: a\nfiles: 1, digest {digest}"], limit=999)
+    known = [each for each in Status if journal.judged_before(log, ["a.txt"], each)]
+    assert known == [status]
+
+
 # -- bounds ---------------------------------------------------------------------------------------
 
 
