@@ -487,3 +487,11 @@ def test_every_file_is_listed_or_counted(files: list[FileReport]) -> None:
     ]
     more = re.search(r"^\.\.\. and (\d+) more files$", log, re.MULTILINE)
     assert len(listed) + int(more[1] if more else 0) == len(files)
+
+
+def test_a_verdict_that_is_renewed_tells_it_of_itself() -> None:
+    digest = journal.digest(["a.txt"])
+    log = f"infected: Worm in a.txt\nfiles: 1, digest {digest}"
+    assert journal.judged_before(log, ["a.txt"], Status.INFECTED)
+    assert not journal.judged_before(log, ["a.txt"], Status.CLEAN)
+    assert not journal.judged_before(log, ["b.txt"], Status.INFECTED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -87,8 +88,12 @@ def test_a_correction_by_hand_is_named_in_the_log(backend: Backend) -> None:
     assert check is not None
     backend.set_check(check["id"], status="clean")
     done = avscan("rescan", infected, env=backend.environment())
-    event = done.event("check.rescan")
-    assert (event["before"], event["by"]) == ("clean", "given by hand")
+    event = json.loads(done.err.splitlines()[0])
+    assert (event["event"], event["before"], event["by"]) == (
+        "check.rescan",
+        "clean",
+        "given by hand",
+    )
     backend.set_check(check["id"], status="clean", log="")
     backend.replace_files(infected, {"b.txt": b"another game"})
     event = avscan("run", "--full", env=backend.environment()).event("check.reopened")

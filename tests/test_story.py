@@ -56,6 +56,7 @@ def test_the_switch_the_gate_and_life_behind_it(every_backend: Backend, tmp_path
     for build in (old, missed):
         theirs = {"scan_time": "2025-06-01 12:00:00.000Z", "log": "File: game.tar.gz\nOK"}
         backend.create_check(build, status="clean", **theirs)
+        backend.backdate("app_builds", build, updated="2025-06-01 11:59:00.000Z")
     waiting, broken = (backend.upload({"game.tar.gz": data}) for data in (GAME, BROKEN))
     uploading = backend.create_empty_build()
 
@@ -63,8 +64,10 @@ def test_the_switch_the_gate_and_life_behind_it(every_backend: Backend, tmp_path
     run("init", "--fix")
     run("run")
     assert {each: backend.status_of(each) for each in (old, missed, waiting, broken)} == {
-        old: "clean", missed: "clean",
-        waiting: "clean", broken: "error",
+        old: "clean",
+        missed: "clean",
+        waiting: "clean",
+        broken: "error",
     }
     assert backend.status_of(uploading) is None
 

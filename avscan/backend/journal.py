@@ -137,11 +137,15 @@ def scanned_before(log: str, files: Iterable[str]) -> bool:
 
 
 def judged_before(log: str, files: Iterable[str], status: Status) -> bool:
-    """Return whether the newest of the older verdicts gave these very files this status."""
-    older = sections(log)[1:2]
+    """Return whether the newest verdict in a log gave these very files this status."""
+    verdicts = [
+        section
+        for section in sections(log)
+        if not section.startswith((f"{Status.PENDING}: ", f"{Status.SCANNING}: "))
+    ]
     return any(
         section.startswith(f"{status}: ") and digest_of(section) == digest(files)
-        for section in older
+        for section in verdicts[:1]
     )
 
 
