@@ -39,7 +39,6 @@ from support.proxy import (
 )
 from support.run import Run, avscan
 
-from avscan.backend.ledger import INTERRUPTIONS
 from avscan.clamav.canary import eicar
 
 CHECKS = "/api/collections/av_build_checks/records"
@@ -288,9 +287,10 @@ def test_a_build_that_ends_its_passes_takes_no_other_with_it(
     other = backend.upload({"a.bin": CLEAN})
     steps = ["find", "hang", "find", "ok", "hang", "find", "hang", "find", "ok"]
     program = fake_clamscan.script(tmp_path, *steps)
-    for each in range(INTERRUPTIONS):
+    for each, left in enumerate((7, 4, 2)):  # steps, when the deadly build's `hang` has been taken
         ended = scene.start(CLAMSCAN_PATH=str(program))
-        eventually(partial(lambda run: begun(run, deadly), ended))
+        eventually(partial(lambda left: fake_clamscan.left(program) == left, left))
+        assert begun(ended, deadly)
         ended.process.send_signal(number)
         ended.end(within=STOPPING)
         scene.time_passes()

@@ -20,6 +20,7 @@ from pathlib import Path
 FOREVER = 3600
 ADDRESS = ""  # of the socket, in a script that `script` has made
 _PEEK, _NEXT = b"?", b"!"
+_left: dict[Path, list[str]] = {}
 
 
 def script(folder: Path, *steps: str) -> Path:
@@ -29,12 +30,18 @@ def script(folder: Path, *steps: str) -> Path:
     server = socket.socket(socket.AF_UNIX)
     server.bind(str(address))
     server.listen()
-    threading.Thread(target=_serve, args=(server, [*steps]), daemon=True).start()
     fake = folder / "clamscan"
+    _left[fake] = [*steps]
+    threading.Thread(target=_serve, args=(server, _left[fake]), daemon=True).start()
     source = Path(__file__).read_text().replace('ADDRESS = ""', f"ADDRESS = {str(address)!r}", 1)
     fake.write_text(f"#!{sys.executable}\n{source}")
     fake.chmod(0o755)
     return fake
+
+
+def left(fake: Path) -> int:
+    """Return how many steps no process has taken yet; the last one stays."""
+    return len(_left[fake])
 
 
 def _serve(server: socket.socket, steps: list[str]) -> None:
