@@ -212,6 +212,7 @@ ODD = {
     "a header within a header of type 'g' at byte 0": entry(entry(b"in it"), kind=b"g"),
     "a long name with a zero at byte 0": entry(b"a\0b", kind=b"L"),
     "it is cut short at byte 1024": pax(("a", "b")),
+    "a header of type 'g' that is cut short at byte 0": pax(("a", "b"), kind=b"g")[:-1],
     "the entry at byte 0 is cut short": header(size=9) + b"abc",
     "the entry at byte 512 is cut short": header("d/", kind=b"5") + entry(b"abc")[:-1],
     "data behind the end at byte 2048": entry(b"abc") + END + entry(b"more"),

@@ -38,6 +38,9 @@ from avscan.archives.streams import (
 PROVEN = 4096
 """Bytes that come out of no damaged stream by chance."""
 
+LEAST = 64
+"""The same of deflated data that have their end, so that the sum behind them alone is missing."""
+
 _GZIP, _OLD_GZIP = b"\x1f\x8b", b"\x1f\x9e"  # gzip itself takes both
 _RESERVED, _CHECKED, _EXTRA, _NAME, _COMMENT = 0xE0, 2, 4, 8, 16
 _LONGEST_NAME = 64 << 10
@@ -48,9 +51,13 @@ _XZ = b"\xfd7zXZ\0"
 
 @dataclass(slots=True)
 class _Unpacked:
-    """The state of unpacking one file; `problem` is the first one."""
+    """The state of unpacking one file; `problem` is the first one.
+
+    `ended` means that deflated data came to their end, and `whole` that all streams did.
+    """
 
     streams: int = 0
+    ended: bool = False
     whole: bool = False
     problem: str = ""
 
@@ -108,6 +115,7 @@ def _gunzip(source: Stream, state: _Unpacked) -> Iterator[bytes]:
     for data in _chunks(decoded(source, Inflate)):
         checksum, size = zlib.crc32(data, checksum), size + len(data)
         yield data
+    state.ended = True
     trailer = source.read(8)
     if len(trailer) < 8:  # noqa: PLR2004 - its length
         raise EOFError("it is cut short")
@@ -161,7 +169,7 @@ def _reader(
             for data in streams(source, state):
                 size += len(data)
         except UNREADABLE:
-            return end - begin if size >= PROVEN else 0
+            return end - begin if size >= (LEAST if state.ended else PROVEN) else 0
         return source.tell() if size else 0
 
     return FileReader(

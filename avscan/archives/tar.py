@@ -165,9 +165,9 @@ def _extend(extensions: _Extensions, header: _Entry, stream: Stream) -> None:
     if header.size > MOST:
         raise DamagedError(f"a header of type {kind!r} with {header.size:,} bytes")
     whole = BLOCK + header.size + -header.size % BLOCK
-    payload = stream.peek(whole)[BLOCK : BLOCK + header.size]
-    if len(payload) < header.size:
+    if len(block := stream.peek(whole)) < whole:
         raise DamagedError(f"a header of type {kind!r} that is cut short")
+    payload = block[BLOCK : BLOCK + header.size]
     if next(offsets(payload), None) is not None:
         raise DamagedError(f"a header within a header of type {kind!r}")
     if header.kind in {_PAX, _GLOBAL}:
