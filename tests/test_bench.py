@@ -19,12 +19,16 @@ from click.testing import CliRunner
 @pytest.mark.slow
 def test_it_measures_in_toy_sizes(tmp_path: Path) -> None:
     target = tmp_path / "figures.json"
-    parts = ["--only", "artifact", "--only", "slow", "--builds", "1"]
+    parts = ["--only", "artifact", "--only", "slow", "--builds", "1", "--only", "small"]
     done = CliRunner().invoke(main, ["--tiny", *parts, "--json", str(target)])
     assert done.exit_code == 0, done.output
     found = json.loads(target.read_text())
     assert len(found["tables"]["artifact"]) == 3
     assert [row["files"] for row in found["tables"]["slow"]] == [3]
+    assert [row["archive"] for row in found["tables"]["small"]][:2] == [
+        "scripts.tar.gz",
+        "scripts.zip",
+    ]
     assert "### One artifact" in done.output
 
 

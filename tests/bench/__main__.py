@@ -19,6 +19,7 @@ from bench.large import compare_large_backends
 from bench.machine import describe_machine
 from bench.passes import compare_passes, compare_slow_downloads
 from bench.scale import FULL, TINY
+from bench.small import compare_small
 from bench.table import Table
 
 CACHE = REPOSITORY / ".cache" / "bench"
@@ -29,6 +30,7 @@ PARTS: dict[str, Callable[[Lab], Table]] = {
     "large": compare_large_backends,
     "pass": compare_passes,
     "slow": compare_slow_downloads,
+    "small": compare_small,
 }
 
 

@@ -12,7 +12,8 @@ class Scale:
     """The sizes of everything; `runs` and `idle_runs` are how often passes are repeated, by turns.
 
     `signatures` is a number; `builds`, `rows` and `backlogs` are numbers of builds that are tried
-    one after another; `build_size` and `artifact_size` are in bytes.
+    one after another; `scripts` is how many small files an archive has, `games` how many games are
+    tried; `build_size` and `artifact_size` are in bytes.
     """
 
     runs: int
@@ -23,6 +24,8 @@ class Scale:
     rows: tuple[int, ...]
     artifact_size: int
     backlogs: tuple[int, ...]
+    scripts: int
+    games: int
 
 
 FULL = Scale(
@@ -34,6 +37,8 @@ FULL = Scale(
     rows=(1_000, 100_000, 1_000_000),
     artifact_size=1024 * MIB,
     backlogs=(100, 10_000),
+    scripts=50_000,
+    games=8,
 )
 # Shows that the benchmark works, and nothing else: what it prints means nothing.
 TINY = Scale(
@@ -45,4 +50,6 @@ TINY = Scale(
     rows=(10, 1_500),
     artifact_size=MIB,
     backlogs=(2, 4),
+    scripts=200,
+    games=0,
 )
