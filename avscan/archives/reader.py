@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import struct
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -171,3 +171,22 @@ class FileReader(_Format):
 
 
 Reader = StreamReader | FileReader
+
+
+def items_of(reader: Reader, source: Archive | Stream) -> Generator[Item]:
+    """Iterate over an archive's members and problems, with an exception as the last problem."""
+    try:
+        if isinstance(reader, FileReader):
+            assert isinstance(source, Archive)  # noqa: S101 - a stream is opened by nothing else
+            yield from reader.members(source)
+        elif isinstance(source, Archive):
+            yield from reader.members(region(source.file, 0, source.size))
+        else:
+            yield from reader.members(source)
+    except UNREADABLE as error:
+        yield Problem(text=reason_of(error))
+
+
+def reason_of(error: Exception) -> str:
+    """Return what an exception of `UNREADABLE` says, or its name."""
+    return str(error) or type(error).__name__

@@ -16,7 +16,7 @@ Hash signatures match whole files only. So it is not enough that the bytes were 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,7 +26,6 @@ from typing import BinaryIO
 
 from avscan.archives import behind, registry
 from avscan.archives.bounds import Account, Bounds, ExceededError
-from avscan.archives.lines import describe, shown
 from avscan.archives.looks import is_program, may_embed_archives, unsupported
 from avscan.archives.pipeline import Engine, Pipeline, Ticket
 from avscan.archives.reader import (
@@ -34,15 +33,16 @@ from avscan.archives.reader import (
     UNREADABLE,
     Archive,
     FileReader,
-    Item,
     Member,
-    Problem,
     Reader,
     StreamReader,
+    items_of,
+    reason_of,
 )
+from avscan.archives.report import Place, Reporter
 from avscan.archives.scratch import Scratch
-from avscan.archives.streams import Stream, region
-from avscan.findings import Finding, Findings, Kind
+from avscan.archives.streams import Stream
+from avscan.findings import Finding, Findings
 
 OVERLAP = 16 << 20
 """Bytes that two windows of a long file share. Body signatures span kilobytes; this is 0.8 % more
@@ -63,7 +63,7 @@ class _Context:
     compressed in it. `is_partial` means that its end is no damage.
     """
 
-    place: tuple[str, ...] = ()
+    place: Place = ()
     depth: int = 0
     already_scanned: bool = False
     unpacked: bool = False
@@ -98,8 +98,7 @@ def examine(
             else:
                 continue
             # Only here, where no frame holds a decoder any more, is memory for a report again.
-            text = describe(walk.place, f"cannot be scanned whole: {reason}")
-            report(Finding(kind=Kind.ERROR, text=text))
+            Reporter(report).incomplete(reason, walk.place)
     finally:
         for left in workspace.glob("member-*"):
             left.unlink()
@@ -132,13 +131,13 @@ class _Walk:
         bounds: Bounds,
         report: Callable[[Finding], None],
     ) -> None:
-        self.place: tuple[str, ...] = ()
+        self.place: Place = ()
         self._artifact: Path | None = path
         self._workspace = workspace
         self._bounds = bounds
         self._account = Account(bounds, workspace)
         self._pipeline = Pipeline(engine, workspace, self._account, bounds.ceiling)
-        self._tell = report
+        self._report = Reporter(report)
 
     @property
     def done(self) -> bool:
@@ -198,9 +197,9 @@ class _Walk:
         def conclude(findings: Findings) -> None:
             self._note_unopened(head, readers, findings, context, opened, found=found)
             if not opened.members:
-                self._report_limits(findings, context)
+                self._report.limits(findings, context.place)
                 if is_long:
-                    self._report(Kind.OVERSIZE, describe(context.place, f"{size} bytes"))
+                    self._report.oversize(size, context.place)
             close()
 
         ticket.then(conclude)
@@ -218,17 +217,17 @@ class _Walk:
         """Note what neither the engine nor we have looked into."""
         name = "" if opened.members or opened.closed or found else unsupported(head)
         if name:
-            self._note(name, context)
+            self._report.note(name, context.place)
         if not opened.members or not any(each.recognise(head) for each in readers):
             # Of the file itself, and of the archive at its end if there is one, we know better.
             known = {unsupported(head)}.union(*(each.marks for each in readers))
             for mark in findings.unopened:
                 if mark not in known:
-                    self._note(mark, context)
+                    self._report.note(mark, context.place)
         for alert in findings.opaque:
             # The engine only knows that some members are encrypted.
             if not (opened.closed and alert.startswith("Encrypted.")):
-                self._note(alert, context)
+                self._report.note(alert, context.place)
 
     def _search(self, file: BinaryIO, context: _Context) -> int:
         """Open the archives that lie behind a file's beginning; return how many there are."""
@@ -264,7 +263,7 @@ class _Walk:
             unpacked=compressed,
             is_artifact=context.is_artifact and compressed,
         )
-        with closing(_items(reader, source)) as items:  # a program may be at work
+        with closing(items_of(reader, source)) as items:  # a program may be at work
             for item in items:
                 if isinstance(item, Member):
                     opened.members += item.open is not None
@@ -289,7 +288,7 @@ class _Walk:
         self._account.enter(context.depth)
         if member.open is None:
             if not context.already_scanned:
-                self._note(member.closed, context)
+                self._report.note(member.closed, context.place)
             return False
         blamed = replace(archive, is_partial=True) if context.is_partial else archive
         source = self._guarded(member.open, context.place, blamed, name)
@@ -297,7 +296,7 @@ class _Walk:
         return source.is_damaged
 
     def _guarded(
-        self, opener: Callable[[], Stream], place: tuple[str, ...], archive: _Context, name: str
+        self, opener: Callable[[], Stream], place: Place, archive: _Context, name: str
     ) -> _Source:
         """Open a member so that its bytes are accounted for, and end where it is damaged."""
         content: Stream | None = None
@@ -311,7 +310,7 @@ class _Walk:
                 data = content.some(size)
             except UNREADABLE as error:
                 source.is_damaged = True
-                self._problem(f"{name}: {_reason(error)}", place, archive)
+                self._problem(f"{name}: {reason_of(error)}", place, archive)
                 return b""
             self._account.unpack(len(data))
             return data
@@ -337,7 +336,7 @@ class _Walk:
         scratch.fill(source, most=None if whole else self._bounds.ceiling)
         if source.peek(1):
             self._show_windows(scratch, source, context)
-            self._report(Kind.OVERSIZE, describe(context.place, f"{source.tell()} bytes"))
+            self._report.oversize(source.tell(), context.place)
             scratch.close()
             return
         if source.is_damaged:  # and who knows what the engine has seen of it
@@ -387,61 +386,23 @@ class _Walk:
         while True:
             findings = self._pipeline.wait(self._show(scratch.path, scratch.size, context))
             for name in (*findings.opaque, *findings.unopened):
-                self._note(name, context)
+                self._report.note(name, context.place)
             if not stream.peek(1):
                 return
             scratch.fill(stream, most=self._bounds.ceiling, overlap=overlap)
 
     def _show(self, path: Path, size: int, context: _Context) -> Ticket:
         """Have the engine scan a file, and report what needs no further thought."""
-
-        def report(findings: Findings) -> None:
-            for signature in findings.signatures:
-                self._report(Kind.SIGNATURE, signature, shown(context.place))
-            for error in findings.errors:
-                self._report(Kind.ERROR, describe(context.place, error))
-
         ticket = self._pipeline.show(path, size)
-        ticket.then(report)
+        ticket.then(lambda findings: self._report.found(findings, context.place))
         return ticket
 
-    # The report.
-
-    def _report(self, kind: Kind, text: str, member: str = "") -> None:
-        self._tell(Finding(kind=kind, text=text, member=member))
-
-    def _report_limits(self, findings: Findings, context: _Context) -> None:
-        for limit in findings.limits:
-            text = f"cannot be scanned whole: clamscan's limit {limit}"
-            self._report(Kind.ERROR, describe(context.place, text))
-
-    def _problem(self, text: str, place: tuple[str, ...], archive: _Context) -> None:
+    def _problem(self, text: str, place: Place, archive: _Context) -> None:
         """Report that an archive is damaged or outside of its profile."""
         if archive.is_partial:
             return
-        if archive.is_artifact:
-            self._report(Kind.ERROR, describe(place, f"cannot be scanned whole: {text}"))
-        else:
-            self._note(text, replace(archive, place=place))
-
-    def _note(self, what: str, context: _Context) -> None:
-        """Note content that could not be inspected."""
-        name, what = shown(context.place), shown((what,))
-        self._report(Kind.OPAQUE, f"{what}: {name}" if name else what)
-
-
-def _items(reader: Reader, source: Archive | _Source) -> Generator[Item]:
-    """Iterate over an archive's members and problems, with an exception as the last one."""
-    try:
-        if isinstance(reader, FileReader):
-            assert isinstance(source, Archive)  # noqa: S101 - a stream is opened by nothing else
-            yield from reader.members(source)
-        elif isinstance(source, Archive):
-            yield from reader.members(region(source.file, 0, source.size))
-        else:
-            yield from reader.members(source)
-    except UNREADABLE as error:
-        yield Problem(text=_reason(error))
+        report = self._report.incomplete if archive.is_artifact else self._report.note
+        report(text, place)
 
 
 def _answered(findings: Findings) -> Ticket:
@@ -453,10 +414,6 @@ def _answered(findings: Findings) -> Ticket:
 def _is_in_doubt(findings: Findings) -> bool:
     """Return whether the engine may not have seen all that is in an archive."""
     return bool(findings.limits or findings.unopened)
-
-
-def _reason(error: Exception) -> str:
-    return str(error) or type(error).__name__
 
 
 def _is_compressed(reader: Reader) -> bool:
