@@ -23,6 +23,7 @@ SCANNED = (0, 1)
 
 def one_clamscan(files: Sequence[Path], signatures: Path, scratch: Path) -> float:
     """Scan all files with one clamscan, told the same as avscan tells its own; in seconds."""
+    (scratch / "tmp").mkdir(exist_ok=True)  # without it, clamscan unpacks nothing
     clamscan = Clamscan(program="clamscan", workspace=scratch, database=signatures)
     command = clamscan._command(scratch)
     listed = "".join(f"{file}\n" for file in files)

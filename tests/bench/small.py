@@ -119,7 +119,8 @@ def _packed(folder: Path, path: Path) -> Path:
 
 
 def _without_packages(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    return None if member.name.endswith(("site-packages", "dist-packages")) else member
+    parts = Path(member.name).parts
+    return None if {"test", "site-packages", "dist-packages"} & {*parts} else member
 
 
 def _game(package: str, folder: Path) -> Path:
