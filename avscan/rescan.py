@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from platform import node
 
-from avscan.backend import discovery
+from avscan.backend import discovery, journal
 from avscan.backend.discovery import Verdicts
 from avscan.backend.ledger import Ledger
 from avscan.backend.pocketbase import PocketBase, check_id
@@ -87,6 +87,7 @@ def _named(client: PocketBase, choice: Choice, wanted: Verdicts) -> Iterator[Che
     for check in discovery.checks_of(client, choice.builds):
         if (
             choice.status in {None, check.status}
+            and (not choice.by_av_service or journal.is_by_av_service(check.log, check.status))
             and (check.scan_time or check.updated) < wanted.before
         ):
             yield check

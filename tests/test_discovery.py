@@ -451,21 +451,43 @@ def test_a_verdict_that_was_corrected_by_hand_is_not_listed(every_backend: Backe
     assert not [*discovery.verdicts(signed_in(backend), wanted)]
 
 
-@pytest.mark.parametrize("status", ["clean", "infected", "error"])
+AV_SERVICES = [
+    ("clean", "File: game.tar.gz\n----------- SCAN SUMMARY -----------\nInfected files: 0"),
+    ("clean", "No files to scan"),
+    ("infected", "File: game.tar.gz\n/tmp/x_game.tar.gz: Worm FOUND\n\nInfected files: 1"),
+    ("error", "File scan failed: Error: Download failed\n\nFile: game.tar.gz\nERROR: Error"),
+    ("error", "Failed to fetch records: ClientResponseError 404"),
+]
+
+
+@pytest.mark.parametrize(("status", "theirs"), AV_SERVICES)
 def test_verdicts_of_av_service_are_listed_with_ours_or_alone(
-    every_backend: Backend, status: str
+    every_backend: Backend, status: str, theirs: str
 ) -> None:
     backend = every_backend
     moment = "2025-05-01 12:00:00.000Z"
+    assert journal.is_by_av_service(theirs, Status(status))
     found = []
-    for log in (f"{status}: why", "File: game.tar.gz\nStatus: whatever"):
+    for log in (f"{status}: why", theirs):
         build = backend.upload({"a.txt": b"a game"})
         found.append(backend.create_check(build, status=status, scan_time=moment, log=log))
     client = signed_in(backend)
     ours = {check.id for check in discovery.verdicts(client, Verdicts(before=NOON + SECOND))}
-    theirs = Verdicts(before=NOON + SECOND, by_av_service=True)
+    alone = Verdicts(before=NOON + SECOND, by_av_service=True)
     assert ours == {*found}
-    assert [check.id for check in discovery.verdicts(client, theirs)] == [found[1]]
+    assert [check.id for check in discovery.verdicts(client, alone)] == [found[1]]
+
+
+@pytest.mark.parametrize(("status", "log"), [each for each in AV_SERVICES if each[0] != "clean"])
+def test_a_verdict_of_av_service_that_was_corrected_by_hand_is_not_listed(
+    every_backend: Backend, status: str, log: str
+) -> None:
+    backend = every_backend
+    moment = "2025-05-01 12:00:00.000Z"
+    build = backend.upload({"a.txt": b"a game"})
+    backend.create_check(build, status="clean", scan_time=moment, log=log)
+    assert not journal.is_by_av_service(log, Status.CLEAN)
+    assert not [*discovery.verdicts(signed_in(backend), Verdicts(before=NOON + SECOND))]
 
 
 def test_a_job_remembers_when_which_files_came_and_what_they_interrupted() -> None:

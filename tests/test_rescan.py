@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from support.backend import Backend
 from support.fake_clamscan import script
 from support.run import avscan, start
@@ -244,6 +245,28 @@ def test_verdicts_of_av_service_are_put_back_in_bounded_numbers(backend: Backend
     check = backend.check_of(theirs[0])
     assert check is not None
     assert "clean: given by av-service" in check["log"]
+
+
+def test_of_named_builds_those_that_av_service_judged_can_be_chosen(backend: Backend) -> None:
+    ours, _ = scanned(backend)
+    [theirs] = old_verdicts(backend, 1)
+    done = avscan("rescan", "--from-av-service", ours, theirs, env=backend.environment())
+    assert (done.code, done.out) == (2, f"{theirs}\n")
+    assert backend.status_of(ours) == "clean"
+
+
+@pytest.mark.parametrize("renews", [True, False])
+def test_builds_that_av_service_judged_are_not_late(backend: Backend, *, renews: bool) -> None:
+    """They were uploaded long ago, and had their verdict then."""
+    [build] = old_verdicts(backend, 1)
+    backend.backdate("app_builds", build, updated="2024-12-31 00:00:00.000Z")
+    env = backend.environment(RESCAN_AFTER="30" if renews else "0")
+    if not renews:
+        avscan("rescan", build, env=env)
+        assert json.loads(avscan("status", "--format", "json", env=env).out)["late"] == []
+    assert avscan("run", env=env).event("pass.finished")["scanned"] == 1
+    report = json.loads(avscan("status", "--format", "json", env=env).out)
+    assert (report["verdicts"]["clean"], report["late"]) == (1, [])
 
 
 def test_verdicts_of_av_service_are_renewed_like_ours(backend: Backend) -> None:

@@ -210,14 +210,20 @@ class Verdicts:
     def where(self) -> str:
         """Return the filter for PocketBase."""
         wanted = [self.status] if self.status else [each for each in Status if each.settled]
-        theirs = f'log ~ "{journal.AV_SERVICE}%"'
         one_of = " || ".join(
-            f'(status = "{each}" && {theirs})'
+            f'(status = "{each}" && {_by_av_service(each)})'
             if self.by_av_service
-            else f'(status = "{each}" && (log ~ "{each}: %" || {theirs}))'
+            else f'(status = "{each}" && (log ~ "{each}: %" || {_by_av_service(each)}))'
             for each in wanted
         )
         return f'({one_of}) && scan_time != "" && scan_time < "{format_time(self.before)}"'
+
+
+def _by_av_service(status: Status) -> str:
+    """Return the filter that says what `journal.is_by_av_service` says."""
+    begins = " || ".join(f'log ~ "{begin}%"' for begin in journal.AV_SERVICE[status])
+    corrected = f' && log !~ "%{journal.FOUND}%"' if status is Status.CLEAN else ""
+    return f"(({begins}){corrected})"
 
 
 def verdicts(client: PocketBase, wanted: Verdicts, *, page: int = PAGE) -> Iterator[Check]:

@@ -24,8 +24,15 @@ EXCERPT = 400  # covers a verdict's first two lines, or a claim's first
 ENTRY = 800  # covers a verdict's first lines also behind a claim's or a pending check's
 RULE = "-" * 40
 BY_HAND = "given by hand"
-AV_SERVICE = "File: "
-"""What the logs of av-service begin with, the service that avscan replaces."""
+BY_AV_SERVICE = "given by av-service"
+AV_SERVICE = {
+    Status.CLEAN: ("File: ", "No files to scan"),
+    Status.INFECTED: ("File: ",),
+    Status.ERROR: ("File scan failed: ", "Failed to fetch records: "),
+}
+"""What the logs of av-service's verdicts begin with (its `index.ts`), the service before avscan."""
+FOUND = " FOUND"
+"""What its log of an infected build has, so that a `clean` beside it is a correction by hand."""
 
 # Of a log's length, what the verdicts before the newest one may claim of its room.
 _HISTORY = 0.25
@@ -127,13 +134,20 @@ def entry_of(log: str) -> Entry | None:
 
 
 def scanned_before(log: str, files: Iterable[str]) -> bool:
-    """Return whether an older verdict in a log is about these files.
+    """Return whether an older verdict in a log is about these files, or may be: av-service's.
 
     Works on the first `ENTRY` characters, also with their white space folded, since the newest of
     the older verdicts is the one that counts.
     """
     wanted = digest(files)
-    return any(found[1] == wanted for found in _OLDER.finditer(log))
+    newest = log.partition(RULE)[2].strip()
+    return _is_noted_as_av_services(newest) or any(
+        found[1] == wanted for found in _OLDER.finditer(log)
+    )
+
+
+def _is_noted_as_av_services(section: str) -> bool:
+    return section.partition(": ")[2].startswith(BY_AV_SERVICE)
 
 
 def judged_before(log: str, files: Iterable[str], status: Status) -> bool:
@@ -209,7 +223,13 @@ def author(log: str, status: Status) -> str:
     """Return who gave a verdict, if it was not avscan: its log begins with another status."""
     if log.startswith(f"{status}: "):
         return ""
-    return "given by av-service" if log.startswith(AV_SERVICE) else BY_HAND
+    return BY_AV_SERVICE if is_by_av_service(log, status) else BY_HAND
+
+
+def is_by_av_service(log: str, status: Status | None) -> bool:
+    """Return whether av-service gave a verdict, and nobody corrected it since."""
+    corrected = status is Status.CLEAN and FOUND in log
+    return status in AV_SERVICE and log.startswith(AV_SERVICE[status]) and not corrected
 
 
 def pending(
@@ -270,6 +290,7 @@ def settled(
     """Write the log of a verdict: what matters most first, as much as fits in `limit`."""
     names = [report.name for report in reports]
     again = any(digest_of(section) == digest(names) for section in before)
+    again = again or any(map(_is_noted_as_av_services, before[:1]))
     head = [
         f"{verdict.status}: {_FORGED.sub('digest', verdict.reason)}",
         f"files: {len(reports)}, digest {digest(names)}",
