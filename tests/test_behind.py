@@ -16,9 +16,10 @@ from support.packed import SEVENZIP, SEVENZIP_BZIP2
 from support.samples import Squeeze, pack, squeezed, tar, zstd
 
 from avscan.archives import compressed, streams
-from avscan.archives.behind import archives
+from avscan.archives.behind import archives, is_plain
 from avscan.archives.looks import end_of_program
 from avscan.archives.reader import UNREADABLE
+from avscan.archives.registry import READERS
 
 SCRIPT = b"#!/bin/sh\ntail -n +3 $0 | tar xz\nexit\n"
 CONTENT = random.Random(1).randbytes(3 * compressed.PROVEN)
@@ -254,3 +255,17 @@ def test_the_end_of_a_program(program: bytes, end: int) -> None:
 def test_what_is_tried_at_the_end_of_a_program(magic: bytes) -> None:
     for program in (SCRIPT, pe((512, 100)).ljust(612, b"\0")):
         assert next(iter(found(program + magic + CONTENT))) == f"(at byte {len(program)})"
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [SCRIPT, b"MZ", b"text\n", bytes(300), tar([("a", b"a")]), squeezed(CONTENT[:99], "gz")]
+            + [bytes(reader.magic_at) + magic for reader in READERS for magic in reader.magics]
+        )
+        | st.binary(max_size=20)
+    ).map(b"".join)
+)
+def test_a_glance_misses_no_archive(content: bytes) -> None:
+    if is_plain(content):
+        assert not [*archives(io.BytesIO(content))]

@@ -502,7 +502,7 @@ unpack.examine(
     folder / "artifact", engine=Engine(), workspace=folder, bounds=Bounds(), report=print
 )
 """
-    assert as_nobody(code, data) == "EICAR"
+    assert set(as_nobody(code, data).split("EICAR")) == {""}  # by each reader of the format
 
 
 def test_the_limit_is_called_in_the_programs_process(look: Look, tmp_path: Path) -> None:

@@ -8,10 +8,13 @@ from typing import BinaryIO
 
 from avscan.archives.streams import read_at
 
+_LEAST = 512  # bytes of a disk: a sector
+
 
 def _has(*magics: tuple[int, bytes]) -> Callable[[BinaryIO], bool]:
     """Return what tells whether a file has any of the magics; offsets below 0 are from its end."""
-    least = min(at + len(magic) if at >= 0 else -at for at, magic in magics)
+    nearest = min(at + len(magic) if at >= 0 else -at for at, magic in magics)
+    least = max(_LEAST, nearest)
 
     def recognise(file: BinaryIO) -> bool:
         size = file.seek(0, SEEK_END)

@@ -66,7 +66,8 @@ def sum_of(block: bytes) -> int:
 
 def offsets(data: bytes) -> Iterator[int]:
     """Find each multiple of 512 bytes where a header stands."""
-    rows = len(data) // BLOCK
+    if not (rows := len(data) // BLOCK):
+        return
     fits, digits = int.from_bytes(b"\1" * rows, "big"), 0
     for column in range(SUM.start, SUM.stop - 2):  # of each block at once
         values = data[column::BLOCK][:rows]

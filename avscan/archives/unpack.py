@@ -355,7 +355,9 @@ class _Walk:
         if len(content) > most or source.is_damaged:
             return False
         file = io.BytesIO(content)
-        if registry.recognise_end(file) or any(behind.archives(file)):
+        if registry.recognise_end(file):
+            return False
+        if not behind.is_plain(content) and any(behind.archives(file)):
             return False
         if not context.already_scanned:
             self._pipeline.bundle(content, partial(self._again, context))

@@ -20,7 +20,7 @@ from avscan.workspace import Workspace
 # times within itself. On a smaller disk files are fetched and scanned in turns.
 SCAN_ROOM = 8 << 30
 # Files that lie on the disk ahead of their scan, at the most.
-AHEAD = 8
+AHEAD = 32
 # Files download one after another, so that the first of them is there as soon as can be. One that
 # has taken so many seconds no longer keeps the next one waiting.
 SLOW = 30.0
