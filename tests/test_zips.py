@@ -78,6 +78,12 @@ def test_of_a_plain_zip_clamscan_sees_the_members(data: bytes) -> None:
     assert scanned(data)
 
 
+def test_signatures_that_only_busybox_passes_over() -> None:
+    odd = PLAIN.replace(b"PK\3\4", b"PK\7\x08").replace(b"PK\1\2", b"PK\5\5")
+    assert READER.recognise(odd)
+    assert read(READER, odd)[1]
+
+
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_of_other_methods_it_does_not(method: int) -> None:
     data = pack([("x", b"x" * 99), ("y", b"y")], method)

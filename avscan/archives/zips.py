@@ -56,7 +56,7 @@ _BEGINNINGS = (
     LOCAL_MAGIC,
     CENTRAL_MAGIC,
     END_MAGIC,
-    DESCRIPTOR_MAGIC + LOCAL_MAGIC,
+    DESCRIPTOR_MAGIC,  # of a part of several, or an entry's that busybox passes over
     b"PK00" + LOCAL_MAGIC,
 )
 _ENCRYPTED, _ENDS_WITH_MARK = 0x1, 0x2

@@ -223,6 +223,8 @@ def unpack(data: bytes, using: list[Reader], folder: Path) -> Yields:
                 continue
             for found in _yield(reader, content, folder):
                 opened = True
+                if not found.strip(b"\0"):
+                    continue  # a reader that gives up leaves zeros, which are nobody's malware
                 digest = _hash(found)
                 result.files[digest].add(above + reader.name)
                 result.sizes[digest] = len(found)
