@@ -16,8 +16,15 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.examine import OneByOne, examined
-from support.packed import SQUASHFS
+from support.examine import OneByOne, examined, read
+from support.packed import (
+    RAR4,
+    RAR4_ENCRYPTED,
+    RAR4_ENCRYPTED_NAMES,
+    RAR5_COMPRESSED,
+    RAR5_SOLID,
+    SQUASHFS,
+)
 from support.samples import EICAR, pack, tar, zstd
 from support.takeover import as_nobody
 
@@ -257,6 +264,47 @@ def test_arbitrary_data_is_no_image(data: bytes) -> None:
 def test_7_zip_knows_each_kind_of_disk() -> None:
     formats = subprocess.run(["7zz", "i"], capture_output=True, text=True, check=True).stdout
     assert {kind for kind, _ in disks.KINDS.values()} <= {*formats.split()}
+
+
+def test_the_partitions_of_a_disk_are_opened(look: Look, packed: Packed) -> None:
+    partition = packed("bsdtar --format=iso9660 -cf %")
+    table = struct.pack("<B3xB3xII", 0x80, 0x0C, 1, -(-len(partition) // 512))
+    sector = bytes(446) + table.ljust(64, b"\0") + b"\x55\xaa"
+    disk = sector + partition + bytes(-len(partition) % 512)
+    assert [each.partition("/")[2] for each in found(look(disk))] == ["z.exe"]
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        b"",
+        struct.pack("<B3xB3xII", 0x80, 0xEE, 1, 9),  # stands for a GPT
+        struct.pack("<B3xB3xII", 0x12, 0x0C, 1, 9),
+        struct.pack("<B3xB3xII", 0x80, 0x0C, 1, 1 << 20),
+    ],
+)
+def test_an_ending_of_a_sector_is_no_table_of_partitions(entries: bytes) -> None:
+    sector = bytes(446) + entries.ljust(64, b"\0") + b"\x55\xaa"
+    assert not registry.recognise_end(io.BytesIO(sector + bytes(9000)))
+
+
+# Rar, as its own program writes it.
+
+
+@pytest.mark.parametrize(
+    ("data", "sizes"),
+    [(RAR4, [20, 20]), (RAR5_COMPRESSED, [1200]), (RAR5_SOLID, [4096] * 4)],
+)
+def test_rars_are_opened(data: bytes, sizes: list[int]) -> None:
+    [reader] = registry.recognise(data[:HEAD])
+    members, problems = read(reader, data)
+    assert ([len(content) for content in members.values()], problems) == (sizes, [])
+
+
+@pytest.mark.parametrize("data", [RAR4_ENCRYPTED, RAR4_ENCRYPTED_NAMES])
+def test_an_encrypted_rar_is_noted_or_an_error(look: Look, data: bytes) -> None:
+    examination = look(data)
+    assert examination.opaque or examination.errors
 
 
 # What does not open whole.

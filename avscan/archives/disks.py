@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from os import SEEK_END
 from typing import BinaryIO
@@ -42,6 +43,28 @@ _is_ext = _all(
     _has(*((1048, bytes([size, 0, 0, 0])) for size in range(7))),
 )
 
+_is_ntfs = _all(_has((3, b"NTFS    ")), _has((510, b"\x55\xaa")))
+_GPT_INSIDE = 0xEE  # the type of the partition that stands for a GPT
+
+
+def _is_mbr(file: BinaryIO) -> bool:
+    """Return whether a file begins with a table of partitions that are all in it.
+
+    A file system has the same ending of its first sector, and an ISO may have such a table too.
+    """
+    sector = read_at(file, 0, 512)
+    if sector[510:] != b"\x55\xaa" or is_iso(file) or _is_fat(file) or _is_ntfs(file):
+        return False
+    size = file.seek(0, SEEK_END)
+    entries = [entry for entry in _PARTITION.iter_unpack(sector[446:510]) if any(entry)]
+    return bool(entries) and all(
+        status in {0, 0x80} and kind not in {0, _GPT_INSIDE} and (start + count) * 512 <= size
+        for status, kind, start, count in entries
+    )
+
+
+_PARTITION = struct.Struct("<B3xB3xII")
+
 KINDS = {
     "ISO": ("Iso", is_iso),
     "UDF": ("Udf", _is_udf),
@@ -53,7 +76,8 @@ KINDS = {
     "VDI": ("VDI", _has((64, b"\x7f\x10\xda\xbe"))),
     "GPT": ("GPT", _has((512, b"EFI PART\0\0\1\0"))),
     "FAT": ("FAT", _is_fat),
-    "NTFS": ("NTFS", _all(_has((3, b"NTFS    ")), _has((510, b"\x55\xaa")))),
+    "NTFS": ("NTFS", _is_ntfs),
+    "MBR": ("MBR", _is_mbr),
     "ext": ("Ext", _is_ext),
     "HFS": ("HFS", _has((1024, b"H+\0\4"), (1024, b"HX\0\5"))),
     "APFS": ("APFS", _has((32, b"NXSB\0"))),
