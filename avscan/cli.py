@@ -120,7 +120,7 @@ def run(*, full: bool, dry_run: bool) -> None:
     """
     with boundary():
         settings = _settings()
-        from avscan.wiring import plan_pass, run_pass  # noqa: PLC0415 - loads what talks HTTP
+        from avscan.passes import plan_pass, run_pass  # noqa: PLC0415 - loads what talks HTTP
 
         if dry_run:
             _show_plan(plan_pass(settings))
@@ -220,7 +220,7 @@ def rescan(*, builds: tuple[str, ...], status: str | None, older_than: str | Non
         age = _span("--older-than", older_than) if older_than else timedelta(0)
         settings = _settings()
         from avscan.records import Status  # noqa: PLC0415
-        from avscan.wiring import rescan as put_back  # noqa: PLC0415
+        from avscan.rescan import rescan as put_back  # noqa: PLC0415
 
         chosen = Status(status) if status else None
         done = set()
@@ -268,8 +268,8 @@ def status(*, since: str, form: str) -> None:
         settings = _settings()
         from avscan.ops import metrics, views  # noqa: PLC0415
         from avscan.ops.exposition import exposition  # noqa: PLC0415
+        from avscan.ops.queries import status as ask  # noqa: PLC0415
         from avscan.ops.terminal import columns  # noqa: PLC0415
-        from avscan.wiring import status as ask  # noqa: PLC0415
 
         report = ask(settings, window=window)
         match form:
@@ -290,7 +290,7 @@ def history(*, build: str) -> None:
     with boundary("history"):
         settings = _settings()
         from avscan.ops import views  # noqa: PLC0415
-        from avscan.wiring import checks_in_full  # noqa: PLC0415
+        from avscan.ops.queries import checks_in_full  # noqa: PLC0415
 
         checks = checks_in_full(settings, build)
         if not checks:

@@ -29,7 +29,7 @@ ROOMS: dict[str, set[str]] = {
 }
 # Above the rooms: what joins them, and what starts that.
 ROOF = {
-    *("sweep", "scans", "scanner", "inspection", "summary", "wiring"),
+    *("sweep", "scans", "scanner", "inspection", "summary", "wiring", "passes", "rescan"),
     *("boundary", "signals", "cli", "__main__", "demo"),
 }
 
@@ -194,7 +194,7 @@ def test_the_command_line_alone_loads_no_http() -> None:
 
 def test_a_pass_with_nothing_to_do_loads_neither_engine_nor_schema(backend: Backend) -> None:
     program = (
-        "import os; from avscan.settings import Settings; from avscan.wiring import run_pass\n"
+        "import os; from avscan.settings import Settings; from avscan.passes import run_pass\n"
         "assert run_pass(Settings.parse(os.environ), full=True).scanned == 0"
     )
     found = loaded(program, env=backend.environment())
