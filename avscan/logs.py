@@ -12,6 +12,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TextIO
 
+from pythonjsonlogger.json import JsonFormatter
+
 from avscan.settings import LogFormat
 
 _LEVELS = {
@@ -54,9 +56,6 @@ class _Lines(logging.Handler):
 
 
 def _json_formatter() -> logging.Formatter:
-    # Imported when it is needed: a pass that has nothing to do is mostly its imports.
-    from pythonjsonlogger.json import JsonFormatter  # noqa: PLC0415
-
     class Formatter(JsonFormatter):
         default_time_format = "%Y-%m-%dT%H:%M:%S"
         default_msec_format = "%s.%03dZ"

@@ -13,6 +13,7 @@ from avscan.backend import discovery
 from avscan.backend.discovery import Plan
 from avscan.backend.fetch import Fetcher
 from avscan.backend.pocketbase import PocketBase
+from avscan.backend.schema import ONE_CHECK, missing_indexes
 from avscan.clamav import program
 from avscan.clamav.program import DATABASE
 from avscan.errors import AvscanError
@@ -102,8 +103,6 @@ def is_full_turn(now: datetime) -> bool:
 
 def is_indexed(client: PocketBase) -> bool:
     """Tell whether the unique index stands; warn of those that would spare a large backend."""
-    from avscan.backend.schema import ONE_CHECK, missing_indexes  # noqa: PLC0415 - an idle pass has no need of it
-
     missing = missing_indexes(client)
     if missing:
         columns = [index.column for index in missing]

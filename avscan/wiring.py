@@ -9,6 +9,7 @@ from platform import node
 
 from avscan.backend.ledger import Ledger
 from avscan.backend.pocketbase import Password, PocketBase, Rejected, Token
+from avscan.backend.schema import require
 from avscan.backend.transport import Patience, Transport
 from avscan.clamav.program import DATABASE
 from avscan.errors import SchemaError
@@ -69,7 +70,5 @@ def explained(client: PocketBase) -> Iterator[None]:
     try:
         yield
     except (Rejected, SchemaError):
-        from avscan.backend.schema import require  # noqa: PLC0415 - a pass rarely needs it
-
         require(client)
         raise

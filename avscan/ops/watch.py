@@ -8,16 +8,15 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from platform import node
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from avscan.errors import AvscanError, Interrupted
 from avscan.events import Event
+from avscan.ops import metrics
+from avscan.ops.notify import Webhook, pass_failed
 from avscan.settings import INFECTED, PASS_FAILED, Settings
 from avscan.summary import Summary
 from avscan.workspace import Busy
-
-if TYPE_CHECKING:
-    from avscan.ops.notify import Webhook
 
 log = logging.getLogger(__name__)
 
@@ -65,8 +64,6 @@ class Watch:
         ended = datetime.now(UTC)
         code = exit_code(error)
         if self._file:
-            from avscan.ops import metrics  # noqa: PLC0415 - most passes have no need of it
-
             figures = metrics.of_pass(
                 self.summary,
                 exit_code=code,
@@ -81,8 +78,6 @@ class Watch:
         if self._webhook:
             stopped = isinstance(error, Interrupted)
             if code and not stopped and PASS_FAILED in self._events:
-                from avscan.ops.notify import pass_failed  # noqa: PLC0415
-
                 reason = str(error) if isinstance(error, AvscanError) else "a bug; see the log"
                 message = pass_failed(exit_code=code, reason=reason, host=node(), at=ended)
                 self._webhook.tell(message)
@@ -90,8 +85,6 @@ class Watch:
 
 
 def _webhook(settings: Settings, user_agent: str) -> Webhook:
-    from avscan.ops.notify import Webhook  # noqa: PLC0415 - most passes have no need of it
-
     return Webhook(
         settings.webhook_url,
         secret=settings.webhook_secret,
