@@ -10,7 +10,6 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, TypeVar, assert_never
 
 import click
@@ -19,14 +18,8 @@ from avscan import __version__
 from avscan.boundary import boundary
 from avscan.errors import SchemaError, SettingsError
 from avscan.logs import configure
-from avscan.settings import (
-    REFRESH_VARIABLES,
-    VARIABLES,
-    LogFormat,
-    RefreshSettings,
-    Settings,
-    Variable,
-)
+from avscan.settings import LogFormat, RefreshSettings, Settings, variables_of
+from avscan.variables import Variable
 
 if TYPE_CHECKING:
     from avscan.backend.discovery import Plan
@@ -38,12 +31,12 @@ log = logging.getLogger(__name__)
 P = ParamSpec("P")
 R = TypeVar("R")
 
-EPILOG = """
+EXIT_CODES = """
 \b
 Exit codes:
   0    it is done (infected builds included: they are a pass's purpose), or
        another pass is at work
-  1    a bug in avscan; its traceback is in the log
+  1    a bug in avscan; its traceback is in the log (status: a promise is broken)
   2    settings or usage
   3    PocketBase can't be reached, keeps failing, or has none of its files
   4    PocketBase refuses the sign-in
@@ -54,70 +47,67 @@ Exit codes:
   130  stopped by SIGINT
   141  whoever read the output has gone
   143  stopped by SIGTERM
-
-Secrets have no option, since others can see a command line: set
-POCKETBASE_SUPERUSER_PASSWORD or POCKETBASE_TOKEN, WEBHOOK_URL and
-WEBHOOK_SECRET, or name files that hold them with the options above.
-"""
-
-STATUS_EPILOG = """
-\b
-Exit codes:
-  0    all promises are kept
-  1    one is broken; the first lines say which
-  2-7  it can't be said: see `avscan run --help`
 """
 BROKEN = 1
 LONGEST_SPAN = timedelta(days=36_500)
 
 
-def with_settings(function: Callable[P, R]) -> Callable[P, R]:
-    """Add an option for each setting; the command finds them in the context's parameters."""
-    return _with_options(function, VARIABLES)
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXIT_CODES)
+@click.version_option(__version__, message="%(prog)s %(version)s")
+def main() -> None:
+    """Scan every build that is uploaded to Zapuskalka with ClamAV, before players download it."""
 
 
-def _with_options(function: Callable[P, R], variables: Sequence[Variable]) -> Callable[P, R]:
-    for variable in reversed(variables):
-        if variable.secret:
-            continue
-        option = click.option(
-            variable.option,
-            variable.name,
-            envvar=variable.name,
-            show_envvar=True,
-            help=variable.help,
-            default=variable.default or None,
-            show_default=bool(variable.default),
-            expose_value=False,
-            callback=_keep,
-        )
-        function = option(function)
-    return function
+def command(name: str) -> Callable[[Callable[..., None]], click.Command]:
+    """Register a command that has an option for each setting that it needs, behind its own."""
+    variables = variables_of(name)
+    secrets = ", ".join(each.name for each in variables if each.secret)
+    epilog = (
+        f"Secrets have no option, since others can see a command line: set {secrets}, or name"
+        " files that hold them by the options above. `avscan --help` lists the exit codes."
+    )
+
+    def register(function: Callable[..., None]) -> click.Command:
+        made = main.command(name, epilog=epilog)(function)
+        made.params.extend(_option(each) for each in variables if not each.secret)
+        return made
+
+    return register
+
+
+def _option(variable: Variable) -> click.Option:
+    return click.Option(
+        [variable.option, variable.name],
+        envvar=variable.name,
+        show_envvar=True,
+        help=variable.help,
+        default=variable.default or None,
+        show_default=bool(variable.default),
+        expose_value=False,
+        callback=_keep,
+    )
 
 
 def _keep(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
     context.ensure_object(dict)[parameter.name] = value or ""
 
 
-def _settings(context: click.Context) -> Settings:
+def _environment() -> dict[str, str]:
+    """Return the environment with the options in place of their variables."""
+    return {**os.environ, **click.get_current_context().ensure_object(dict)}
+
+
+def _settings() -> Settings:
     """Parse the settings from options and environment, and set up the logs."""
-    settings = Settings.parse({**os.environ, **context.ensure_object(dict)})
+    settings = Settings.parse(_environment())
     configure(settings.log_level, settings.log_format)
     return settings
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EPILOG)
-@click.version_option(__version__, message="%(prog)s %(version)s")
-def main() -> None:
-    """Scan every build that is uploaded to Zapuskalka with ClamAV, before players download it."""
-
-
-@main.command(epilog=EPILOG)
-@with_settings
+@command("run")
 @click.option("--full", is_flag=True, help="Compare all builds with all checks in this pass.")
 @click.option("--dry-run", is_flag=True, help="Show what a pass would do, and write nothing.")
-@click.pass_context
-def run(context: click.Context, *, full: bool, dry_run: bool) -> None:
+def run(*, full: bool, dry_run: bool) -> None:
     """Do one pass: scan every build that has no verdict, then exit.
 
     A pass compares all builds with all checks; where there are 1,000 builds or more, it looks at
@@ -128,8 +118,8 @@ def run(context: click.Context, *, full: bool, dry_run: bool) -> None:
     It sends notifications to a WEBHOOK_URL, and leaves its figures in a METRICS_FILE.
     """
     with boundary():
-        settings = _settings(context)
-        from avscan.wiring import plan_pass, run_pass  # noqa: PLC0415 - loads what talks HTTP
+        settings = _settings()
+        from avscan.passes import plan_pass, run_pass  # noqa: PLC0415 - loads what talks HTTP
 
         if dry_run:
             _show_plan(plan_pass(settings))
@@ -165,8 +155,7 @@ def _files(number: int) -> str:
     return f"{number} file" + "s" * (number != 1)
 
 
-@main.command(epilog=EPILOG)
-@with_settings
+@command("init")
 @click.option("--fix", is_flag=True, help="Mend what differs; never drops a field or a record.")
 @click.option(
     "--print",
@@ -174,8 +163,7 @@ def _files(number: int) -> str:
     is_flag=True,
     help="Change nothing: print the collection as it should be, as JSON for a migration.",
 )
-@click.pass_context
-def init(context: click.Context, *, fix: bool, printed: bool) -> None:
+def init(*, fix: bool, printed: bool) -> None:
     """Create the av_build_checks collection, or say what is wrong with it.
 
     Where the schema is kept as migrations, --print prints what PocketBase's imports take; see
@@ -184,7 +172,7 @@ def init(context: click.Context, *, fix: bool, printed: bool) -> None:
     if fix and printed:
         raise click.UsageError("--fix changes the collection, and --print does not: choose one")
     with boundary("init"):
-        settings = _settings(context)
+        settings = _settings()
         from avscan.backend import schema  # noqa: PLC0415
         from avscan.wiring import connect  # noqa: PLC0415
 
@@ -232,8 +220,7 @@ def _exit_if_unfit(differences: Sequence[Difference]) -> None:
         sys.exit(SchemaError.exit_code)
 
 
-@main.command(epilog=EPILOG)
-@with_settings
+@command("rescan")
 @click.argument("builds", nargs=-1, metavar="[BUILD]...")
 @click.option(
     "--status",
@@ -247,9 +234,7 @@ def _exit_if_unfit(differences: Sequence[Difference]) -> None:
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many builds, oldest first.")
 @click.option("--dry-run", is_flag=True, help="Print the builds, and write nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask before clean builds are hidden.")
-@click.pass_context
 def rescan(
-    context: click.Context,
     *,
     builds: tuple[str, ...],
     status: str | None,
@@ -271,7 +256,7 @@ def rescan(
                 "name builds, or choose them by --status, --older-than or --from-av-service"
             )
         age = _span("--older-than", older_than) if older_than else timedelta(0)
-        settings = _settings(context)
+        settings = _settings()
         from avscan.records import Status  # noqa: PLC0415
         from avscan.rescan import Choice  # noqa: PLC0415
         from avscan.rescan import rescan as put_back  # noqa: PLC0415
@@ -318,8 +303,7 @@ def _span(option: str, text: str) -> timedelta:
     return span
 
 
-@main.command(epilog=STATUS_EPILOG)
-@with_settings
+@command("status")
 @click.option(
     "--since", default="24h", show_default=True, help="The window: 30d, 24h or 90m, up to now."
 )
@@ -331,8 +315,7 @@ def _span(option: str, text: str) -> timedelta:
     show_default=True,
     help="How to say it.",
 )
-@click.pass_context
-def status(context: click.Context, *, since: str, form: str) -> None:
+def status(*, since: str, form: str) -> None:
     """Say whether the promises are kept: the service levels, read from PocketBase.
 
     Each build is to be judged within 5 minutes of its upload, none to be pending for more than 10
@@ -341,11 +324,11 @@ def status(context: click.Context, *, since: str, form: str) -> None:
     """
     with boundary("status"):
         window = _span("--since", since)
-        settings = _settings(context)
+        settings = _settings()
         from avscan.ops import metrics, views  # noqa: PLC0415
         from avscan.ops.exposition import exposition  # noqa: PLC0415
+        from avscan.ops.queries import status as ask  # noqa: PLC0415
         from avscan.ops.terminal import columns  # noqa: PLC0415
-        from avscan.wiring import status as ask  # noqa: PLC0415
 
         report = ask(settings, window=window)
         match form:
@@ -359,16 +342,14 @@ def status(context: click.Context, *, since: str, form: str) -> None:
         sys.exit(0 if report.kept else BROKEN)
 
 
-@main.command(epilog=EPILOG)
-@with_settings
+@command("history")
 @click.argument("build")
-@click.pass_context
-def history(context: click.Context, *, build: str) -> None:
+def history(*, build: str) -> None:
     """Print all that is known of a build's verdicts, the newest first."""
     with boundary("history"):
-        settings = _settings(context)
+        settings = _settings()
         from avscan.ops import views  # noqa: PLC0415
-        from avscan.wiring import checks_in_full  # noqa: PLC0415
+        from avscan.ops.queries import checks_in_full  # noqa: PLC0415
 
         checks = checks_in_full(settings, build)
         if not checks:
@@ -386,23 +367,21 @@ def _style() -> Style:
     return style_for(sys.stdout)
 
 
-@main.command(epilog=EPILOG)
-@with_settings
+@command("health")
 @click.option(
     "--deep",
     is_flag=True,
     help="Load the signatures and find the canary, too; a pass that is due then waits a minute.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.pass_context
-def health(context: click.Context, *, deep: bool, as_json: bool) -> None:
+def health(*, deep: bool, as_json: bool) -> None:
     """Say whether passes can do their work: a line for each part of the installation.
 
     Looks at PocketBase and the sign-in, the collections, clamscan, the signatures' age and the
     disk. The exit code is that of the first part that fails; what is only warned about is 0.
     """
     with boundary("health"):
-        settings = _settings(context)
+        settings = _settings()
         from avscan.ops.health import examine  # noqa: PLC0415
 
         parts = []
@@ -417,11 +396,9 @@ def health(context: click.Context, *, deep: bool, as_json: bool) -> None:
         sys.exit(code)
 
 
-@main.command(epilog=EPILOG)
-@partial(_with_options, variables=REFRESH_VARIABLES)
+@command("refresh")
 @click.option("--now", is_flag=True, help="Fetch them at once, whether or not they are due.")
-@click.pass_context
-def refresh(context: click.Context, *, now: bool) -> None:
+def refresh(*, now: bool) -> None:
     """Fetch new signatures by freshclam, if they are due; needs no PocketBase.
 
     Can be run each minute: it does nothing until 4 to 8 hours have gone by since the last time, or
@@ -429,7 +406,7 @@ def refresh(context: click.Context, *, now: bool) -> None:
     DATABASE_CUSTOM_URL adds signature files of your own, by their addresses.
     """
     with boundary("refresh"):
-        settings = RefreshSettings.parse({**os.environ, **context.ensure_object(dict)})
+        settings = RefreshSettings.parse(_environment())
         configure(settings.log_level, settings.log_format)
         from avscan.clamav import refresh as signatures  # noqa: PLC0415
 

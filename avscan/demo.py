@@ -21,9 +21,10 @@ from avscan.clamav.canary import eicar
 from avscan.data import SIGNATURES, create_zapuskalka
 from avscan.embedded import LOOPBACK, Embedded
 from avscan.errors import BackendError, EngineError, Interrupted
+from avscan.passes import run_pass
 from avscan.records import BUILDS, CHECKS, Check
 from avscan.settings import Settings
-from avscan.wiring import USER_AGENT, connect, run_pass
+from avscan.wiring import USER_AGENT, connect
 
 EMAIL = "demo@example.com"
 PUBLISHER = "publisher@example.com"

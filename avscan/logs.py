@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TextIO
 
+from pythonjsonlogger.json import JsonFormatter
+
 from avscan.settings import LogFormat
-from avscan.text import rfc3339
 
 _LEVELS = {
     "debug": logging.DEBUG,
@@ -54,25 +56,19 @@ class _Lines(logging.Handler):
 
 
 def _json_formatter() -> logging.Formatter:
-    # Imported when it is needed: a pass that has nothing to do is mostly its imports.
-    from pythonjsonlogger.json import JsonFormatter  # noqa: PLC0415
-
     class Formatter(JsonFormatter):
-        def add_fields(
-            self,
-            log_data: dict[str, object],
-            record: logging.LogRecord,
-            message_dict: dict[str, object],
-        ) -> None:
-            log_data["time"] = rfc3339(datetime.fromtimestamp(record.created, UTC))
-            log_data["level"] = _level(record)
-            log_data["event"] = record.getMessage()
-            super().add_fields(log_data, record, message_dict)
-            log_data.pop("message", None)
-            if "exc_info" in log_data:
-                log_data["traceback"] = log_data.pop("exc_info")
+        default_time_format = "%Y-%m-%dT%H:%M:%S"
+        default_msec_format = "%s.%03dZ"
 
-    return Formatter("%(message)s", json_ensure_ascii=True)
+        def process_log_record(self, log_data: dict[str, object]) -> dict[str, object]:
+            level = str(log_data["level"]).lower()
+            return log_data | {"level": "warn" if level == "warning" else level}
+
+    names = {"asctime": "time", "levelname": "level", "message": "event", "exc_info": "traceback"}
+    fields = ("asctime", "levelname", "message")
+    formatter = Formatter(fields, rename_fields=names, json_ensure_ascii=True)
+    formatter.converter = time.gmtime
+    return formatter
 
 
 def _level(record: logging.LogRecord) -> str:

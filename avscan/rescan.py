@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from platform import node
 
 from avscan.backend import discovery, journal
 from avscan.backend.discovery import Verdicts
-from avscan.backend.ledger import Ledger
 from avscan.backend.pocketbase import PocketBase, check_id
 from avscan.errors import BackendError, SettingsError
 from avscan.records import CHECKS, Check, Status
 from avscan.settings import Settings
-from avscan.wiring import connect, explained
+from avscan.wiring import connect, explained, make_ledger
 
 UNASKED = 10
 """Clean builds that are put back without a question: under a gate, players lose each of them until
@@ -61,7 +59,7 @@ def rescan(
         clean = 0 if dry_run else _count_clean(client, choice, wanted)
         if clean > UNASKED:
             confirm(clean)
-        ledger = Ledger(client, host=node(), stuck_after=timedelta(seconds=settings.stuck_after))
+        ledger = make_ledger(settings, client)
         seen: set[str] = set()
         named = _named(client, choice, wanted) if choice.builds else None
         for check in named or discovery.verdicts(client, wanted):

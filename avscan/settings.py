@@ -1,40 +1,22 @@
-"""Every setting, parsed and validated once into one frozen value.
+"""Every setting, declared once: its options, help and parsed value follow from its declaration.
 
-`VARIABLES` is the one list of them: the command line's options, its help and the README's table
-all follow it.
+To add a setting, add a field to `Settings` (or to `RefreshSettings`, which `avscan refresh` needs)
+and a row to the README's table.
 """
 
 from __future__ import annotations
 
-import base64
 import enum
-import math
-import os
 import re
-import stat
 import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Self
-from urllib.parse import urlsplit
+from typing import Any, Self
 
+from avscan import parsers
 from avscan.errors import SettingsError
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Variable:
-    """An environment variable; a secret one has no option, since others see a command line."""
-
-    name: str
-    default: str = ""
-    help: str
-    secret: bool = False
-
-    @property
-    def option(self) -> str:
-        """Its option on the command line."""
-        return "--" + self.name.lower().replace("_", "-")
+from avscan.variables import Variable, is_set, setting, source
 
 
 class Policy(enum.StrEnum):
@@ -52,106 +34,6 @@ class LogFormat(enum.StrEnum):
     TEXT = "text"
 
 
-# What can stand in a header; an error about anything else would repeat it.
-_TOKEN = re.compile(r"[!-~]*")
-
-*_, PASS_FAILED = WEBHOOK_EVENTS = ("infected", "error", "clean", "pass_failed")
-LOG_LEVELS = ("debug", "info", "warn", "error")
-
-VARIABLES = (
-    Variable(name="POCKETBASE_URL", help="PocketBase's address, with or without a path."),
-    Variable(name="POCKETBASE_SUPERUSER_EMAIL", help="The superuser's email."),
-    Variable(name="POCKETBASE_SUPERUSER_PASSWORD", help="The superuser's password.", secret=True),
-    Variable(name="POCKETBASE_SUPERUSER_PASSWORD_FILE", help="A file that holds the password."),
-    Variable(
-        name="POCKETBASE_TOKEN",
-        help="A long-lived superuser token, used instead of signing in.",
-        secret=True,
-    ),
-    Variable(name="POCKETBASE_TOKEN_FILE", help="A file that holds the token."),
-    Variable(name="CLAMSCAN_PATH", default="clamscan", help="The clamscan program."),
-    Variable(name="SIGNATURE_DIR", help="The signatures' folder (/var/lib/clamav)."),
-    Variable(
-        name="CANARY_FILE",
-        help="A file that your signatures must find, if they do not know the EICAR test file.",
-    ),
-    Variable(
-        name="WORK_DIR",
-        default="/tmp/zapuskalka-av-scans",  # noqa: S108 - the folder in it is private
-        help="Folder in which avscan creates a private one for artifacts; created if missing.",
-    ),
-    Variable(name="MAX_RETRIES", default="3", help="Attempts for a download or a call."),
-    Variable(name="LOG_LEVEL", default="info", help="debug, info, warn or error."),
-    Variable(name="LOG_FORMAT", default="auto", help="json, text, or auto: text on a terminal."),
-    Variable(
-        name="SCAN_TIMEOUT", default="3600", help="Seconds that the scan of one artifact may run."
-    ),
-    Variable(
-        name="STUCK_AFTER",
-        default="90",
-        help="Seconds without a heartbeat after which a scanning check is reclaimed.",
-    ),
-    Variable(
-        name="MAX_SIGNATURE_AGE",
-        default="7",
-        help="Days; older official signatures end the pass. 0 turns it off.",
-    ),
-    Variable(
-        name="OPAQUE_CONTENT",
-        default="note",
-        help="Content that nobody can look into (encrypted, unsupported): note or error.",
-    ),
-    Variable(
-        name="OVERSIZE_CONTENT",
-        default="error",
-        help="Files too large to be scanned as one, clean in all their parts: note or error.",
-    ),
-    Variable(
-        name="RESCAN_AFTER",
-        default="0",
-        help="Days after which a verdict is renewed, a few a pass. 0 turns it off.",
-    ),
-    Variable(
-        name="METRICS_FILE",
-        help="A file for the pass's figures, for node_exporter's textfile collector (*.prom).",
-    ),
-    Variable(
-        name="WEBHOOK_URL",
-        help="An address that gets a POST for each event of WEBHOOK_EVENTS.",
-        secret=True,
-    ),
-    Variable(name="WEBHOOK_URL_FILE", help="A file that holds the webhook's address."),
-    Variable(name="WEBHOOK_SECRET", help="Signs what the webhook gets.", secret=True),
-    Variable(name="WEBHOOK_SECRET_FILE", help="A file that holds the webhook's secret."),
-    Variable(
-        name="WEBHOOK_EVENTS",
-        default="infected,error,pass_failed",
-        help="Events that the webhook gets, with commas: infected, error, clean, pass_failed.",
-    ),
-    Variable(
-        name="SHARD",
-        help="I/N: only the I-th (from 0) of N equal parts of all builds. Under a Kubernetes"
-        " Indexed Job, AVSCAN_SHARDS sets N and JOB_COMPLETION_INDEX is I.",
-    ),
-)
-
-# What a refresh of the signatures needs to know, which is nothing of PocketBase.
-REFRESH_VARIABLES = (
-    *(each for each in VARIABLES if each.name in {"SIGNATURE_DIR", "LOG_LEVEL", "LOG_FORMAT"}),
-    Variable(
-        name="DATABASE_MIRROR",
-        help="A private mirror of the official signatures, like https://host/path; none fetches"
-        " nothing but DATABASE_CUSTOM_URL. By default ClamAV's own servers.",
-    ),
-    # Without an option, since addresses of bought signatures are secrets.
-    Variable(
-        name="DATABASE_CUSTOM_URL",
-        help="Addresses of further signature files, separated by spaces.",
-        secret=True,
-    ),
-)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shard:
     """One of `count` equal parts of all builds, by a digest of their ids; 0 is the first."""
@@ -160,280 +42,239 @@ class Shard:
     count: int = 1
 
     def holds(self, build: str) -> bool:
-        """Tell whether a build is in this part; it stays there for ever."""
+        """Return whether a build is in this part; it never moves to another one."""
         return self.count == 1 or zlib.crc32(build.encode()) % self.count == self.index
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """All settings of a run; secrets never show in its `repr`."""
+*_, PASS_FAILED = WEBHOOK_EVENTS = ("infected", "error", "clean", "pass_failed")
+LOG_LEVELS = ("debug", "info", "warn", "error")
 
-    url: str
-    email: str
-    password: str = field(repr=False)
-    token: str = field(repr=False)
-    clamscan: str
-    signatures: Path | None
-    canary: Path | None
-    work_dir: Path
-    max_retries: int
-    log_level: str
-    log_format: LogFormat
-    scan_timeout: float
-    stuck_after: float
-    max_signature_age: float
-    opaque_content: Policy
-    oversize_content: Policy
-    rescan_after: float
-    metrics_file: Path | None
-    webhook_url: str = field(repr=False)
-    webhook_secret: bytes = field(repr=False)
-    webhook_events: frozenset[str]
-    shard: Shard
+# The commands that need a setting.
+RUN = frozenset({"run"})
+SCANNER = RUN | {"health"}
+BACKEND = SCANNER | {"init", "rescan", "status", "history"}
+REFRESH = frozenset({"refresh"})
+
+
+def _shard(name: str, text: str) -> Shard:
+    """Parse I/N."""
+    if not text:
+        return Shard()
+    match = re.fullmatch(r"(\d{1,4})/(\d{1,4})", text)
+    if match is None or not int(match[1]) < int(match[2]):
+        raise SettingsError(f"{name} must be I/N with I from 0 to N-1, not {text!r}")
+    return Shard(index=int(match[1]), count=int(match[2]))
+
+
+_SIGNATURE_DIR = "The signatures' folder (/var/lib/clamav)."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSettings:
+    """The settings that every command has."""
+
+    log_level: str = setting(
+        "LOG_LEVEL",
+        parsers.choice(LOG_LEVELS),
+        "debug, info, warn or error.",
+        BACKEND | REFRESH,
+        default="info",
+    )
+    log_format: LogFormat = setting(
+        "LOG_FORMAT",
+        parsers.choice(tuple(LogFormat)),
+        "json, text, or auto: text on a terminal.",
+        BACKEND | REFRESH,
+        default="auto",
+    )
 
     @classmethod
     def parse(cls, environment: Mapping[str, str]) -> Self:
-        """Read the settings from environment variables; an empty one counts as not set.
+        """Parse environment variables; an empty one counts as not set.
 
         Raises:
             SettingsError: all that is missing or malformed, in one line.
 
         """
-        reader = _Reader(environment)
-        token = reader.secret("POCKETBASE_TOKEN").strip()
-        settings = cls(
-            url=reader.url("POCKETBASE_URL"),
-            token=token,
-            email=reader.text("POCKETBASE_SUPERUSER_EMAIL"),
-            password=reader.secret("POCKETBASE_SUPERUSER_PASSWORD"),
-            clamscan=reader.text("CLAMSCAN_PATH"),
-            signatures=reader.existing("SIGNATURE_DIR"),
-            canary=reader.existing("CANARY_FILE"),
-            work_dir=Path(reader.text("WORK_DIR")),
-            max_retries=int(reader.number("MAX_RETRIES", least=1, most=20, whole=True)),
-            log_level=reader.choice("LOG_LEVEL", LOG_LEVELS),
-            log_format=LogFormat(reader.choice("LOG_FORMAT", tuple(LogFormat))),
-            scan_timeout=reader.number("SCAN_TIMEOUT", least=1, most=86_400),
-            stuck_after=reader.number("STUCK_AFTER", least=30, most=86_400),
-            max_signature_age=reader.number("MAX_SIGNATURE_AGE", least=0, most=3650),
-            opaque_content=Policy(reader.choice("OPAQUE_CONTENT", tuple(Policy))),
-            oversize_content=Policy(reader.choice("OVERSIZE_CONTENT", tuple(Policy))),
-            rescan_after=reader.number("RESCAN_AFTER", least=0, most=3650),
-            metrics_file=reader.writable("METRICS_FILE"),
-            webhook_url=reader.webhook("WEBHOOK_URL"),
-            webhook_secret=reader.key("WEBHOOK_SECRET"),
-            webhook_events=reader.some_of("WEBHOOK_EVENTS", WEBHOOK_EVENTS),
-            shard=reader.shard("SHARD"),
-        )
-        reader.check_credentials(settings)
-        reader.finish()
-        return settings
+        values: dict[str, Any] = {}  # each has the type of its field, by `setting`
+        problems = cls._missing(environment)
+        for attribute, variable in _declared(cls):
+            try:
+                values[attribute] = variable.parse(*source(variable, environment))
+            except SettingsError as error:
+                problems.append(str(error))
+        if problems:
+            raise SettingsError("; ".join(problems))
+        return cls(**values)
+
+    @staticmethod
+    def _missing(environment: Mapping[str, str]) -> list[str]:
+        """List what is wrong with the environment beyond single variables."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RefreshSettings:
-    """The settings of a refresh of the signatures; no `mirror` stands for ClamAV's own servers.
+class Settings(LogSettings):
+    """The settings of the commands that talk to PocketBase; secrets never show in its `repr`."""
 
-    `official` says whether the official set is fetched at all.
-    """
+    url: str = setting(
+        "POCKETBASE_URL", parsers.backend, "PocketBase's address, with or without a path.", BACKEND
+    )
+    email: str = setting(
+        "POCKETBASE_SUPERUSER_EMAIL", parsers.any_text, "The superuser's email.", BACKEND
+    )
+    password: str = setting(
+        "POCKETBASE_SUPERUSER_PASSWORD", parsers.any_text, "Its password.", BACKEND, secret=True
+    )
+    token: str = setting(
+        "POCKETBASE_TOKEN", parsers.token, "A superuser's token.", BACKEND, secret=True
+    )
+    clamscan: str = setting(
+        "CLAMSCAN_PATH", parsers.any_text, "The clamscan program.", SCANNER, default="clamscan"
+    )
+    signatures: Path | None = setting("SIGNATURE_DIR", parsers.existing, _SIGNATURE_DIR, SCANNER)
+    canary: Path | None = setting(
+        "CANARY_FILE", parsers.existing, "A file that signatures without EICAR must find.", SCANNER
+    )
+    work_dir: Path = setting(
+        "WORK_DIR",
+        parsers.folder,
+        "A folder for artifacts; created if missing.",
+        SCANNER,
+        default="/tmp/zapuskalka-av-scans",  # noqa: S108 - the folder in it is private
+    )
+    max_retries: int = setting(
+        "MAX_RETRIES", parsers.number(int, 1, 20), "Attempts for a call.", BACKEND, default="3"
+    )
+    scan_timeout: float = setting(
+        "SCAN_TIMEOUT",
+        parsers.number(float, 1, 86_400),
+        "Seconds for the scan of one artifact.",
+        RUN,
+        default="3600",
+    )
+    stuck_after: float = setting(
+        "STUCK_AFTER",
+        parsers.number(float, 30, 86_400),
+        "Seconds without a heartbeat after which a scan is reclaimed.",
+        RUN | {"status"},
+        default="90",
+    )
+    max_signature_age: float = setting(
+        "MAX_SIGNATURE_AGE",
+        parsers.number(float, 0, 3650),
+        "Days; older official signatures end the pass. 0 turns it off.",
+        SCANNER,
+        default="7",
+    )
+    opaque_content: Policy = setting(
+        "OPAQUE_CONTENT",
+        parsers.choice(tuple(Policy)),
+        "Content that can't be inspected: note or error.",
+        RUN,
+        default="note",
+    )
+    oversize_content: Policy = setting(
+        "OVERSIZE_CONTENT",
+        parsers.choice(tuple(Policy)),
+        "Files over 2 GiB, clean in all parts: note or error.",
+        RUN,
+        default="error",
+    )
+    rescan_after: float = setting(
+        "RESCAN_AFTER",
+        parsers.number(float, 0, 3650),
+        "Days after which a verdict is renewed. 0 turns it off.",
+        RUN,
+        default="0",
+    )
+    metrics_file: Path | None = setting(
+        "METRICS_FILE",
+        parsers.writable,
+        "A file for a pass's figures, for node_exporter (*.prom).",
+        RUN,
+    )
+    webhook_url: str = setting(
+        "WEBHOOK_URL",
+        parsers.webhook,
+        "An address that gets a POST for each event.",
+        RUN,
+        secret=True,
+    )
+    webhook_secret: bytes = setting(
+        "WEBHOOK_SECRET", parsers.key, "Signs what the webhook gets.", RUN, secret=True
+    )
+    webhook_events: frozenset[str] = setting(
+        "WEBHOOK_EVENTS",
+        parsers.some_of(WEBHOOK_EVENTS),
+        "Events for the webhook, with commas: infected, error, clean, pass_failed.",
+        RUN,
+        default="infected,error,pass_failed",
+    )
+    shard: Shard = setting(
+        "SHARD", _shard, "I/N: only the I-th (from 0) of N equal parts of all builds.", RUN
+    )
 
-    signatures: Path
-    official: bool
-    mirror: str
-    custom: tuple[str, ...] = field(repr=False)
-    log_level: str
-    log_format: LogFormat
-
-    @classmethod
-    def parse(cls, environment: Mapping[str, str]) -> Self:
-        """Read the settings from environment variables; an empty one counts as not set.
-
-        Raises:
-            SettingsError: all that is missing or malformed, in one line.
-
-        """
-        reader = _Reader(environment)
-        official = reader.text("DATABASE_MIRROR") != "none"
-        settings = cls(
-            signatures=reader.folder("SIGNATURE_DIR"),
-            official=official,
-            mirror=reader.address("DATABASE_MIRROR") if official else "",
-            custom=reader.addresses("DATABASE_CUSTOM_URL"),
-            log_level=reader.choice("LOG_LEVEL", LOG_LEVELS),
-            log_format=LogFormat(reader.choice("LOG_FORMAT", tuple(LogFormat))),
-        )
-        reader.check_sources(settings)
-        reader.finish()
-        return settings
+    @staticmethod
+    def _missing(environment: Mapping[str, str]) -> list[str]:
+        names = ("POCKETBASE_SUPERUSER_EMAIL", "POCKETBASE_SUPERUSER_PASSWORD")
+        missing = [name for name in names if not is_set(name, environment)]
+        if is_set("POCKETBASE_TOKEN", environment):
+            return []
+        return [f"{name} is not set" for name in missing]
 
 
-class _Reader:
-    """Reads one variable after another and collects what is wrong with them."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefreshSettings(LogSettings):
+    """The settings of a refresh of the signatures."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        self._environment = environment
-        variables = (*VARIABLES, *REFRESH_VARIABLES)
-        self._defaults = {variable.name: variable.default for variable in variables}
-        self._problems: list[str] = []
+    signatures: Path = setting("SIGNATURE_DIR", parsers.folder, _SIGNATURE_DIR, REFRESH)
+    source: str = setting(
+        "DATABASE_MIRROR",
+        parsers.mirror,
+        "A private mirror of the official signatures; none fetches DATABASE_CUSTOM_URL alone.",
+        REFRESH,
+    )
+    custom: tuple[str, ...] = setting(  # a secret, since addresses of bought signatures are
+        "DATABASE_CUSTOM_URL", parsers.addresses, "Further signature files.", REFRESH, secret=True
+    )
 
-    def text(self, name: str) -> str:
-        return self._environment.get(name, "").strip() or self._defaults[name]
+    @property
+    def official(self) -> bool:
+        """Whether the official set is fetched at all."""
+        return self.source != "none"
 
-    def secret(self, name: str) -> str:
-        """Read a secret itself or, where only that is set, the file that holds it."""
-        value = self._environment.get(name, "")
-        path = self.text(name + "_FILE")
-        if value or not path:
-            return value
-        try:
-            value = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-            self._problems.append(f"{name}_FILE: {path} can't be read ({reason})")
-            return ""
-        if not value:
-            self._problems.append(f"{name}_FILE: {path} is empty")
-        return value
+    @property
+    def mirror(self) -> str:
+        """The private mirror; empty for ClamAV's own servers."""
+        return self.source if self.official else ""
 
-    def url(self, name: str) -> str:
-        text = self.text(name)
-        if not text:
-            self._problems.append(f"{name} is not set")
-            return text
-        try:
-            parts = urlsplit(text)
-            valid = parts.scheme in {"http", "https"} and bool(parts.hostname)
-            valid = valid and not (parts.query or parts.fragment or re.search(r"\s", text))
-            _ = parts.port
-        except ValueError:
-            valid = False
-        if "@" in text:  # however it is malformed: what may be a password is not repeated
-            self._problems.append(f"{name} must not hold a user name or password")
-        elif not valid:
-            self._problems.append(f"{name} must be like https://host/path, not {text!r}")
-        return text.rstrip("/")
+    @staticmethod
+    def _missing(environment: Mapping[str, str]) -> list[str]:
+        nothing = environment.get("DATABASE_MIRROR", "").strip() == "none"
+        if nothing and not is_set("DATABASE_CUSTOM_URL", environment):
+            return ["DATABASE_CUSTOM_URL is not set, and DATABASE_MIRROR is none"]
+        return []
 
-    def existing(self, name: str) -> Path | None:
-        text = self.text(name)
-        if not text:
-            return None
-        path = Path(text).absolute()
-        try:
-            path.stat()
-        except OSError as error:
-            self._problems.append(f"{name}: {text} can't be used ({error.strerror})")
-        return path
 
-    def writable(self, name: str) -> Path | None:
-        """Parse the path of a file that will be replaced: a regular file, or none yet."""
-        text = self.text(name)
-        if not text:
-            return None
-        path = Path(text).absolute()
-        if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
-            self._problems.append(f"{name}: {text} is not a regular file: choose another path")
-        elif not os.access(path.parent, os.W_OK | os.X_OK):
-            self._problems.append(f"{name}: {text} can't be written")
-        return path
+def _declared(kind: type[LogSettings]) -> Iterator[tuple[str, Variable]]:
+    """Yield each field with its variable; those of the log, which every command has, come last."""
+    for each in sorted(fields(kind), key=lambda each: each.name.startswith("log_")):
+        yield each.name, each.metadata["variable"]
 
-    def webhook(self, name: str) -> str:
-        """Read an address that is a secret itself: whoever knows it may post to it."""
-        text = self.secret(name).strip()
-        try:
-            parts = urlsplit(text)
-            valid = parts.scheme in {"http", "https"} and bool(parts.hostname)
-            valid = valid and not parts.fragment and "@" not in parts.netloc
-            valid = valid and text.isascii() and text.isprintable() and " " not in text
-            _ = parts.port
-        except ValueError:
-            valid = False
-        if text and not valid:
-            self._problems.append(f"{name} must be like https://host/path")
-        return text
 
-    def key(self, name: str) -> bytes:
-        """Read a key: any text, or `whsec_` and the key in base64 (standardwebhooks.com)."""
-        text = self.secret(name).strip()
-        if not text.startswith("whsec_"):
-            return text.encode(errors="surrogateescape")
-        try:
-            return base64.b64decode(text.removeprefix("whsec_"), validate=True)
-        except ValueError:
-            self._problems.append(f"{name} is not base64 behind its whsec_")
-            return b""
+def _variables(kind: type[LogSettings]) -> Iterator[Variable]:
+    for _, variable in _declared(kind):
+        yield variable
+        if variable.secret:
+            yield variable.file
 
-    def some_of(self, name: str, choices: tuple[str, ...]) -> frozenset[str]:
-        found = frozenset(each.strip() for each in self.text(name).lower().split(","))
-        if not found <= set(choices):
-            self._problems.append(
-                f"{name} must be of {', '.join(choices)}, not {self.text(name)!r}"
-            )
-        return found
 
-    def folder(self, name: str) -> Path:
-        text = self.text(name)
-        if not text:
-            self._problems.append(f"{name} is not set")
-        return Path(text).absolute()
+VARIABLES = tuple(_variables(Settings))
+REFRESH_VARIABLES = tuple(_variables(RefreshSettings))
 
-    def address(self, name: str) -> str:
-        found = self.addresses(name)
-        if len(found) > 1:
-            self._problems.append(f"{name} must be one address")
-        return "".join(found[:1])
 
-    def addresses(self, name: str) -> tuple[str, ...]:
-        found = tuple(self.text(name).split())
-        if not all(re.match(r"https?://[^/]", address) for address in found):
-            self._problems.append(f"{name} must be like https://host/path")  # it may be a secret
-        return found
-
-    def number(self, name: str, *, least: float, most: float, whole: bool = False) -> float:
-        text = self.text(name)
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not least <= value <= most or (whole and not value.is_integer()):
-            kind = "a whole number" if whole else "a number"
-            self._problems.append(f"{name} must be {kind} from {least} to {most}, not {text!r}")
-            return least
-        return value
-
-    def choice(self, name: str, choices: tuple[str, ...]) -> str:
-        text = self.text(name).lower()
-        if text not in choices:
-            self._problems.append(f"{name} must be {' or '.join(choices)}, not {text!r}")
-            return choices[0]
-        return text
-
-    def shard(self, name: str) -> Shard:
-        text = self.text(name)
-        if not text and (count := self._environment.get("AVSCAN_SHARDS", "").strip()):
-            name = "JOB_COMPLETION_INDEX/AVSCAN_SHARDS"
-            text = f"{self._environment.get('JOB_COMPLETION_INDEX', '').strip()}/{count}"
-        if not text:
-            return Shard()
-        match = re.fullmatch(r"(\d{1,4})/(\d{1,4})", text)
-        if match is None or not int(match[1]) < int(match[2]):
-            self._problems.append(f"{name} must be I/N with I from 0 to N-1, not {text!r}")
-            return Shard()
-        return Shard(index=int(match[1]), count=int(match[2]))
-
-    def check_credentials(self, settings: Settings) -> None:
-        if not _TOKEN.fullmatch(settings.token):
-            self._problems.append("POCKETBASE_TOKEN is not a token: it has more than one word")
-        if settings.token or self.text("POCKETBASE_TOKEN_FILE"):
-            return
-        if not settings.email:
-            self._problems.append("POCKETBASE_SUPERUSER_EMAIL is not set")
-        if not settings.password and not self.text("POCKETBASE_SUPERUSER_PASSWORD_FILE"):
-            self._problems.append("POCKETBASE_SUPERUSER_PASSWORD is not set")
-
-    def check_sources(self, settings: RefreshSettings) -> None:
-        if not (settings.official or settings.custom):
-            self._problems.append("DATABASE_CUSTOM_URL is not set, and DATABASE_MIRROR is none")
-
-    def finish(self) -> None:
-        if self._problems:
-            raise SettingsError("; ".join(self._problems))
+def variables_of(command: str) -> list[Variable]:
+    """Return the variables that a command needs."""
+    every = dict.fromkeys((*VARIABLES, *REFRESH_VARIABLES))
+    return [each for each in every if command in each.commands]

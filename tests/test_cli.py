@@ -15,7 +15,7 @@ from support.run import avscan, start
 from avscan import __version__
 from avscan.boundary import boundary
 from avscan.logs import configure
-from avscan.settings import VARIABLES, LogFormat
+from avscan.settings import REFRESH_VARIABLES, VARIABLES, LogFormat
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 BARE = {"PATH": "/usr/bin:/bin"}
@@ -31,15 +31,37 @@ def test_the_help_lists_the_commands_and_the_exit_codes() -> None:
         assert re.search(rf"^ +{word} ", text, re.MULTILINE), word
 
 
-@pytest.mark.parametrize("variable", VARIABLES, ids=lambda variable: variable.name)
-def test_each_setting_is_in_the_help_and_in_the_readme(variable: object) -> None:
-    (found,) = [each for each in VARIABLES if each is variable]
-    text = avscan("run", "--help", env=BARE).out
-    assert found.name in text
-    assert (found.option in text.split()) is not found.secret
-    default = f"`{found.default}`" if found.default else ""
-    table = [line for line in README.splitlines() if line.startswith("| `") and found.name in line]
-    assert any(default in line for line in table)
+COMMANDS = ("run", "init", "rescan", "status", "history", "health", "refresh")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_has_an_option_for_each_setting_that_it_needs_and_no_other(command: str) -> None:
+    text = avscan(command, "--help", env=BARE).out
+    variables = {*VARIABLES, *REFRESH_VARIABLES}
+    needed = {each for each in variables if command in each.commands}
+    options = set(re.findall(r"^  (--[a-z-]+)", text, re.MULTILINE))
+    options &= {each.option for each in variables}
+    assert options == {each.option for each in needed if not each.secret}
+    assert not {each.name for each in needed if each.name not in text}
+
+
+def test_the_help_of_a_command_that_reads_fits_a_screen() -> None:
+    assert len(avscan("history", "--help", env=BARE).out.splitlines()) <= 40
+
+
+def test_the_exit_codes_stand_in_one_place() -> None:
+    assert "130" in avscan("--help", env=BARE).out
+    for command in COMMANDS:
+        assert "130" not in avscan(command, "--help", env=BARE).out
+
+
+def test_the_readme_has_a_row_for_each_setting_with_its_default() -> None:
+    rows = dict(re.findall(r"^\| `([A-Z_]+)` \| (.*?) \|", README, re.MULTILINE))
+    lines = [line for line in README.splitlines() if line.startswith("| `")]
+    for each in (*VARIABLES, *REFRESH_VARIABLES):
+        assert any(f"`{each.name}`" in line for line in lines), each.name
+        if each.default and not each.name.endswith("_FILE"):
+            assert rows[each.name] == f"`{each.default}`"
 
 
 def test_an_option_goes_before_its_variable(backend: Backend) -> None:

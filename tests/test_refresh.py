@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.backend import REPOSITORY
 from support.run import Run, avscan, start
 from support.scripted import Answer, Scripted, scripted
 from support.signatures import EICAR
@@ -29,7 +28,7 @@ from avscan.clamav.refresh import (
     refresh,
 )
 from avscan.errors import EngineError, SettingsError
-from avscan.settings import REFRESH_VARIABLES, RefreshSettings, Variable
+from avscan.settings import RefreshSettings
 
 GOOD = f"Eicar-Test-Signature:0:*:{EICAR.hex()}\n".encode()
 NEWER = GOOD + b"Another:0:*:4d616c77617265\n"
@@ -237,15 +236,6 @@ def test_settings_that_can_not_be(folder: Path, changes: dict[str, str], problem
     }
     with pytest.raises(SettingsError, match=problem):
         RefreshSettings.parse(env | changes)
-
-
-@pytest.mark.parametrize("variable", REFRESH_VARIABLES, ids=lambda variable: variable.name)
-def test_each_setting_is_in_the_help_and_in_the_readme(variable: Variable) -> None:
-    text = avscan("refresh", "--help", env={"PATH": os.environ["PATH"]}).out
-    assert variable.name in text
-    assert (variable.option in text.split()) is not variable.secret
-    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    assert f"| `{variable.name}` |" in readme
 
 
 def test_freshclam_is_missing(server: Scripted, folder: Path, tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from support.terminal import on_terminal
 
 from avscan.clamav.canary import eicar
 from avscan.events import Event
+from avscan.passes import run_pass
 from avscan.settings import Settings
-from avscan.wiring import run_pass
 from avscan.workspace import Workspace
 
 LONG = "a_game_with_a_name_that_goes_on_and_on_until_nobody_wants_to_read_it_any_more.zip"

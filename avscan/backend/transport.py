@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import logging
-import random
 import threading
 import time
 from collections.abc import Callable
@@ -23,6 +22,7 @@ import urllib3
 from requests.auth import AuthBase
 from tenacity import RetryCallState, Retrying, retry_if_exception_type
 from tenacity.stop import stop_after_attempt, stop_before_delay
+from tenacity.wait import wait_random_exponential
 
 from avscan.backend.deadline import deadline, run_within, time_left
 from avscan.errors import AvscanError, BackendError
@@ -35,6 +35,7 @@ T = TypeVar("T")
 READ_TIMEOUT = 40.0
 CONNECT_TIMEOUT = 5.0
 LONGEST_WAIT = 20.0
+_BACKOFF = wait_random_exponential(min=0.1, max=LONGEST_WAIT)
 BREAKER_THRESHOLD = 3
 RETRIED_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 LONGEST_BODY = 64 << 20  # bytes; PocketBase's longest page of 1,000 checks has a tenth of it
@@ -344,11 +345,11 @@ def _later(known: timedelta | None, seen: timedelta) -> timedelta:
 
 
 def _wait(state: RetryCallState) -> float:
-    """Return an exponential wait with full jitter (AWS architecture blog), or the server's wish."""
+    """Return the wait that the server asks for, or an exponential one with full jitter."""
     failure = state.outcome.exception() if state.outcome else None
     if isinstance(failure, Transient) and failure.retry_after is not None:
         return min(failure.retry_after, LONGEST_WAIT)
-    return random.uniform(0.1, min(LONGEST_WAIT, 0.5 * 2**state.attempt_number))  # noqa: S311
+    return _BACKOFF(state)
 
 
 def _log_retry(state: RetryCallState) -> None:

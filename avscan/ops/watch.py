@@ -12,7 +12,7 @@ from typing import Self, TypeAlias
 
 from avscan.errors import AvscanError, Interrupted
 from avscan.events import Event
-from avscan.ops import webhook
+from avscan.ops import metrics, webhook
 from avscan.ops.notify import Channel, Notifier, failure_message
 from avscan.settings import PASS_FAILED, Settings
 from avscan.summary import Summary
@@ -70,8 +70,6 @@ class Watch:
         reported = self._notify(error, ended)
         if self._file is None:
             return
-        from avscan.ops import metrics  # noqa: PLC0415 - most passes have no need of it
-
         figures = metrics.of_pass(
             self.summary,
             exit_code=exit_code(error),
@@ -106,8 +104,6 @@ class Watch:
     def _last_report(self) -> datetime | None:
         if self._file is None:
             return None
-        from avscan.ops import metrics  # noqa: PLC0415 - most passes have no need of it
-
         return metrics.failure_reported(self._file)
 
 

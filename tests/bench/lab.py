@@ -22,8 +22,8 @@ from bench.signatures import signature_set
 # The command `avscan`, in which the clock does not decide whether all of many builds are compared:
 # --full does.
 _ENTRY = (
-    "import avscan.wiring, avscan.cli;"
-    "avscan.wiring.is_full_turn = lambda _: False;"
+    "import avscan.passes, avscan.cli;"
+    "avscan.passes.is_full_turn = lambda _: False;"
     "avscan.cli.main()"
 )
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 from support.backend import Backend
 
-from avscan.wiring import is_full_turn, is_indexed
+from avscan.passes import is_full_turn, is_indexed
 
 START = datetime(2025, 5, 1, 3, 7, 12, tzinfo=UTC)
 

@@ -1,0 +1,44 @@
+"""What `avscan status` and `avscan history` ask of PocketBase."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from avscan.backend.pocketbase import check_id
+from avscan.errors import BackendError, SettingsError
+from avscan.ops.reading import read
+from avscan.ops.report import Report, report
+from avscan.records import BUILDS, CHECKS, Check
+from avscan.settings import Settings
+from avscan.wiring import connect, explained
+
+
+def status(settings: Settings, *, window: timedelta) -> Report:
+    """Report how it stands, over a window that ends now.
+
+    Raises:
+        AvscanError: PocketBase can't say.
+
+    """
+    with connect(settings) as client, explained(client):
+        stuck_after = timedelta(seconds=settings.stuck_after)
+        return report(read(client, window=window, stuck_after=stuck_after))
+
+
+def checks_in_full(settings: Settings, build: str) -> list[Check]:
+    """Read the checks of a build with all of their logs, the newest first.
+
+    Raises:
+        SettingsError: there is no such build.
+        AvscanError: PocketBase can't say.
+
+    """
+    try:
+        check_id(build)
+    except BackendError as error:
+        raise SettingsError(str(error)) from error
+    with connect(settings) as client, explained(client):
+        rows = client.page(CHECKS, where=f'build = "{build}"', sort="-created,id")
+        if not rows and not client.page(BUILDS, where=f'id = "{build}"', fields=("id",), limit=1):
+            raise SettingsError(f"there is no build {build}")
+        return [Check.parse(row) for row in rows]

@@ -1,0 +1,136 @@
+"""A pass, and a plan of one that writes nothing."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from functools import cache
+
+from avscan import signals
+from avscan.backend import discovery
+from avscan.backend.discovery import Plan
+from avscan.backend.fetch import Fetcher
+from avscan.backend.pocketbase import PocketBase
+from avscan.backend.schema import ONE_CHECK, missing_indexes
+from avscan.clamav import program
+from avscan.clamav.program import DATABASE
+from avscan.errors import AvscanError
+from avscan.events import Event, Listener, ignore
+from avscan.ops.watch import Watch
+from avscan.settings import Settings
+from avscan.summary import Summary
+from avscan.sweep import Sweep
+from avscan.verdict import Policies
+from avscan.wiring import USER_AGENT, connect, explained, make_ledger, make_scanner
+from avscan.workspace import Workspace
+
+log = logging.getLogger(__name__)
+
+
+def run_pass(settings: Settings, *, full: bool = False, listen: Listener = ignore) -> Summary:
+    """Do one pass; `full` compares everything, which a scheduled pass does now and then.
+
+    `listen` is told what happens, beside the webhook and the metrics of the settings.
+
+    Raises:
+        Busy: another pass is at work in the same work folder.
+        AvscanError: what is wrong with the installation; no build is the worse for it.
+
+    """
+
+    def tell(event: Event) -> None:
+        for each in (watch.listen, listen):
+            try:
+                each(event)
+            except Exception:  # whoever looks on must not stop what they look at
+                signals.check()
+                log.exception("listener.failed")
+
+    with (
+        Watch(settings, user_agent=USER_AGENT) as watch,
+        Workspace(settings.work_dir) as workspace,
+        connect(settings) as client,
+    ):
+        scanner = make_scanner(settings, workspace, client.server_time)
+        stuck_after = timedelta(seconds=settings.stuck_after)
+        sweep = Sweep(
+            client=client,
+            ledger=make_ledger(settings, client),
+            fetcher=Fetcher(client, workspace, listen=tell),
+            scanner=scanner,
+            workspace=workspace,
+            policies=Policies(opaque=settings.opaque_content, oversize=settings.oversize_content),
+            timeout=settings.scan_timeout,
+            stuck_after=stuck_after,
+            rescan_after=timedelta(days=settings.rescan_after),
+            full_turn=lambda: is_full_turn(client.server_time()),
+            indexed=cache(lambda: is_indexed(client)),
+            wanted=settings.shard.holds,
+            listen=tell,
+        )
+        watch.summary = sweep.summary
+        watch.requests = lambda: client.requests_made
+        log.info("pass.started", extra={"url": settings.url})
+        event = "pass.unfinished"
+        try:
+            with explained(client):
+                sweep.run(full=full)
+            event = "pass.finished"
+        finally:
+            if settings.metrics_file and sweep.summary.signatures is None:
+                with suppress(AvscanError):  # it is for the figures alone
+                    sweep.summary.signatures = str(
+                        program.version(settings.clamscan, settings.signatures or DATABASE)
+                    )
+            scanner.close()
+            log.info(event, extra={**asdict(sweep.summary), "requests": client.requests_made})
+        return sweep.summary
+
+
+def is_full_turn(now: datetime) -> bool:
+    """Tell whether a scheduled pass compares all of many builds, as the server's clock has it.
+
+    A pass has no memory of those before it. So the clock chooses five minutes of each 25, six or
+    one apart: on a schedule of even steps (each minute, each tenth, each day at seven past) one
+    pass of five meets one, if the step is no multiple of 25 minutes. Multiples of five minutes
+    would not give that.
+    """
+    minutes = int(now.timestamp()) // 60
+    return minutes % 25 % 6 == 0
+
+
+def is_indexed(client: PocketBase) -> bool:
+    """Tell whether the unique index stands; warn of those that would spare a large backend."""
+    missing = missing_indexes(client)
+    if missing:
+        columns = [index.column for index in missing]
+        advice = "`avscan init --fix` adds them"
+        log.warning("index.missing", extra={"columns": columns, "advice": advice})
+    return ONE_CHECK not in missing
+
+
+def plan_pass(settings: Settings) -> Plan:
+    """Find what a full pass would do, and write nothing.
+
+    Raises:
+        AvscanError: what is wrong with the installation.
+
+    """
+    with connect(settings) as client, explained(client):
+        plans = list(
+            discovery.plans(
+                client,
+                stuck_after=timedelta(seconds=settings.stuck_after),
+                full=lambda: True,
+                indexed=lambda: is_indexed(client),
+            )
+        )
+        return Plan(
+            orphans=plans[0].orphans,
+            stuck=plans[0].stuck,
+            changed=tuple(dict.fromkeys(pair for plan in plans for pair in plan.changed)),
+            new=tuple(dict.fromkeys(build for plan in plans for build in plan.new)),
+            jobs=plans[0].jobs,
+        ).only(settings.shard.holds)
