@@ -21,6 +21,7 @@ from avscan.clamav.canary import eicar
 from avscan.data import SIGNATURES, create_zapuskalka
 from avscan.embedded import LOOPBACK, Embedded
 from avscan.errors import BackendError, EngineError, Interrupted
+from avscan.ops import terminal
 from avscan.passes import run_pass
 from avscan.records import BUILDS, CHECKS, Check
 from avscan.settings import Settings
@@ -96,16 +97,13 @@ def _sample(title: str, members: Mapping[str, bytes]) -> Sample:
     return Sample(title=title, files={f"{title.lower()}.tar.gz": _tar_gz(members)})
 
 
-def table(rows: Sequence[Shown]) -> Iterator[str]:
+def table(rows: Sequence[Shown]) -> list[str]:
     """Lay rows out as lines of text, in columns."""
     cells = [("BUILD", "FILES", "VERDICT", "VIRUS")]
     cells += [
         (row.title, " ".join(row.files) or "-", row.verdict, row.virus or "-") for row in rows
     ]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for line in cells:
-        padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        yield "  ".join(padded).rstrip()
+    return terminal.table(cells, room=1000)  # nothing is cut
 
 
 def _play(server: Embedded, say: Callable[[str], None]) -> tuple[Shown, ...]:
