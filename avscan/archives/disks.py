@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from os import SEEK_END
 from typing import BinaryIO
@@ -38,6 +39,28 @@ _is_ext = _all(
     _has(*((1048, bytes([size, 0, 0, 0])) for size in range(7))),
 )
 
+
+_UNUSED = {0, 0xEE}  # types: none, and what stands for a GPT
+
+
+_BOOT = 8192  # bytes of the file `$Boot`, which every disk of NTFS has and which begins like one
+_is_ntfs = _all(
+    _has((3, b"NTFS    ")),
+    _has((510, b"\x55\xaa")),
+    lambda file: file.seek(0, SEEK_END) > _BOOT,
+)
+
+
+def _is_mbr(file: BinaryIO) -> bool:
+    """Check the states of four partitions, and that each in use begins behind this sector."""
+    sector = read_at(file, 0, 512)
+    if sector[510:] != b"\x55\xaa":
+        return False
+    table = [struct.unpack_from("<B3xB3xII", sector, 446 + 16 * number) for number in range(4)]
+    used = [(begin, size) for _, kind, begin, size in table if kind not in _UNUSED]
+    return all(state in {0, 0x80} for state, *_ in table) and bool(used) and all(map(all, used))
+
+
 KINDS = {
     "ISO": ("Iso", is_iso),
     "UDF": ("Udf", _is_udf),
@@ -48,8 +71,9 @@ KINDS = {
     "VMDK": ("VMDK", _has(*((0, b"KDMV" + bytes([version, 0, 0, 0])) for version in (1, 2, 3)))),
     "VDI": ("VDI", _has((64, b"\x7f\x10\xda\xbe"))),
     "GPT": ("GPT", _has((512, b"EFI PART\0\0\1\0"))),
+    "MBR": ("MBR", _is_mbr),
     "FAT": ("FAT", _is_fat),
-    "NTFS": ("NTFS", _all(_has((3, b"NTFS    ")), _has((510, b"\x55\xaa")))),
+    "NTFS": ("NTFS", _is_ntfs),
     "ext": ("Ext", _is_ext),
     "HFS": ("HFS", _has((1024, b"H+\0\4"), (1024, b"HX\0\5"))),
     "APFS": ("APFS", _has((32, b"NXSB\0"))),
