@@ -261,7 +261,11 @@ def test_what_is_tried_at_the_end_of_a_program(magic: bytes) -> None:
     st.lists(
         st.sampled_from(
             [SCRIPT, b"MZ", b"text\n", bytes(300), tar([("a", b"a")]), squeezed(CONTENT[:99], "gz")]
-            + [bytes(reader.magic_at) + magic for reader in READERS for magic in reader.magics]
+            + [
+                bytes(max(0, reader.magic_at)) + magic
+                for reader in READERS
+                for magic in reader.magics
+            ]
         )
         | st.binary(max_size=20)
     ).map(b"".join)

@@ -16,15 +16,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.examine import OneByOne, examined, read
-from support.packed import (
-    RAR4,
-    RAR4_ENCRYPTED,
-    RAR4_ENCRYPTED_NAMES,
-    RAR5_COMPRESSED,
-    RAR5_SOLID,
-    SQUASHFS,
-)
+from support import packed as samples
+from support.examine import OneByOne, examined
+from support.images import IMAGES
+from support.packed import SQUASHFS
 from support.samples import EICAR, pack, tar, zstd
 from support.takeover import as_nobody
 
@@ -60,9 +55,9 @@ def look(tmp_path: Path) -> Look:
     """Examine bytes, and check that nothing is left in the workspace."""
     (workspace := tmp_path / "work").mkdir()
 
-    def look(data: bytes, bounds: Bounds = BOUNDS) -> Examination:
+    def look(data: bytes, bounds: Bounds = BOUNDS, engine: Engine | None = None) -> Examination:
         (path := tmp_path / "artifact").write_bytes(data)
-        examination = examined(path, engine=Engine(), workspace=workspace, bounds=bounds)
+        examination = examined(path, engine=engine or Engine(), workspace=workspace, bounds=bounds)
         assert not [*workspace.iterdir()]
         return examination
 
@@ -108,8 +103,8 @@ def rar(*members: tuple[str, bytes]) -> bytes:
     return b"Rar!\x1a\x07\0" + block(0x73, 0, bytes(6)) + files + block(0x7B, 0x4000, b"")
 
 
-def rar5(*members: tuple[str, bytes], flags: int = 0) -> bytes:
-    """Store files in a rar of version 5."""
+def rar5(*members: tuple[str, bytes], flags: int = 0, extra: bytes = b"") -> bytes:
+    """Store files in a rar of version 5; `extra` are records of each file."""
 
     def vint(number: int) -> bytes:
         data = bytearray()
@@ -126,12 +121,17 @@ def rar5(*members: tuple[str, bytes], flags: int = 0) -> bytes:
     def file(name: str, data: bytes) -> bytes:
         body = vint(4) + vint(len(data)) + vint(0o100644)
         body += struct.pack("<I", zlib.crc32(data)) + vint(0) + vint(1) + vint(len(name))
-        return block(2, 2, len(data), body=body + name.encode(), data=data)
+        body += name.encode() + extra
+        if extra:
+            return block(2, 3, len(extra), len(data), body=body, data=data)
+        return block(2, 2, len(data), body=body, data=data)
 
     files = b"".join(file(*member) for member in members)
     return b"Rar!\x1a\x07\1\0" + block(1, 0, flags) + files + block(5, 0, 0)
 
 
+_KEY = b"\x15\4\0\0\0\x0f" + bytes(16)  # a block of type 4: version, flags, rounds, salt
+RAR5_ENCRYPTED_HEADERS = b"Rar!\x1a\x07\1\0" + struct.pack("<I", zlib.crc32(_KEY)) + _KEY + NOISE
 FILES = (("a.txt", b"x" * 5000), ("b.txt", NOISE), ("z.exe", EICAR))
 
 
@@ -178,6 +178,21 @@ def test_a_rar(look: Look, pack_rar: Callable[..., bytes]) -> None:
     assert found(look(pack_rar(*FILES))) == ["z.exe"]
     assert found(look(b"MZ" + bytes(98) + pack_rar(*FILES))) == ["(at byte 100)/z.exe"]
     assert found(look(pack([("in.rar", pack_rar(*FILES))]))) == ["in.rar/z.exe"]
+
+
+@pytest.mark.parametrize(
+    ("data", "names", "sizes"),
+    [
+        (samples.RAR_COMPRESSED, 2, {5, 16}),
+        (samples.RAR5_COMPRESSED, 1, {1200}),
+        (samples.RAR5_SOLID, 4, {4096}),
+    ],
+)
+def test_a_rar_of_real_packers(look: Look, data: bytes, names: int, sizes: set[int]) -> None:
+    engine = Engine()
+    assert look(data, engine=engine) == Examination()
+    assert {len(shown) for shown in engine.shown[1:]} == sizes
+    assert len(engine.shown[1:]) == names
 
 
 def test_an_lha(look: Look) -> None:
@@ -242,6 +257,7 @@ def test_members_that_may_not_be_read(look: Look, packed: Packed, tmp_path: Path
         ("QCOW", 0, b"QFI\xfb\0\0\0\3"),
         ("VMDK", 0, b"KDMV\1\0\0\0"),
         ("GPT", 512, b"EFI PART\0\0\1\0"),
+        ("MBR", 450, b"\x83" + bytes(3) + b"\1\0\0\0\1".ljust(510 - 454, b"\0") + b"\x55\xaa"),
         ("FAT", 54, b"FAT16   ".ljust(510 - 54, b"\0") + b"\x55\xaa"),
         ("NTFS", 3, b"NTFS    ".ljust(510 - 3, b"\0") + b"\x55\xaa"),
         ("ext", 1080, b"\x53\xef\1\0"),
@@ -254,6 +270,33 @@ def test_an_image_is_recognised(name: str, at: int, magic: bytes) -> None:
     data[at : at + len(magic)] = magic
     readers = registry.recognise(bytes(data[:HEAD]), io.BytesIO(data))
     assert [reader.name for reader in readers] == [name]
+
+
+@pytest.mark.parametrize("name", sorted({*IMAGES} - {"UDF", "MSI"}))
+def test_every_file_of_an_image_is_found(look: Look, name: str) -> None:
+    [member] = found(look(IMAGES[name]))
+    assert Path(member).name == "z.exe"
+
+
+def test_both_trees_of_a_bridge_disc_are_read(look: Look) -> None:
+    assert found(look(IMAGES["UDF"])) == ["Z.EXE", "z.exe"]
+
+
+def test_the_boot_file_of_ntfs_is_no_disk() -> None:
+    boot = b"\xeb\x52\x90NTFS    ".ljust(510, b"\0") + b"\x55\xaa" + bytes(8192 - 512)
+    assert not registry.recognise(boot[:HEAD], io.BytesIO(boot))
+    assert registry.recognise(boot[:HEAD], io.BytesIO(boot + bytes(512)))
+
+
+def test_an_installer_for_windows(look: Look) -> None:
+    """Its cabinet is clamscan's matter."""
+    engine = Engine()
+    assert look(IMAGES["MSI"], engine=engine) == Examination()
+    assert any(shown.startswith(b"MSCF") for shown in engine.shown)
+
+
+def test_an_nsis_installer(look: Look) -> None:
+    assert found(look(b"MZ" + bytes(98) + samples.NSIS)) == ["(at byte 100)/$TEMP/z.exe"]
 
 
 @given(st.binary(max_size=2000))
@@ -288,25 +331,6 @@ def test_an_ending_of_a_sector_is_no_table_of_partitions(entries: bytes) -> None
     assert not registry.recognise_end(io.BytesIO(sector + bytes(9000)))
 
 
-# Rar, as its own program writes it.
-
-
-@pytest.mark.parametrize(
-    ("data", "sizes"),
-    [(RAR4, [20, 20]), (RAR5_COMPRESSED, [1200]), (RAR5_SOLID, [4096] * 4)],
-)
-def test_rars_are_opened(data: bytes, sizes: list[int]) -> None:
-    [reader] = registry.recognise(data[:HEAD])
-    members, problems = read(reader, data)
-    assert ([len(content) for content in members.values()], problems) == (sizes, [])
-
-
-@pytest.mark.parametrize("data", [RAR4_ENCRYPTED, RAR4_ENCRYPTED_NAMES])
-def test_an_encrypted_rar_is_noted_or_an_error(look: Look, data: bytes) -> None:
-    examination = look(data)
-    assert examination.opaque or examination.errors
-
-
 # What does not open whole.
 
 
@@ -314,6 +338,23 @@ def test_an_encrypted_rar_is_noted_or_an_error(look: Look, data: bytes) -> None:
 def test_what_is_encrypted_is_noted(look: Look, packed: Packed, arguments: str) -> None:
     data = packed(f"7zz a -t7z {arguments} %")
     assert look(data) == Examination(opaque=("encrypted",))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        samples.RAR_ENCRYPTED,
+        samples.RAR_ENCRYPTED_IN_PART,
+        samples.RAR_ENCRYPTED_HEADERS,
+        rar5(("a.txt", NOISE), extra=b"\x30\1" + bytes(47)),
+        RAR5_ENCRYPTED_HEADERS,
+    ],
+    ids=["rar", "rar, in part", "rar, headers", "rar5", "rar5, headers"],
+)
+def test_an_encrypted_rar_is_noted(look: Look, data: bytes) -> None:
+    assert look(data) == Examination(opaque=("encrypted",))
+    behind = Examination(opaque=("encrypted: (at byte 100)",))
+    assert look(b"MZ" + bytes(98) + data) == behind
 
 
 @pytest.mark.parametrize(
@@ -355,6 +396,8 @@ def test_a_lone_part_is_an_error(look: Look, packed: Packed, tmp_path: Path) -> 
 
 def test_a_lone_part_of_a_rar_is_an_error(look: Look) -> None:
     line = "cannot be scanned whole: rar: a part of several"
+    for part in (samples.RAR_PART, samples.RAR5_PART):
+        assert line in look(part).errors
     assert line in look(rar5(*FILES, flags=1)).errors
     data = bytearray(rar(*FILES))
     data[10] |= 1

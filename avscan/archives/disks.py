@@ -43,8 +43,11 @@ _is_ext = _all(
     _has(*((1048, bytes([size, 0, 0, 0])) for size in range(7))),
 )
 
-_is_ntfs = _all(_has((3, b"NTFS    ")), _has((510, b"\x55\xaa")))
+_BOOT = 8192  # bytes of the file `$Boot`, which every disk of NTFS has and which begins like one
+_begins_as_ntfs = _all(_has((3, b"NTFS    ")), _has((510, b"\x55\xaa")))
+_is_ntfs = _all(_begins_as_ntfs, lambda file: file.seek(0, SEEK_END) > _BOOT)
 _GPT_INSIDE = 0xEE  # the type of the partition that stands for a GPT
+_PARTITION = struct.Struct("<B3xB3xII")
 
 
 def _is_mbr(file: BinaryIO) -> bool:
@@ -53,17 +56,18 @@ def _is_mbr(file: BinaryIO) -> bool:
     A file system has the same ending of its first sector, and an ISO may have such a table too.
     """
     sector = read_at(file, 0, 512)
-    if sector[510:] != b"\x55\xaa" or is_iso(file) or _is_fat(file) or _is_ntfs(file):
+    if sector[510:] != b"\x55\xaa" or is_iso(file) or _is_fat(file) or _begins_as_ntfs(file):
         return False
     size = file.seek(0, SEEK_END)
     entries = [entry for entry in _PARTITION.iter_unpack(sector[446:510]) if any(entry)]
     return bool(entries) and all(
-        status in {0, 0x80} and kind not in {0, _GPT_INSIDE} and (start + count) * 512 <= size
+        status in {0, 0x80}
+        and kind not in {0, _GPT_INSIDE}
+        and start > 0
+        and (start + count) * 512 <= size
         for status, kind, start, count in entries
     )
 
-
-_PARTITION = struct.Struct("<B3xB3xII")
 
 KINDS = {
     "ISO": ("Iso", is_iso),
@@ -75,9 +79,9 @@ KINDS = {
     "VMDK": ("VMDK", _has(*((0, b"KDMV" + bytes([version, 0, 0, 0])) for version in (1, 2, 3)))),
     "VDI": ("VDI", _has((64, b"\x7f\x10\xda\xbe"))),
     "GPT": ("GPT", _has((512, b"EFI PART\0\0\1\0"))),
+    "MBR": ("MBR", _is_mbr),
     "FAT": ("FAT", _is_fat),
     "NTFS": ("NTFS", _is_ntfs),
-    "MBR": ("MBR", _is_mbr),
     "ext": ("Ext", _is_ext),
     "HFS": ("HFS", _has((1024, b"H+\0\4"), (1024, b"HX\0\5"))),
     "APFS": ("APFS", _has((32, b"NXSB\0"))),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import BinaryIO
 
 from avscan.archives.streams import read_at
@@ -13,7 +15,11 @@ _MOST_BLOCK = 128 << 10  # bytes of a block of zstd (RFC 8878)
 _SEVENZIP = struct.Struct("<8sIQQ4x")  # 7zFormat.txt of 7-Zip: a sum, and where the header is
 _SQUASHFS_BLOCK = 4096
 _OLD_WITH_DATA, _OLD_END = {0x74, 0x7A}, 0x7B  # types of blocks of rar 4
-_ENCRYPTED, _END = 4, 5  # of rar 5
+_OLD_MAIN = 0x73
+_OLD_ENCRYPTED = {_OLD_MAIN: 0x80, 0x74: 4}  # flags of the archive's header, and of a file's
+_WITH_FILE, _ENCRYPTED, _END = {2, 3}, 4, 5  # types of blocks of rar 5
+_ENCRYPTED_FILE = 1  # a record of rar 5
+_MOST_HEADER = 2 << 20
 
 
 def sevenzip(file: BinaryIO, begin: int, end: int) -> int:
@@ -46,46 +52,94 @@ def nsis(file: BinaryIO, begin: int, end: int) -> int:
     return min(int.from_bytes(read_at(file, begin + 24, 4), "little"), end - begin)
 
 
-def rar(file: BinaryIO, begin: int, end: int) -> int:
-    """Return the bytes up to the block that ends a rar, or all if that is not found.
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """A block of a rar; `length` is 0 if it is malformed.
 
-    Sources: technote.txt of rar 4; "RAR 5.0 archive format".
+    With `hides_rest` no later block can be read without the password.
     """
-    is_old = read_at(file, begin + 6, 1) == b"\0"
-    at = begin + (7 if is_old else 8)
-    while at < end:
-        kind, length = (_old_rar_block if is_old else _rar_block)(read_at(file, at, 64))
-        at += length
-        if not length or (kind == _ENCRYPTED and not is_old):
-            break
-        if kind == (_OLD_END if is_old else _END):
+
+    length: int = 0
+    is_end: bool = False
+    is_encrypted: bool = False
+    hides_rest: bool = False
+
+
+def rar(file: BinaryIO, begin: int, end: int) -> int:
+    """Return the bytes up to the block that ends a rar, or all if that is not found."""
+    for at, block in _rar_blocks(file, begin, end):
+        if block.is_end:
             return min(at, end) - begin
     return end - begin
 
 
-def _old_rar_block(head: bytes) -> tuple[int, int]:
-    """Return the type of a block of rar 4 and its length; a length of 0 if it is malformed."""
+def is_rar_encrypted(file: BinaryIO, begin: int, end: int) -> bool:
+    """Return whether a rar needs a password for its headers or for any of its files."""
+    return any(block.is_encrypted for _, block in _rar_blocks(file, begin, end))
+
+
+def _rar_blocks(file: BinaryIO, begin: int, end: int) -> Iterator[tuple[int, _Block]]:
+    """Iterate over the blocks of a rar that can be read, with the offset behind each.
+
+    Sources: technote.txt of rar 4; "RAR 5.0 archive format".
+    """
+    is_old = read_at(file, begin + 6, 1) == b"\0"
+    read, at = (_old_rar_block, begin + 7) if is_old else (_rar_block, begin + 8)
+    while at < end and (block := read(file, at)).length:
+        at += block.length
+        yield at, block
+        if block.hides_rest:
+            return
+
+
+def _old_rar_block(file: BinaryIO, at: int) -> _Block:
+    """Read the header of a block of rar 4."""
+    head = read_at(file, at, 36)
     if len(head) < 7:  # noqa: PLR2004 - the shortest
-        return 0, 0
+        return _Block()
     kind, flags, size = struct.unpack_from("<BHH", head, 2)
     has_data = kind in _OLD_WITH_DATA or flags & 0x8000
     data = int.from_bytes(head[7:11], "little") if has_data else 0
     if kind in _OLD_WITH_DATA and flags & 0x100:
         data += int.from_bytes(head[32:36], "little") << 32
-    return kind, size + data if size >= 7 else 0  # noqa: PLR2004
+    return _Block(
+        size + data if size >= 7 else 0,  # noqa: PLR2004
+        is_end=kind == _OLD_END,
+        is_encrypted=bool(flags & _OLD_ENCRYPTED.get(kind, 0)),
+        hides_rest=kind == _OLD_MAIN and bool(flags & _OLD_ENCRYPTED[kind]),
+    )
 
 
-def _rar_block(head: bytes) -> tuple[int, int]:
-    """Return the type of a block of rar 5 and its length; a length of 0 if it is malformed."""
-    numbers, at = [], 4
-    sizes = 0
-    for _ in range(5):  # length, type, flags, length of the extra area, length of the data
-        number, at = _number(head, at)
-        numbers.append(number)
-        sizes = sizes or at
-    length, kind, flags, first, second = numbers
-    data = (second if flags & 1 else first) if flags & 2 else 0
-    return kind, sizes + length + data if length else 0
+def _rar_block(file: BinaryIO, at: int) -> _Block:
+    """Read the header of a block of rar 5."""
+    head = read_at(file, at, 64)
+    length, begin = _number(head, 4)
+    kind, here = _number(head, begin)
+    flags, here = _number(head, here)
+    extra, here = _number(head, here) if flags & 1 else (0, here)
+    data, _ = _number(head, here) if flags & 2 else (0, here)
+    if not length:
+        return _Block()
+    size = begin + length
+    extra = min(extra, length, _MOST_HEADER) if kind in _WITH_FILE else 0
+    return _Block(
+        size + data,
+        is_end=kind == _END,
+        is_encrypted=kind == _ENCRYPTED or _is_encrypted(read_at(file, at + size - extra, extra)),
+        hides_rest=kind == _ENCRYPTED,
+    )
+
+
+def _is_encrypted(extra: bytes) -> bool:
+    """Return whether the extra area of a file's header has the record of its encryption."""
+    at = 0
+    while at < len(extra):
+        size, begin = _number(extra, at)
+        kind, _ = _number(extra, begin)
+        if kind == _ENCRYPTED_FILE:
+            return True
+        at = begin + size
+    return False
 
 
 def _number(data: bytes, at: int) -> tuple[int, int]:

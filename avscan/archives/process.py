@@ -23,6 +23,7 @@ _ENCRYPTED = re.compile(
     rb"|[Ee]ncrypt(?:ion|ed)\b.{0,40}\b(?:not supported|unavailable|unsupported)",
     re.MULTILINE,
 )
+_EMPTY = {"", "ERROR", "bsdtar: (null)"}
 _UNSUPPORTED = b"Unsupported archive type"  # by `-t`
 _limit: Callable[[], None] | None = None
 
@@ -135,7 +136,7 @@ class Run:
         return Problem(text=f"could not be opened whole: {said}")
 
     def _said(self) -> str:
-        """Return the first line of its messages that holds more than the archive's path."""
+        """Return the first line of its messages that holds more than names."""
         text = self.messages.decode("utf-8", "replace").replace(self._path, "")
         lines = (line.strip(" \r:") for line in text.split("\n"))
-        return next((line for line in lines if line not in {"", "ERROR"}), "")
+        return next((line for line in lines if line not in _EMPTY), "")

@@ -24,7 +24,7 @@ from os import SEEK_END
 from pathlib import Path
 from typing import BinaryIO
 
-from avscan.archives import disks, extents, tar
+from avscan.archives import disks, encoded, extents, tar
 from avscan.archives.bounds import Account, ExceededError
 from avscan.archives.looks import UNSUPPORTED
 from avscan.archives.process import Run
@@ -64,7 +64,10 @@ def _listed(program: str, archive: Archive) -> Iterator[Item]:
         yield from tar.READER.members(stream)
         while stream.some(CHUNK):
             pass
-        if (verdict := run.verdict()) is not None:
+        verdict = run.verdict()
+        if extents.is_rar_encrypted(archive.file, 0, archive.size):
+            yield Member(name="", closed="encrypted")
+        elif verdict is not None:
             yield verdict
         elif is_empty:
             yield Problem(text="could not be opened whole: no members")
@@ -215,18 +218,17 @@ def _reader(
     magic_at: int = 0,
     extent: Callable[[BinaryIO, int, int], int] = _nothing_known,
     is_compressed: bool = False,
-    is_optional: bool = False,
     is_certain: bool = True,
 ) -> FileReader:
-    """Make a reader. With `is_optional` nothing is said of what the program does not open."""
+    """Make a reader of what a program opens; where it is not certain, nothing else is reported."""
 
     def members(archive: Archive) -> Iterator[Item]:
         if (path := find(program)) is None:
-            if not is_optional:
+            if is_certain:
                 yield Member(name="", closed=name)
             return
         for item in read(path, archive):
-            if not is_optional or (isinstance(item, Member) and item.open):
+            if is_certain or (isinstance(item, Member) and item.open):
                 yield item
         rest = region(archive.file, extent(archive.file, 0, archive.size), archive.size)
         if not is_compressed and rest.skip_zeros():
@@ -295,6 +297,12 @@ def _is_compress(head: bytes) -> bool:
     return head.startswith(b"\x1f\x9d") and len(head) > 3 and head[2] in range(0x89, 0x91)  # noqa: PLR2004
 
 
+def _is_compound_file(head: bytes) -> bool:
+    """Check the version, the order of bytes and the sector's size ([MS-CFB], 2.2)."""
+    usual = (b"\3\0\xfe\xff\x09\0", b"\4\0\xfe\xff\x0c\0")
+    return head.startswith(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1") and head[26:32] in usual
+
+
 _NSIS = b"\xef\xbe\xad\xdeNullsoftInst"
 _7ZZ = "7zz"
 
@@ -330,7 +338,6 @@ READERS = (
         "gzip",
         _unpacked("-dc"),
         recognise=_begins(b"\x1f\x1e", b"\x1f\xa0", b"\x1f\x9d"),
-        is_optional=True,
         is_certain=False,
     ),
     _reader("lz4", "lz4", _unpacked("-dcq"), recognise=_is_lz4, is_compressed=True),
@@ -359,12 +366,15 @@ READERS = (
         extent=extents.squashfs,
     ),
     _reader("wim", _7ZZ, _extracted("wim"), recognise=_is_wim, magics=(b"MSWIM\0\0\0",)),
+    _reader("compound file", _7ZZ, _extracted("Compound"), recognise=_is_compound_file),
     _reader(
-        "compound file",
+        "base64",
         _7ZZ,
-        _extracted("Compound"),
-        is_optional=True,
-        recognise=_begins(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"),
+        _unpacked("x", "-so", *_SEVENZIP, "-tBase64"),
+        recognise=encoded.is_base64,
+        magics=tuple(b"\n" + magic for magic in encoded.MAGICS),
+        magic_at=-1,
+        extent=encoded.extent,
     ),
     _reader(
         "NSIS",

@@ -61,7 +61,21 @@ SQUASHFS = lzma.decompress(
 )
 """A squashfs of `a.txt`, the test virus `z.exe`, and links out of it; made by mksquashfs."""
 
-# Of the tests of libarchive (BSD licence): there is no free program that writes rar.
+# Rars that WinRAR and rar packed. Source: the tests of libarchive 3.6.2 (`*.rar.uu`), BSD license.
+
+RAR_COMPRESSED = base64.b64decode(
+    "UmFyIRoHAM+QcwAADQAAAAAAAACoKXQgkpQAAAAAAAAAAAACAAAAACJp4T4UMG8AIAAAAJVcgr6C5lyQVoK1gqKDdINI"
+    "g4uDX1yQVotLg2WDTINYg2cgg2iDTIOFg4GDk4NnLnR4dACIaGhgMIgwXKqwZVcwRDDVMKipMOswwDBcqrBlj4nGMK0w"
+    "orkwyDAgyTCqrTDlMOEw8zCAyDAudHgAdADwJjmE5Jh0IJKTAAUAAAAFAAAAAtydb0K2VHQ+FDBuACAAAACVXIK+guZc"
+    "ir+OmpK3gqKDdINAg0ODi5a8bG9uZy1maWxlbmFtZS1pbi2Kv46aLnR4dACIaGhgMIgwXKoib1dbd5VEMKrVMKEwpDDr"
+    "MIANVGxvbgBnLWZpAGxlbmEAbWUtaQpuLSJvV1sALnR4dACwdnpoa2FuammULHTgklMAAAAAAAAAAAACAAAAACJp4T4U"
+    "MC4AEAAAAJVcgr6C5lyQVoK1gqKDdINIg4uDXwCIaGhgMIgwXKqwZVcwRDDVMKipMOswwDAA8CY5hG14dOCSMwAAAAAA"
+    "AAAAAAIAAAAAD2nhPhQwDgAQAAAAlVyCvoLmAIhoaGAwiDAA8OoJflkOdCCCSAA2AAAANgAAAAMlgvtdWFQLPxQwKADt"
+    "oQAA6KGo44Gg44KIXOODleOCoeOCpOODqwCIaGhgMIgwXKrVMKEwpDDrMOa8ouWtl+mVt+OBhOODleOCoeOCpOODq+WQ"
+    "jWxvbmctZmlsZW5hbWUtaW4t5ryi5a2XLnR4dJtqdCCAQAAPAAAAEAAAAAMF0LYV3YRnQB0zIAC0gQAAYWJjZGVmZ2hp"
+    "amtsbW5vcHFyc+ODhuOCueODiC50eHQAkP8Qf+S5/CeDMD0uHNLEPXsAQAcA"
+)
+"""Version 4: a stored, a compressed and an empty file; folders; a link; names in Japanese."""
 RAR5_COMPRESSED = base64.b64decode(
     "UmFyIRoHAQDz4YLrCwEFBwAGAQGAgIAAicZf2iYCAwvpAgSwCaSDAs1wynyABQEIdGVzdC5iaW4KAxOLV6xb+BitHsr0"
     "ZQEnZWBUH1V2Xb+UknHJz2WWWQxw2WWTGMWSE4ZCSSThkJCSSSQk45JJIQhJJCEJJJCSSEISEs21b3t9Mw6AfR0Drj+e"
@@ -71,6 +85,7 @@ RAR5_COMPRESSED = base64.b64decode(
     "wA8xBIyCeZhWNAumoZbYN5uHg4Bgcg+uYROgpnYYDwNt6Hu9h1fQjfxYQI0YMecKHk0Jg2L44OY6HCIEqeGFFjtjQ/nx"
     "UIBsIQ0IhNIxnJAvJQAdd1ZRAwUEAA=="
 )
+"""Version 5: `test.bin`, 1,200 bytes."""
 RAR5_SOLID = base64.b64decode(
     "UmFyIRoHAQAJ78hvCwEFBwQGAQGAgIAAGYyU/ycCAwv5AgSAIKSDAsayE36AHQEJdGVzdDEuYmluCgMTZ1+sWxpanhDJ"
     "53UBGGVUZSb0gFf18+fPkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkv885nDWtl1e+"
@@ -83,21 +98,51 @@ RAR5_SOLID = base64.b64decode(
     "rFvQPQADQD0ncAAgAgBt1/H98w/vTQ8rKB9IY7gh9IY7gh9IY7gh7mHXh38fy/wAjXhTbCcCAwuZAASAIKSDAtQ+xBDA"
     "HQEJdGVzdDQuYmluCgMTgV+sW6EmHRJCDhZwACACAG2X8f3s8GL2P5h14d/H8v8AHXdWUQMFBAA="
 )
-RAR4 = base64.b64decode(
-    "UmFyIRoHAM+QcwAADQAAAAAAAACEUnQgkDIAFAAAABQAAAADQqLIvrd22j4UMAgApIEAAHRlc3QudHh0gAi3dto+t3ba"
-    "PnRlc3QgdGV4dCBkb2N1bWVudA0KnS90IJAyAAgAAAAIAAAAA3tEybbRTNg+FDAIAP+hAAB0ZXN0bGlua8AI0UzYPlBf"
-    "2j50ZXN0LnR4dM3gdCCQOgAUAAAAFAAAAANCosi+Y3faPhQwEACkgQAAdGVzdGRpclx0ZXN0LnR4dMDMY3faPmN32j50"
-    "ZXN0IHRleHQgZG9jdW1lbnQNCqHIdOCQMQAAAAAAAAAAAAMAAAAAY3faPhQwBwDtQQAAdGVzdGRpcsDMY3faPmR32j7m"
-    "53TgkDYAAAAAAAAAAAADAAAAAJ2r1T4UMAwA7UEAAHRlc3RlbXB0eWRpcoDMnavVPsVd2j7EPXsAQAcA"
-)
-RAR4_ENCRYPTED = base64.b64decode(
+"""Version 5: four solid files of 4,096 bytes."""
+RAR_ENCRYPTED = base64.b64decode(
     "UmFyIRoHAM+QcwAADQAAAAAAAABd/HQkhC8AIAAAABAAAAADXIatpqVMMUMdMwcAtIEAAGZvby50eHRPA7zZ1hZM30VA"
     "GpKSiN8VK46ez3C5QOjJR+bO1r9E4rg1qJzoZTcBB0V0JIQvACAAAAAQAAAAA77ikM2mTDFDHTMHALSBAABiYXIudHh0"
     "TwO82dYWTN9wdHpIiYgPZlt95Qa5ch6oJVX4yjcBo+308RTzI2TRocQ9ewBABwA="
 )
-RAR4_ENCRYPTED_NAMES = base64.b64decode(
+"""Version 4: the content of two files is encrypted."""
+RAR_ENCRYPTED_IN_PART = base64.b64decode(
+    "UmFyIRoHAM+QcwAADQAAAAAAAACXOnQkhC8AIAAAABAAAAADXIatpqVMMUMdMwcAtIEAAGZvby50eHSej/+lWN0VR0i2"
+    "avsuPYrqcVzVP5UnWuGwncVn4bwdm/5qr+g8AT8QZjB0IIAnABwAAAAQAAAAA77ikM2mTDFDHTMHALSBAABiYXIudHh0"
+    "DBDJPoy39FVBCn4hDUkJcB+e/9qGLLUmw+fvoMQ9ewBABwA="
+)
+"""Version 4: the content of one of two files is encrypted."""
+RAR_ENCRYPTED_HEADERS = base64.b64decode(
     "UmFyIRoHAM6Zc4AADQAAAAAAAADjLqtkp1x2jIRHQgDLysyfF2eRlxtxdgRzM7EaQ58bHnY/jQkFSsCaKbOiKstQBMBO"
     "SByi1fLAk0uZr4k8cUynzjcrVOE1V6w+SLWCMjUAx+uKt3QJcE1M4y6rZKdcdoyqlt/wYnpuaKU6kwceLDrjja8yEJwG"
     "/PkSpHIUMXE+DS78M5CkOS0EgiRDqN6E9yW/KIE3XLBqo8MI4oMHjXmjgiM8EReLj4NdANFmTjWFp+Muq2SnXHaMqmfU"
     "rzaWd0hrFE2d9SLu+g=="
 )
+"""Version 4: everything is encrypted."""
+RAR_PART = base64.b64decode(
+    "UmFyIRoHABl6cxEADQAAAAAAAADXg3QjkEMA7RoAAI9OAAADOJROFfNjIUAUMBkApIEAAExpYmFyY2hpdmVBZGRpbmdU"
+    "ZXN0Lmh0bWzAzPNjIUD0YyFAKQpnZW5lcmF0ZSBkZXRhaWxlZCBsb2cgbWVzc2FnZXMgb24gZmFpbHVyZS4gSW4gcGFy"
+    "dGljdWxhciwgdGhleSBwcmludAp0aGUgdmFsdWUgb2YgYm90aCBhcmd1bWVudHM7IHRoaXMgZ3JlYXRseSA="
+)
+"""Version 4: the beginning of the second of three volumes."""
+RAR5_PART = base64.b64decode(
+    "UmFyIRoHAQDk42a+DQEFCAcBBwEBlOeAgACaIl7EMgIbC8vmAAS4xQXtgwJwXuQmwB0BEmVsZi1MaW51eC1BUk12Ny1s"
+    "cwoDE6spr1sdaYAMD2vF8B46cONJvpks9GLCj41QNLwHvVVEmyhVpiSaPNb4aNAbLXhMvxMr2FjYECenCruzioeTpIw4"
+    "HDB1wurhYxtKRTj42Ebmi1LSiZ/mszhIS7JBtrZINS5yM17aBpc4J7yxBoYybAQGvMBowyiDFzSbpNHgZrY="
+)
+"""Version 5: the beginning of the second of four volumes of a solid archive."""
+NSIS = base64.b64decode(
+    "AAAAAO++rd5OdWxsc29mdEluc3RIDwAAZQMAAO1XzU8TURCf8pEIfnDQg8eHVhRpiWgJpjFqbYutMdC0lRBpTJZ2S1dK"
+    "t9m2VkwwlYtXPXjwD/BG4sF/wAPxSIJGBY2JR08m/gPi783bpWVF1JMHO+3sm4/3Zn4z+3bzNtZH1CAin4eoA+MKRvxp"
+    "tYeoC2Ogl5iWDyl7rI9+S1stpAxErzB82/pzon9MH1owOJiOokG3oXfuUuOGPa5jfAPetPX3GN+5YnW71ssWv8b4Frxu"
+    "z93cowdyjceWJZYOalOb2tSmNrWpTf8j7QdfJXVGc9MR8COi7muO4fnMyvGlT56POEc4voQ827l8nj0zJsgik+Zw1WiB"
+    "xsmgIulUoQgkC/4wvAv4mVTa1RukjCuGaJknTzUPhLpmdsRyz3ockKegpzjE3qNhWO+CiQqQq5CrkCeohvlFzDcpD4ug"
+    "OOJUIGlsF5SiRdZ1RnGHzmH1GTpPfkhDlIN9lkboLOKMcI+XG3KNjhU1KnM1GiKe5Nh1VGNwrCA0oih0WaUFTUbKci1l"
+    "6LKCCuaW0AHp0xhRP+Qwz7c4uoyUg83YgVmH9xJHlzXK/mUxOhndNr0Fg4PPyVuFXaAvqqdy/STyVpG5xvXk4S8ycsuO"
+    "n6J5zC7jJ5Epm0RcRhcF7rDOKA3uuKA0xw9Dk2tmoWmIlHN1xuRopW1UTTz5XXHLrAepl7mTGg1HVnmyQCgoxNksrkJV"
+    "WeGxzHqBo+/sqsbx5S7zcbQk12JxXSqCo2nAoPFqH6O3eH4c1hJrektO1S2V0+CeONUNc+dqNq6F7Z2Uha8ILfjTXlXV"
+    "y3tQwIo6/AN8b5odd568MmdQu4foAs+8wntiHvoAngqd94mgi7ym2bemR1WQ5Y6oztds1EF7l7rzDHAkEzh0fvLkc63z"
+    "c+r1ZoDXsO+xvJPDtkTU0+W8VabA98GHWz5qHv7lu/CJS18Fr7XoX13+7+B9v3jZHYP9mUd9F78AvwSvgTfAn8FfPOoD"
+    "7AA4AnF6dLI/ceJyKDETyCRuTo8GTiVuDY6Fw4NjS95oPBxK+lPp0EQklIz4QxPp+FQ8eSPlT0dTaf94/Hq03xsbip32"
+    "I069oFWFWSouCk1UjLmSVq1ZujDzolrQRb1gFnWRN/hSylV+AAIOAOg="
+)
+"""What makensis put behind the program: `z.exe` and `h.txt`, solid, packed by zlib."""
