@@ -20,8 +20,9 @@ TemplateOf = Callable[[str], Template]
 
 
 def pytest_configure() -> None:
-    """Let SIGHUP end what the tests start, also where they themselves run under nohup."""
+    """Let SIGHUP and SIGINT end what the tests start, also where they run in the background."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import random
 import struct
@@ -161,6 +162,15 @@ def test_zstd_and_what_only_has_its_magic() -> None:
     assert found(b"MZ" + packed[:-1]) == {}
 
 
+@pytest.mark.parametrize("after", [b"", b"EOF\n", b"more text\n"])
+@pytest.mark.parametrize("content", [CONTENT, CONTENT[:950]])
+@pytest.mark.parametrize("squeeze", ["gz", "bz2", "xz", ""])
+def test_base64_in_a_script(squeeze: Squeeze, content: bytes, after: bytes) -> None:
+    packed = squeezed(content, squeeze) if squeeze else tar([("./a", content)])
+    text = base64.encodebytes(packed)
+    assert found(SCRIPT + text + after) == {f"(at byte {len(SCRIPT)})": packed}
+
+
 @pytest.mark.parametrize("squeeze", ["gz", "bz2", "xz"])
 def test_what_is_damaged_further_on_is_noted(squeeze: Squeeze) -> None:
     packed = squeezed(CONTENT * 100, squeeze)
@@ -186,6 +196,8 @@ def test_a_damaged_tar_is_noted() -> None:
         b"ustar\x0000" * 200,
         b"\x28\xb5\x2f\xfd" * 99,
         b"rDlPtS" * 99,
+        b"\nH4sI" * 99,
+        b"\nLi9" + b"A" * 73 + b"\n",
         b"PK\3\4PK\5\6PK\1\2" * 99,
     ],
 )

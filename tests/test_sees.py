@@ -5,7 +5,9 @@ Clamscan's defaults call every one of them `OK`, but for the smallest.
 
 from __future__ import annotations
 
+import base64
 import io
+import subprocess
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +15,8 @@ from pathlib import Path
 
 import pytest
 from support.examine import examined
-from support.packed import CAB, ISO, SEVENZIP, SEVENZIP_BZIP2
+from support.images import IMAGES
+from support.packed import CAB, ISO, NSIS, RAR_ENCRYPTED, SEVENZIP, SEVENZIP_BZIP2, SQUASHFS
 from support.quine import quine
 from support.samples import (
     EICAR,
@@ -93,6 +96,11 @@ def eyes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Eyes]:
 
 def infected_at(examination: Examination) -> list[str]:
     assert all(NAME in sighting.signature for sighting in examination.sightings)
+    return [sighting.member for sighting in examination.sightings]
+
+
+def hashed_at(examination: Examination) -> list[str]:
+    assert all("Hash" in sighting.signature for sighting in examination.sightings)
     return [sighting.member for sighting in examination.sightings]
 
 
@@ -208,6 +216,68 @@ def test_an_archive_behind_a_program_in_a_tar_gz(eyes: Eyes) -> None:
 
 def test_a_program_with_a_7z_that_clamscan_cannot_unpack(eyes: Eyes) -> None:
     assert eyes.see(b"MZ" + bytes(98) + SEVENZIP_BZIP2) == Examination()
+
+
+def test_an_archive_in_the_middle_of_a_program(eyes: Eyes) -> None:
+    for packed in (pack([("d/h", HASHED)], zipfile.ZIP_LZMA), tar([("d/h", HASHED)], "xz")):
+        examination = eyes.see(b"MZ" + bytes(98) + packed + bytes(3000))
+        assert any(place.endswith("d/h") for place in hashed_at(examination))
+
+
+def test_an_nsis_installer_packed_as_a_whole_by_zlib(eyes: Eyes) -> None:
+    sightings = eyes.see(b"MZ" + bytes(98) + NSIS).sightings
+    assert "(at byte 100)/$TEMP/h.txt" in {found.member for found in sightings}
+
+
+@pytest.mark.parametrize("front", ["", "MZ", "#!/bin/sh\n"])
+@pytest.mark.parametrize("command", ["zstd", "lz4", "lzop", "compress", "lzip"])
+def test_what_other_programs_compress(eyes: Eyes, tmp_path: Path, command: str, front: str) -> None:
+    (tmp_path / "h").write_bytes(HASHED)
+    lzip = "tar --use-compress-program=lzip -cf x h"
+    line = lzip if command == "lzip" else f"bsdtar --{command} -cf x h"
+    subprocess.run(line.split(), cwd=tmp_path, check=True)
+    packed = (tmp_path / "x").read_bytes()
+    program = Path("/bin/true").read_bytes() if front == "MZ" else front.encode()
+    examination = eyes.see(program + packed)
+    assert (f"(at byte {len(program)})/h" if front else "h") in hashed_at(examination)
+    assert not examination.errors
+    assert not examination.opaque
+
+
+def test_base64_in_a_script(eyes: Eyes) -> None:
+    front = b"#!/bin/sh\ntail -n +3 $0 | base64 -d | tar x; exit\n"
+    sample = front + base64.encodebytes(tar([("./", b""), ("./h", HASHED)]))
+    assert f"(at byte {len(front)})/./h" in hashed_at(eyes.see(sample))
+
+
+@pytest.mark.parametrize("command", ["7zz a -t7z -m0=PPMd", "7zz a -twim"])
+def test_what_7_zip_packs(eyes: Eyes, tmp_path: Path, command: str) -> None:
+    (tmp_path / "h").write_bytes(HASHED)
+    subprocess.run([*command.split(), "x.bin", "h"], cwd=tmp_path, capture_output=True, check=True)
+    packed = (tmp_path / "x.bin").read_bytes()
+    for front in (b"", b"MZ" + bytes(98)):
+        assert any(place.endswith("h") for place in hashed_at(eyes.see(front + packed)))
+
+
+@pytest.mark.parametrize("name", sorted({*IMAGES} - {"MSI"}))
+def test_an_image_of_a_disk(eyes: Eyes, name: str) -> None:
+    examination = eyes.see(IMAGES[name])
+    assert any(place.endswith("z.exe") for place in infected_at(examination))
+    assert not examination.errors
+    assert not examination.opaque
+
+
+def test_an_installer_for_windows(eyes: Eyes) -> None:
+    assert any(place.endswith(".cab") for place in infected_at(eyes.see(IMAGES["MSI"])))
+
+
+def test_an_app_image(eyes: Eyes) -> None:
+    examination = eyes.see(b"\x7fELF\2\1\1\0AI\2".ljust(4096, b"\0") + SQUASHFS)
+    assert "(at byte 4096)/z.exe" in infected_at(examination)
+
+
+def test_an_encrypted_rar(eyes: Eyes) -> None:
+    assert eyes.see(RAR_ENCRYPTED) == Examination(opaque=("encrypted",))
 
 
 def test_an_rpm(eyes: Eyes) -> None:
