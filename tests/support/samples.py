@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 EICAR = rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$" + b"EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 HASHED = b"what only a signature of the whole file finds"
@@ -165,14 +165,49 @@ def large_tar_gz(path: Path, sizes: Iterable[int], last: bytes) -> Path:
     """Write a `tar.gz` of members full of zeros; the last one ends with `last`."""
     sizes = list(sizes)
     with path.open("wb") as file:
+        stream = _GzipStream(file)
         for number, size in enumerate(sizes):
             end = last if number == len(sizes) - 1 else b""
-            file.write(gzip.compress(tar_header(f"game/{number}.pak", size + len(end)), mtime=0))
-            file.writelines(zeros_gz(size))
-            padding = bytes(-(size + len(end)) % tarfile.BLOCKSIZE)
-            file.write(gzip.compress(end + padding, mtime=0))
-        file.write(gzip.compress(bytes(2 * tarfile.BLOCKSIZE), mtime=0))
+            stream.write(tar_header(f"game/{number}.pak", size + len(end)))
+            stream.write_zeros(size)
+            stream.write(end + bytes(-(size + len(end)) % tarfile.BLOCKSIZE))
+        stream.write(bytes(2 * tarfile.BLOCKSIZE))
+        stream.close()
     return path
+
+
+class _GzipStream:
+    """One stream of gzip, in which a long run of zeros is compressed once."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._checksum = self._size = 0
+        file.write(b"\x1f\x8b\x08\0\0\0\0\0\0\xff")
+
+    def write(self, content: bytes, deflated: bytes = b"") -> None:
+        self._file.write(deflated or _deflated(content))
+        self._checksum = zlib.crc32(content, self._checksum)
+        self._size += len(content)
+
+    def write_zeros(self, size: int) -> None:
+        for _ in range(size // _BLOCK):
+            self.write(bytes(_BLOCK), _zeros_deflated())
+        self.write(bytes(size % _BLOCK))
+
+    def close(self) -> None:
+        end = struct.pack("<II", self._checksum, self._size & 0xFFFFFFFF)
+        self._file.write(b"\3\0" + end)  # an empty last block
+
+
+def _deflated(content: bytes) -> bytes:
+    """Deflate content so that anything can follow it in the same stream."""
+    deflater = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS)
+    return deflater.compress(content) + deflater.flush(zlib.Z_FULL_FLUSH)
+
+
+@cache
+def _zeros_deflated() -> bytes:
+    return _deflated(bytes(_BLOCK))
 
 
 def gzip_bomb(path: Path, size: int) -> Path:
