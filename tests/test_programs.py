@@ -574,6 +574,24 @@ def test_a_reader_that_is_closed_early_leaves_nothing(packed: Packed, tmp_path: 
     assert account.on_disk == 0
 
 
+def test_files_that_go_meanwhile_are_not_taken_for_extracted_ones(
+    packed: Packed, tmp_path: Path
+) -> None:
+    """Those that were shown ahead are answered, and removed, while 7-Zip is at work."""
+    (path := tmp_path / "a").write_bytes(data := packed("7zz a -t7z %"))
+    [reader] = registry.recognise(data[:HEAD])
+    assert isinstance(reader, FileReader)
+    account = Account(BOUNDS, tmp_path)
+    account.keep(1000)
+    with path.open("rb") as file:
+        archive = Archive(path=path, file=file, size=len(data), workspace=tmp_path, account=account)
+        items = reader.members(archive)
+        next(items)
+        account.drop(1000)
+        del items
+    assert account.on_disk == 0
+
+
 @pytest.mark.parametrize("command", [*COMMANDS, "rar", "rar5"])
 def test_a_program_works_within_the_inspectors_limits(packed: Packed, command: str) -> None:
     """7-Zip starts threads for chains of methods, also when it is told to take one."""

@@ -19,6 +19,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from os import SEEK_END
 from pathlib import Path
@@ -94,11 +95,11 @@ def _extracted(kind: str, *, may_be_empty: bool = False) -> _Read:
     def read(program: str, archive: Archive) -> Iterator[Item]:
         with _folder(archive) as folder:
             command = (program, "x", *_SEVENZIP, "-bso0", "-aou", "-snl-", f"-t{kind}")
-            with Run((*command, f"-o{folder}"), archive.path) as run:
+            with Run((*command, f"-o{folder.path}"), archive.path) as run:
                 _watch(run, folder, archive.account)
                 verdict = run.verdict()
-            is_empty = not (may_be_empty or any(folder.iterdir()))
-            yield from _files(folder)
+            is_empty = not (may_be_empty or any(folder.path.iterdir()))
+            yield from _files(folder.path)
             if verdict is not None:
                 yield verdict
             elif is_empty:
@@ -107,21 +108,38 @@ def _extracted(kind: str, *, may_be_empty: bool = False) -> _Read:
     return read
 
 
+@dataclass(slots=True)
+class _Folder:
+    """What 7-Zip extracts into, and how many bytes of it were accounted for."""
+
+    path: Path
+    kept: int = 0
+
+    def account(self, account: Account) -> None:
+        """Account for what has been added. Raise ExceededError or WorkspaceError."""
+        if (grown := _size(self.path) - self.kept) > 0:
+            account.keep(grown)
+            self.kept += grown
+
+
 @contextmanager
-def _folder(archive: Archive) -> Iterator[Path]:
-    """Make a folder in the workspace; it and what it takes of the account end with the context."""
-    folder = Path(tempfile.mkdtemp(prefix="extracted-", dir=archive.workspace)).absolute()
-    before = archive.account.on_disk
+def _folder(archive: Archive) -> Iterator[_Folder]:
+    """Make a folder in the workspace; it and what it takes of the account end with the context.
+
+    Other files come and go meanwhile, so that what it takes is counted and no difference.
+    """
+    made = tempfile.mkdtemp(prefix="extracted-", dir=archive.workspace)
+    folder = _Folder(Path(made).absolute())
     try:
         yield folder
     finally:
-        for _ in _walk(folder):  # opens each folder to us on its way
+        for _ in _walk(folder.path):  # opens each folder to us on its way
             pass
-        shutil.rmtree(folder)
-        archive.account.drop(archive.account.on_disk - before)
+        shutil.rmtree(folder.path)
+        archive.account.drop(folder.kept)
 
 
-def _watch(run: Run, folder: Path, account: Account) -> None:
+def _watch(run: Run, folder: _Folder, account: Account) -> None:
     """Wait for 7-Zip, and account for what it extracts.
 
     Raises:
@@ -129,15 +147,12 @@ def _watch(run: Run, folder: Path, account: Account) -> None:
         DamagedError: its messages have no end.
 
     """
-    size, interval = 0, _INTERVAL
+    interval = _INTERVAL
     while run.receive(CHUNK, interval) != b"":
         started = time.monotonic()
-        grown = _size(folder) - size
-        if grown > 0:
-            account.keep(grown)
-            size += grown
+        folder.account(account)
         interval = max(_INTERVAL, 4 * (time.monotonic() - started))
-    account.keep(max(0, _size(folder) - size))
+    folder.account(account)
 
 
 def _size(folder: Path) -> int:
