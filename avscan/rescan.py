@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from avscan.backend import discovery, journal
@@ -56,13 +56,13 @@ def rescan(
             status=choice.status,
             by_av_service=choice.by_av_service,
         )
-        clean = 0 if dry_run else _count_clean(client, choice, wanted)
+        named = list(_named(client, choice, wanted)) if choice.builds else None
+        clean = 0 if dry_run else _count_clean(client, choice, wanted, named)
         if clean > UNASKED:
             confirm(clean)
         ledger = make_ledger(settings, client)
         seen: set[str] = set()
-        named = _named(client, choice, wanted) if choice.builds else None
-        for check in named or discovery.verdicts(client, wanted):
+        for check in discovery.verdicts(client, wanted) if named is None else named:
             if len(seen) == choice.limit:
                 return
             if dry_run or ledger.rescan(check, "an operator asked for another scan"):
@@ -71,13 +71,14 @@ def rescan(
                 seen.add(check.build)
 
 
-def _count_clean(client: PocketBase, choice: Choice, wanted: Verdicts) -> int:
-    if choice.builds:
-        return sum(check.status is Status.CLEAN for check in _named(client, choice, wanted))
+def _count_clean(
+    client: PocketBase, choice: Choice, wanted: Verdicts, named: Sequence[Check] | None
+) -> int:
+    if named is not None:
+        return sum(check.status is Status.CLEAN for check in named)
     if choice.status not in {None, Status.CLEAN}:
         return 0
-    clean = Verdicts(before=wanted.before, status=Status.CLEAN, by_av_service=wanted.by_av_service)
-    number = client.count(CHECKS, where=clean.where())
+    number = client.count(CHECKS, where=replace(wanted, status=Status.CLEAN).where())
     return number if choice.limit is None else min(number, choice.limit)
 
 

@@ -5,14 +5,13 @@ The rules are set through the API, in the words of the page.
 
 from __future__ import annotations
 
-import io
-import tarfile
 from collections.abc import Mapping
 
 import pytest
 from support.backend import BUILD, OLDEST, REPOSITORY, Backend, Player
 from support.gate import BUILDS, CHECKS, listed, rule_of, set_rule, views
 from support.run import avscan
+from support.samples import tar
 
 from avscan.clamav.canary import eicar
 
@@ -28,13 +27,7 @@ def protect_files(backend: Backend) -> None:
 
 
 def tar_gz(members: Mapping[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        for name, content in members.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-    return buffer.getvalue()
+    return tar(members.items(), "gz")
 
 
 @pytest.fixture

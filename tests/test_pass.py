@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
 from support.backend import Backend
 from support.run import Run, avscan
+from support.samples import tar
 
 from avscan.backend import journal
 from avscan.clamav.canary import eicar
@@ -35,13 +35,7 @@ def zipped(**members: bytes) -> bytes:
 
 
 def tar_gz(**members: bytes) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        for name, data in members.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(data)
-            archive.addfile(entry, io.BytesIO(data))
-    return buffer.getvalue()
+    return tar(members.items(), "gz")
 
 
 def left_in(folder: Path) -> list[Path]:

@@ -27,8 +27,6 @@ _SIZE, _SUM = 124, 148  # where its size and its sum stand, the end of which is 
 _BEFORE, _BETWEEN, _AFTER = _HEADER[:_SIZE], _HEADER[_SIZE + 11 : _SUM], _HEADER[_SUM + 6 :]
 # The sum takes itself for spaces (pax, "ustar Interchange Format").
 _SUM_OF_REST = sum(_BEFORE + _BETWEEN + b" " * 8 + _AFTER[2:])
-# So that the second header stands where a disk of EFI has its magic, which a member could forge.
-_FIRST = _HEADER
 
 
 class Bundle:
@@ -36,7 +34,8 @@ class Bundle:
 
     def __init__(self, end_mark: bytes) -> None:
         self._end_mark = end_mark
-        self._blocks = [_FIRST]
+        # A first, empty member: so a header stands where a disk of EFI has its magic, no content.
+        self._blocks = [_HEADER]
         self._members: list[Callable[[], None]] = []
         self.size = 0
 

@@ -35,7 +35,7 @@ class Engine(Protocol):
         """The content that it knows by its hash."""
 
     def submit(self, path: Path) -> None:
-        """Have a file scanned, with a path of our own naming, without waiting for the answer."""
+        """Submit a file for scanning, and return at once; the file's name is one of ours."""
 
     def collect(self) -> Findings:
         """Wait for the answer about the file that was submitted first of those unanswered."""
@@ -50,7 +50,7 @@ class Ticket:
         self._handles: list[Callable[[Findings], None]] = []
 
     def then(self, handle: Callable[[Findings], None]) -> None:
-        """Have `handle` called with the findings, once there are any."""
+        """Call `handle` with the findings, at once or when they are there."""
         if self.findings is None:
             self._handles.append(handle)
         else:

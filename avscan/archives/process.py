@@ -29,7 +29,7 @@ _limit: Callable[[], None] | None = None
 
 
 def set_limit(limit: Callable[[], None] | None) -> None:
-    """Have `limit` called in each process that is to become a program, before it does."""
+    """Set what each new process calls before it becomes a program."""
     global _limit  # noqa: PLW0603 - a process sets it once, before its first archive
     _limit = limit
 

@@ -104,7 +104,7 @@ class Clamscan:
         return self.collect()
 
     def submit(self, path: Path) -> None:
-        """Have a file scanned: an absolute, resolved path of our own naming in the workspace.
+        """Submit a file for scanning: an absolute, resolved path in the workspace, named by us.
 
         A few may be submitted ahead, see `Feed.send`. Raise EngineError.
         """

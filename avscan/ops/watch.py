@@ -86,7 +86,7 @@ class Watch:
     def _notify(self, error: BaseException | None, ended: datetime) -> datetime | None:
         """Deliver all notifications; return when a failure was last reported, if it goes on."""
         code, stopped = exit_code(error), isinstance(error, Interrupted)
-        last = self._last_report() if code else None
+        last = metrics.failure_reported(self._file) if code and self._file else None
         due = (
             code != 0
             and not stopped
@@ -100,11 +100,6 @@ class Watch:
             )
         delivered = self._notifier.close(within=HASTY if stopped else PATIENT)
         return ended if due and delivered else last
-
-    def _last_report(self) -> datetime | None:
-        if self._file is None:
-            return None
-        return metrics.failure_reported(self._file)
 
 
 def exit_code(error: BaseException | None) -> int:
