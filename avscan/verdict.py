@@ -127,12 +127,7 @@ def _others(number: int, total: int) -> str:
 
 
 def _reason(text: str) -> str:
-    """Cut to a line's length.
-
-    Angle brackets go: PocketBase's excerpt of a text drops what looks like a tag, and discovery
-    reads the line behind this one from such an excerpt.
-    """
-    text = text.translate(str.maketrans("<>&", "()+"))
+    """Cut to a line's length."""
     return text if len(text) <= REASON_LENGTH else text[: REASON_LENGTH - 1] + "…"
 
 

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from avscan.backend import journal
 from avscan.backend.journal import Interruption
+from avscan.backend.sections import RULE
+from avscan.backend.sections import sections as split
 from avscan.findings import Examination, Sighting
 from avscan.records import Status
 from avscan.verdict import FileReport, Policies, Verdict, judge
@@ -29,12 +31,15 @@ SCAN = journal.Scan(
 POLICIES = Policies()
 INTERRUPTED = (Interruption(file="a" * 99, times=3, reason="x" * 999),)
 BY_HAND = f"clean: {journal.BY_HAND}"
-FORGED = f"x files: 1, digest {'0' * 32}"
+FORGED = f'x {{"files": "{"0" * 32}", "claim": "1", "judged": "{"0" * 32}"}}'
+FORGED_OLD = f"x files: 1, digest {'0' * 32}"
 
-# What the engine's wing hands over is one printable line.
+# What an inspector reports is one printable line.
 lines = st.text(
     st.characters(exclude_categories=("C", "Z"), include_characters=" "), min_size=1, max_size=300
-) | st.sampled_from([FORGED, "claim: 1", "interrupted 9 times", journal.RULE, "<b> &amp;"])
+) | st.sampled_from(
+    [FORGED, FORGED_OLD, f"clean: {FORGED}", RULE, "<b> &amp;", "<" * 300, '"\\' * 150]
+)
 names = st.from_regex(r"[a-z0-9_]{1,90}_[a-z0-9]{10}\.[a-z]{1,5}", fullmatch=True)
 texts = st.lists(lines, max_size=3).map(tuple)
 reports = st.builds(
@@ -60,8 +65,8 @@ marks = st.from_regex(r"[0-9a-f]{12}", fullmatch=True)
 
 
 def excerpt(log: str, length: int = journal.EXCERPT) -> str:
-    """Do what PocketBase's `excerpt` modifier does with a text that has no tags."""
-    return re.sub(r"\s+", " ", log).strip()[:length]
+    """Do what PocketBase's `excerpt` modifier does."""
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>?", "", log)).strip()[:length]
 
 
 def report(
@@ -96,14 +101,16 @@ def test_a_verdicts_log_reads_from_the_reason_to_each_file() -> None:
         ),
     ]
     digest = hashlib.sha256(b"a.txt\nb.txt\nc.zip").hexdigest()[:32]
-    assert settled(files, before=("clean: earlier",)) == "\n".join(
+    judged = hashlib.sha256(b"z").hexdigest()[:32]
+    assert settled(files, before=(f"clean: z\nfiles: 1, digest {judged}",)) == "\n".join(
         [
-            "infected: Eicar in c.zip (1 of 3 files)",
-            f"files: 3, digest {digest}",
-            "uploaded: 2025-05-01 11:59:30.000Z",
-            "engine: ClamAV 1.4.6/27600/Thu May  1 08:00:00 2025",
-            "host: scanner-1, 2025-05-01 12:00:00Z to 2025-05-01 12:00:42Z",
-            "claim: 0123456789ab",
+            (
+                'infected: {"reason": "Eicar in c.zip (1 of 3 files)", "files": "'
+                f'{digest}", "uploaded": "2025-05-01 11:59:30.000Z", "engine":'
+                ' "ClamAV 1.4.6/27600/Thu May 1 08:00:00 2025", "claim": "0123456789ab",'
+                f' "judged": "{judged}"}}'
+            ),
+            "3 files, 2025-05-01 12:00:00Z to 2025-05-01 12:00:42Z, on scanner-1",
             "infected  c.zip  not downloaded  0.0 s",
             "    found: Eicar in x/y",
             "    found: Worm",
@@ -113,21 +120,24 @@ def test_a_verdicts_log_reads_from_the_reason_to_each_file() -> None:
             "    not looked into: Encrypted.Zip",
             f"clean     a.txt  6 bytes  sha256 {'ab' * 32}  1.2 s",
             "    not looked into: zstd",
-            journal.RULE,
-            "clean: earlier",
+            RULE,
+            f"clean: z\nfiles: 1, digest {judged}",
         ]
     )
 
 
 def test_a_pending_log_says_why() -> None:
-    assert journal.pending("new build", limit=5000) == "pending: new build"
+    assert journal.pending("new build", limit=5000) == 'pending: {"reason": "new build"}'
 
 
 def test_a_pending_log_counts_the_interruptions_of_each_file() -> None:
     twice = Interruption(file="a.zip", times=2, reason="signal 15")
     once = Interruption(file="b.zip", times=1)
     log = journal.pending("PocketBase failed", interruptions=(twice, once), limit=5000)
-    assert log == "pending: PocketBase failed\ninterrupted: a.zip 2, b.zip 1; last: signal 15"
+    assert log == (
+        'pending: {"reason": "PocketBase failed", "interrupted": {"a.zip": 2, "b.zip": 1},'
+        ' "last": "signal 15"}'
+    )
 
 
 def test_a_claimed_log_says_who_and_when_and_which_file_is_under_inspection() -> None:
@@ -141,17 +151,23 @@ def test_a_claimed_log_says_who_and_when_and_which_file_is_under_inspection() ->
         limit=5000,
     )
     assert text == (
-        "scanning: claim abc by host at 2025-05-01 12:00:00Z\n"
-        "inspecting: b.zip\n"
-        "interrupted: a.zip 1; last: signal 15\n"
-        f"{journal.RULE}\nclean: x"
+        'scanning: {"claim": "abc", "host": "host", "at": "2025-05-01 12:00:00.000Z",'
+        ' "inspecting": "b.zip", "interrupted": {"a.zip": 1}, "last": "signal 15"}'
+        f"\n{RULE}\nclean: x"
     )
 
 
 def test_a_paused_claims_log_names_no_file() -> None:
     text = journal.claimed("abc", "host", NOON, inspecting=None, limit=5000)
-    assert text == "scanning: claim abc by host at 2025-05-01 12:00:00Z"
+    assert "inspecting" not in text
     assert journal.inspected(text, ["a.zip"]) is None
+
+
+def test_a_section_is_laid_out_for_a_person_field_by_field() -> None:
+    log = journal.pending("failed", interruptions=INTERRUPTED, limit=5000)
+    assert journal.lines_of(log)[0] == "pending: failed"
+    assert journal.lines_of(log)[2].startswith("last: xxx")
+    assert journal.lines_of("clean: by hand\nbelow") == ["clean: by hand", "below"]
 
 
 def test_what_does_not_fit_is_counted_and_the_gravest_stays() -> None:
@@ -162,9 +178,9 @@ def test_what_does_not_fit_is_counted_and_the_gravest_stays() -> None:
     ]
     text = settled(files, limit=1030)
     kept = [line for line in text.splitlines() if "  sha256 " in line or "worm" in line]
-    assert text.splitlines()[6].startswith("infected  worm")
+    assert text.splitlines()[2].startswith("infected  worm")
     assert "error     bad.txt" in text
-    assert text.splitlines()[-1] == f"... and {52 - (len(kept) - 1)} more files"
+    assert f"... and {52 - (len(kept) - 1)} more files" in text
 
 
 def test_lines_below_a_file_give_way_to_other_files() -> None:
@@ -191,7 +207,7 @@ def test_other_files_have_another_digest(one: set[str], other: set[str]) -> None
 
 @given(files=builds, before=sections)
 @example(files=[report("a" * 90, errors=(FORGED,))], before=[FORGED])
-@example(files=[report("a", errors=(f"files: 1, digest digest {'0' * 32}",))], before=[])
+@example(files=[report("a" * 90, errors=(FORGED_OLD,))], before=[FORGED_OLD])
 def test_the_digest_is_read_back_from_the_log_and_its_excerpt(
     files: list[FileReport], before: list[str]
 ) -> None:
@@ -208,9 +224,14 @@ def test_the_digest_is_read_back_from_the_log_and_its_excerpt(
         "by hand",
         "clean: by hand",
         f"pending: clean: x\nfiles: 1, digest {'0' * 32}",
-        f"scanning: claim 1\n{journal.RULE}\nclean: x\nfiles: 1, digest {'0' * 32}",
+        f"scanning: claim 1\n{RULE}\nclean: x\nfiles: 1, digest {'0' * 32}",
         f"clean: {'x' * 400}\nfiles: 1, digest {'0' * 32}",
         "clean: x\nfiles: 1, digest 0123",
+        'clean: {"files": ["x"]}',
+        'clean: {"files": "x"',
+        'clean: ["files"]',
+        'given: {"files": "x"}',
+        f'clean: x {{"files": "{"0" * 32}"}}',
     ],
 )
 def test_a_log_that_is_no_verdict_of_ours_has_no_digest(log: str) -> None:
@@ -222,9 +243,9 @@ wild = st.text(max_size=60) | st.sampled_from(
     [
         "a 9",
         "a, b 7",
-        "\ninspecting: b",
-        "\ninterrupted: b 9; last: x",
-        journal.RULE,
+        '", "inspecting": "b',
+        '": 9, "b',
+        RULE,
         "#0",
         "é" * 90,
     ]
@@ -286,16 +307,9 @@ def test_each_file_has_its_own_count_and_the_last_one_comes_first() -> None:
     )
 
 
-@pytest.mark.parametrize("state", ["pending: taken back", "scanning: claim abc by host at noon"])
-def test_interruptions_of_whole_builds_as_older_versions_counted_them_blame_no_file(
-    state: str,
-) -> None:
-    log = f"{state}, interrupted 2 times over files {journal.digest(['a'])}"
-    assert journal.interruptions_of(log, ["a"]) == ()
-    assert journal.inspected(log, ["a"]) is None
-
-
-@pytest.mark.parametrize("log", ["", "by hand", f"pending: x\n{journal.RULE}\nscanning: claim a"])
+@pytest.mark.parametrize(
+    "log", ["", "by hand", f'pending: {{}}\n{RULE}\nscanning: {{"claim": "a"}}']
+)
 def test_a_claim_of_an_older_section_does_not_count(log: str) -> None:
     assert journal.claim_of(log) is None
 
@@ -304,9 +318,9 @@ def test_a_claim_of_an_older_section_does_not_count(log: str) -> None:
     "log",
     [
         "",
-        "clean: x\ninterrupted: a 3; last: y",
-        "pending: interrupted often",
-        f"pending: x\n{journal.RULE}\nerror: x\ninterrupted: a 3; last: y",
+        'pending: {"interrupted": "a 3"}',
+        'pending: {"interrupted": {"a": "3"}}',
+        f'pending: {{}}\n{RULE}\npending: {{"interrupted": {{"a": 3}}}}',
     ],
 )
 def test_a_log_that_counts_no_interruption_has_none(log: str) -> None:
@@ -314,7 +328,7 @@ def test_a_log_that_counts_no_interruption_has_none(log: str) -> None:
 
 
 def test_a_reason_is_not_read_as_a_count() -> None:
-    log = journal.pending("x\ninterrupted: a 3; last: y", limit=5000)
+    log = journal.pending('x", "interrupted": {"a": 3}, "last": "y', limit=5000)
     assert journal.interruptions_of(log, ["a"]) == ()
 
 
@@ -337,8 +351,8 @@ def test_the_counts_of_all_files_of_a_build_fit_into_pocketbases_shortest_log() 
         ("by hand", Status.CLEAN, [BY_HAND, "by hand"]),
         ("infected: a", Status.CLEAN, [BY_HAND, "infected: a"]),
         ("pending: new build", Status.PENDING, []),
-        (f"scanning: claim a\n{journal.RULE}\nclean: b", Status.SCANNING, ["clean: b"]),
-        (f"error: a\n{journal.RULE}\nclean: b", Status.ERROR, ["error: a", "clean: b"]),
+        (f"scanning: claim a\n{RULE}\nclean: b", Status.SCANNING, ["clean: b"]),
+        (f"error: a\n{RULE}\nclean: b", Status.ERROR, ["error: a", "clean: b"]),
     ],
 )
 def test_only_verdicts_are_kept_newest_first(log: str, status: Status, kept: list[str]) -> None:
@@ -354,23 +368,23 @@ def test_a_check_that_is_judged_again_and_again_keeps_its_verdicts_newest_first(
         verdict = Verdict(status=Status.CLEAN, reason=f"scan {number}")
         log = journal.settled(verdict, [], SCAN, POLICIES, before=before, limit=5000)
         status = Status.CLEAN
-    heads = [section.splitlines()[0] for section in journal.sections(log)]
+    heads = [journal.lines_of(section)[0] for section in split(log)]
     assert heads == ["clean: scan 2", "clean: scan 1", "clean: scan 0"]
 
 
 def test_the_oldest_sections_give_way_whole() -> None:
-    text = journal.pending("x", before=["a" * 10, "b" * 200, "c"], limit=100)
-    assert journal.sections(text) == ["pending: x", "a" * 10]
+    text = journal.pending("x", before=["a" * 10, "b" * 200, "c"], limit=120)
+    assert split(text) == ['pending: {"reason": "x"}', "a" * 10]
 
 
 def test_a_verdict_too_long_to_be_kept_whole_keeps_its_head() -> None:
     long = settled([report(f"{number}.txt") for number in range(60)], limit=5000)
-    text = journal.pending("an operator asked", before=[long], limit=5000)
-    waiting, kept = journal.sections(text)
-    assert waiting == "pending: an operator asked"
-    assert kept == "\n".join(long.splitlines()[:6])
+    text = journal.pending("an operator asked", before=[long], limit=len(long))
+    waiting, kept = split(text)
+    assert journal.lines_of(waiting)[0] == "pending: an operator asked"
+    assert kept == "\n".join(long.splitlines()[:2])
     again = settled([report(f"{number}.txt") for number in range(60)], before=(kept,), limit=5000)
-    assert journal.sections(again)[1] == kept
+    assert split(again)[1] == kept
 
 
 # -- what the report reads back -------------------------------------------------------------------
@@ -384,8 +398,8 @@ def test_a_verdict_is_read_back_from_what_pocketbase_leaves_of_it(
     digest = journal.digest(file.name for file in files)
     before = (f"clean: x\nfiles: 1, digest {digest}",) if again else ()
     log = settled(files, before=before)
-    for text in (log, excerpt(log, journal.ENTRY)):
-        entry = journal.entry_of(text)
+    for text in (log, excerpt(log, journal.EXCERPT)):
+        entry = journal.read(text)
         assert entry is not None
         assert (entry.uploaded, entry.again) == (SCAN.uploaded, again)
         assert entry.status is judge(files, POLICIES).status
@@ -394,31 +408,63 @@ def test_a_verdict_is_read_back_from_what_pocketbase_leaves_of_it(
 
 @pytest.mark.parametrize("log", ["", "by hand", "clean: by hand", "pending: new build"])
 def test_a_log_without_a_verdict_of_ours_has_none_to_read(log: str) -> None:
-    assert journal.entry_of(log) is None
+    assert journal.read(log) is None
+
+
+# A verdict of 0.1.0, whose own code wrote it.
+OLD = (
+    "error: a.zip: damaged\n"
+    "files: 1, digest 8ba9d96de40dd8d6cde7e4b9ef0ba3cb\n"
+    "uploaded: 2025-05-01 11:59:30.000Z, scanned before\n"
+    "engine: ClamAV 1.4.6/27600\n"
+    "host: scanner-1, 2025-05-01 12:00:00Z to 2025-05-01 12:00:42Z\n"
+    "claim: 0123456789ab"
+)
+
+
+@pytest.mark.parametrize("log", [OLD, excerpt(OLD)])
+def test_a_verdict_of_version_0_1_0_is_read_too(log: str) -> None:
+    assert journal.read(log) == journal.Entry(
+        status=Status.ERROR,
+        reason="a.zip: damaged",
+        files="8ba9d96de40dd8d6cde7e4b9ef0ba3cb",
+        uploaded=SCAN.uploaded,
+        again=True,
+        engine="ClamAV 1.4.6/27600",
+    )
 
 
 @settings(deadline=None)
-@given(files=builds)
+@given(files=builds, count=st.integers(0, 9))
 def test_a_waiting_check_tells_whether_its_files_were_judged_before(
-    files: list[FileReport],
+    files: list[FileReport], count: int
 ) -> None:
     names = [file.name for file in files]
+    interruptions = tuple(Interruption(file=f"{n}{'a' * 60}", times=3) for n in range(count))
     before = [settled(files)]
     for log in (
-        journal.pending("x" * 99, interruptions=INTERRUPTED, before=before, limit=5000),
+        journal.pending("x" * 999, interruptions=interruptions, before=before, limit=5000),
         journal.claimed(
             "m" * 12,
             "h" * 64,
             NOON,
             inspecting="a" * 99,
-            interruptions=INTERRUPTED,
+            interruptions=interruptions,
             before=before,
             limit=5000,
         ),
     ):
-        for text in (log, excerpt(log, journal.ENTRY)):
+        for text in (log, excerpt(log)):
             assert journal.scanned_before(text, names)
             assert not journal.scanned_before(text, [*names, "another"])
+
+
+def test_files_that_av_service_judged_were_judged_before() -> None:
+    before = journal.history("File: a.zip\n...", Status.CLEAN)
+    assert journal.scanned_before(journal.pending("x", before=before, limit=5000), ["a.zip"])
+    log = settled([report("a.zip")], before=tuple(before))
+    assert (entry := journal.read(log))
+    assert entry.again
 
 
 @pytest.mark.parametrize(
@@ -471,7 +517,7 @@ def test_a_log_never_exceeds_its_limit(
     assert len(claimed) <= limit
 
 
-@given(files=builds, limit=st.integers(300, 3000))
+@given(files=builds, limit=st.integers(700, 3000))
 def test_the_digest_survives_a_short_limit(files: list[FileReport], limit: int) -> None:
     log = settled(files, limit=limit)
     assert journal.digest_of(log) == journal.digest(file.name for file in files)
@@ -482,7 +528,7 @@ def test_every_file_is_listed_or_counted(files: list[FileReport]) -> None:
     log = settled(files, limit=2000)
     listed = [
         line
-        for line in log.splitlines()[5:]
+        for line in log.splitlines()[2:]
         if re.match(r"(clean   |infected|error   )  [a-z0-9_]+\.[a-z]+  ", line)
     ]
     more = re.search(r"^\.\.\. and (\d+) more files$", log, re.MULTILINE)

@@ -17,6 +17,7 @@ from avscan.backend.discovery import Job, job_of
 from avscan.backend.journal import Interruption
 from avscan.backend.ledger import INTERRUPTIONS, Claim, Ledger, Settlement
 from avscan.backend.pocketbase import JSON, PocketBase, Rejected, Row
+from avscan.backend.sections import sections
 from avscan.backend.transport import PARTING, Patience, Transient
 from avscan.errors import AvscanError, BackendError, SchemaError
 from avscan.findings import Examination, Sighting
@@ -145,7 +146,7 @@ def test_a_new_check_has_the_builds_own_id_and_waits(every_backend: Backend) -> 
     check = check_of(backend, build.id)
     assert check.id == build.id
     assert check.status is Status.PENDING
-    assert check.log == "pending: new build"
+    assert check.log == 'pending: {"reason": "new build"}'
 
 
 @pytest.mark.parametrize("indexed", [False, True])
@@ -183,7 +184,7 @@ def test_a_claim_says_in_the_check_who_scans_it(every_backend: Backend) -> None:
     check = check_of(backend, build)
     assert check.status is Status.SCANNING
     assert journal.claim_of(check.log) == claim.mark
-    assert "by scanner at" in check.log
+    assert '"host": "scanner"' in check.log
     assert ledger.holds(claim)
 
 
@@ -311,7 +312,7 @@ def test_earlier_verdicts_stay_below_the_newest(backend: Backend) -> None:
     settle(ledger, claimed(backend, ledger, build), virus="Worm")
     assert ledger.rescan(check_of(backend, build), "a false positive was corrected")
     settle(ledger, claimed(backend, ledger, build))
-    heads = [part.splitlines()[0] for part in journal.sections(check_of(backend, build).log)]
+    heads = [part.splitlines()[0] for part in sections(check_of(backend, build).log)]
     assert [head.partition(":")[0] for head in heads] == ["clean", "infected"]
 
 
@@ -504,7 +505,7 @@ def test_an_abandoned_check_is_reclaimed_and_its_file_is_counted(every_backend: 
         assert reclaimed(backend, build).interruptions == times
         check = check_of(backend, build)
         assert check.status is Status.PENDING
-        assert f"\ninterrupted: {name} {times}; last: reclaimed, no heartbeat since 2020-01-01" in (
+        assert f'"interrupted": {{"{name}": {times}}}, "last": "reclaimed, no heartbeat since' in (
             check.log
         )
     found = claimed(backend, ledger_of(backend), build).interruption
@@ -629,7 +630,7 @@ def test_the_history_stays_when_another_file_is_recorded(backend: Backend) -> No
     ledger.rescan(check, "asked for")
     claim = claimed(backend, ledger, check.build)
     assert ledger.inspect(claim, None)
-    assert journal.sections(check_of(backend, check.build).log)[1:] == [check.log]
+    assert sections(check_of(backend, check.build).log)[1:] == [check.log]
 
 
 @pytest.mark.parametrize("lose", [lose_to_another, lose_by_deletion])
@@ -852,7 +853,7 @@ def test_only_a_verdict_is_scanned_again_on_demand(backend: Backend) -> None:
     ledger = ledger_of(backend)
     assert ledger.rescan(check, "asked for")
     assert not ledger.rescan(check, "asked for")
-    assert check_of(backend, check.build).log.startswith("pending: asked for\n")
+    assert check_of(backend, check.build).log.startswith('pending: {"reason": "asked for", ')
 
 
 def test_a_verdict_that_was_corrected_meanwhile_is_not_scanned_again(backend: Backend) -> None:
@@ -873,7 +874,7 @@ def test_a_released_check_waits_again_without_an_interruption(every_backend: Bac
     ledger.release(claim, "the pass ends")
     check = check_of(backend, build)
     assert check.status is Status.PENDING
-    assert check.log == "pending: the pass ends"
+    assert check.log == 'pending: {"reason": "the pass ends"}'
     assert not ledger.holds(claim)
 
 
@@ -882,8 +883,9 @@ def test_a_release_may_count_as_an_interruption(backend: Backend) -> None:
     ledger = ledger_of(backend)
     ledger.release(claimed(backend, ledger, build), "MemoryError", interrupted=True)
     (name,) = backend.file_names(build)
-    log = check_of(backend, build).log
-    assert log == f"pending: MemoryError\ninterrupted: {name} 1; last: MemoryError"
+    assert check_of(backend, build).log == (
+        f'pending: {{"reason": "MemoryError", "interrupted": {{"{name}": 1}}, "last": "MemoryError"}}'
+    )
     claim = claimed(backend, ledger_of(backend), build)
     assert claim.interruption == Interruption(file=name, times=1, reason="MemoryError")
 
@@ -927,7 +929,7 @@ def test_a_claim_that_is_still_on_its_way_is_given_back_too(backend: Backend) ->
     log = check_of(backend, build).log
     backend.set_check(build, status="pending", log="pending: new build")
     ledger.release(claim, "stopped")
-    assert check_of(backend, build).log == "pending: stopped"
+    assert check_of(backend, build).log == 'pending: {"reason": "stopped"}'
 
 
 def test_a_claim_that_may_have_failed_has_no_heartbeat_and_is_reclaimed(backend: Backend) -> None:

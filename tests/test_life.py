@@ -38,6 +38,7 @@ from avscan.backend.fetch import Fetcher
 from avscan.backend.fetch import _Fetch as Fetching
 from avscan.backend.ledger import INTERRUPTIONS, Claim, Ledger
 from avscan.backend.pocketbase import PocketBase, Rejected
+from avscan.backend.sections import sections
 from avscan.backend.transport import Patience
 from avscan.errors import AvscanError, BackendError, Interrupted
 from avscan.findings import Examination, Sighting
@@ -482,8 +483,8 @@ class Pass:
 # -- what can happen ------------------------------------------------------------------------------
 
 
-_INSPECTED = re.compile(r"^inspecting: (\S+)$", re.MULTILINE)
-_COUNTED = re.compile(r"(?<=[ ,])((?:game|virus)_\d+) (\d+)(?=[,;])")
+_INSPECTED = re.compile(r'"inspecting": "(\S+?)"')
+_COUNTED = re.compile(r'"((?:game|virus)_\d+)": (\d+)')
 _GIVEN_UP = re.compile(r"^error +(\S+) .*\n    error: its inspection was begun", re.MULTILINE)
 
 
@@ -644,7 +645,7 @@ class Life(RuleBasedStateMachine):
                 continue
             names = [
                 line.split()[1]
-                for line in journal.sections(check["log"])[0].splitlines()
+                for line in sections(check["log"])[0].splitlines()
                 if re.match(r"(clean|infected|error) +\S+ +(1 bytes|not downloaded)", line)
             ]
             digest = journal.digest_of(check["log"])
@@ -658,7 +659,7 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def only_what_was_under_inspection_is_counted(self) -> None:
         for check in self.world.checks():
-            newest = journal.sections(check["log"])[0]
+            newest = sections(check["log"])[0]
             for file, times in _COUNTED.findall(newest):
                 assert int(times) <= self.world.deaths[file], check
             for file in _GIVEN_UP.findall(newest):

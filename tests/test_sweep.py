@@ -365,7 +365,7 @@ def test_a_slow_artifact_delays_nobody_by_more_than_a_minute(one: Pass) -> None:
     assert one.run().clean == len(delays) + 1
     assert backend.status_of(slow) == "clean"
     assert len(delays) >= len(uploaded) - 1  # the last one may come after the last look
-    assert max(delays) <= 2 * 60
+    assert max(delays) <= 2 * 60 + 2  # the small scan itself takes one of these
     assert one.script.most == 2
     assert one.script.seen.count(b"slow") == 1  # it went on where it was
 

@@ -125,11 +125,6 @@ def test_a_build_is_judged_by_its_gravest_file(files: list[FileReport], expected
     assert judge(files, DEFAULT) == expected
 
 
-def test_a_reason_holds_nothing_that_looks_like_a_tag() -> None:
-    verdict = judge([report("a", Examination(errors=("in <b>x</b> & y",)))], DEFAULT)
-    assert verdict.reason == "a: in (b)x(/b) + y"
-
-
 def test_a_long_reason_is_cut_and_says_so() -> None:
     verdict = judge([report("a" * 300, FAILED)], DEFAULT)
     assert len(verdict.reason) == REASON_LENGTH

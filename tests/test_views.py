@@ -11,7 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from support.backend import REPOSITORY
 
-from avscan.backend import journal
+from avscan.backend.sections import RULE
 from avscan.ops import metrics, views
 from avscan.ops.exposition import exposition
 from avscan.ops.report import Criterion, Delays, Event, Late, Report, State, Waiting
@@ -201,7 +201,7 @@ def test_a_history_names_who_gave_a_verdict(log: str, by: str) -> None:
 
 
 def test_a_history_has_every_verdict_newest_first() -> None:
-    log = f"clean: nothing found\nfiles: 1\n{journal.RULE}\ninfected: Eicar\nfiles: 2"
+    log = f'clean: {{"reason": "nothing found", "files": "1"}}\n{RULE}\ninfected: Eicar\nfiles: 2'
     assert list(views.history("b" * 15, [check(log)], style=PLAIN)) == [
         f"build {'b' * 15}, check {'c' * 15}: clean",
         "",

@@ -1,28 +1,27 @@
 """The text of a check's `log`: for a person who reads it, and for the next pass.
 
-A log is a list of sections, newest first. The first line of the newest begins with the check's
-status and says why. A verdict's second line has a digest of the file names that it is about, a
-claim's first line has the claim: these two are what later passes read back. A verdict's third line
-says since when its files had waited, for the report. Below a claim's first line stand the file under
-inspection and, as below that of a waiting check, the files whose inspection was interrupted. Behind
-them stand the verdicts that the check had before, cut to their first lines where they don't fit.
-Lengths are in code points, as PocketBase counts them.
+A log is a list of sections, newest first: the present state of the check, then the verdicts that it
+had before, cut to their first lines where they don't fit. The first line of a section is its
+status and a record in JSON. Nothing but the record is read back, and no text can be taken for one:
+it begins where the status ends. The lines below it are for people. Lengths are in code points, as
+PocketBase counts them.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
+from avscan.backend.sections import fit, fit_files, head_of, sections, separated
 from avscan.records import Status, format_time, parse_time
+from avscan.text import printable
 from avscan.verdict import FileReport, Policies, Verdict, file_status
 
-EXCERPT = 400  # covers a verdict's first two lines, or a claim's first
-ENTRY = 800  # covers a verdict's first lines also behind a claim's or a pending check's
-RULE = "-" * 40
+EXCERPT = 700  # covers a record, unless it counts the interruptions of more than a dozen files
 BY_HAND = "given by hand"
 BY_AV_SERVICE = "given by av-service"
 AV_SERVICE = {
@@ -36,25 +35,16 @@ FOUND = " FOUND"
 
 # Of a log's length, what the verdicts before the newest one may claim of its room.
 _HISTORY = 0.25
-_HEAD = 6  # lines of a verdict before those of its files
-_VERDICT = re.compile(
-    r"(?:clean|infected|error): .{0,250}?\sfiles: \d+, digest ([0-9a-f]{32})", re.DOTALL
-)
-_OLDER = re.compile(rf"\s{RULE}\s{_VERDICT.pattern}", re.DOTALL)
-# A reason may quote a member's name; what looks like the line behind it would be read in its place.
-_FORGED = re.compile(r"digest (?=[0-9a-f]{32})")
-_CLAIM = re.compile(r"scanning: claim (\S+)|(?:clean|infected|error): .*?\nclaim: (\S+)", re.DOTALL)
-# A file in a line that is read back: its name, or a digest of one that is long or unusual.
+# A file in a record: its name, or a digest of one that is long or unusual.
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_.-]{1,39}\Z")
-_INSPECTED = re.compile(r"scanning: [^\n]*\ninspecting: (\S+)$", re.MULTILINE)
-_INTERRUPTED = re.compile(
-    r"(?:pending|scanning): .{0,350}?\sinterrupted: (\S+ \d{1,6}(?:, \S+ \d{1,6})*)"
-    r"(?:; last: ([^\n]*))?",
-    re.DOTALL,
-)
-_LONGEST_REASON = 120
-_ENTRY = re.compile(
-    r"(?P<status>clean|infected|error): (?P<reason>.{0,250}?)\sfiles: \d+, digest [0-9a-f]{32}"
+_LONGEST_TEXT = 120
+_LONGEST_REASON = 300  # as JSON
+# PocketBase's excerpt of a text drops what looks like a tag or an entity of HTML.
+_ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
+# How versions up to 0.1.0 wrote a verdict.
+_OLD_VERDICT = re.compile(
+    r"(?P<status>clean|infected|error): (?P<reason>.{0,250}?)\sfiles: \d+, digest"
+    r" (?P<files>[0-9a-f]{32})"
     r"(?:\suploaded: (?P<uploaded>[0-9-]{10} [0-9:.]{8,15}Z)(?P<again>, scanned before)?"
     r"(?:\sengine: (?P<engine>.*?)\shost: )?)?",
     re.DOTALL,
@@ -92,13 +82,31 @@ class Interruption:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """What a verdict's section says, read back; `again` if its files had a verdict before it."""
+    """What the first line of a section says.
+
+    Attributes:
+        files: the digest of the file names that a verdict is about.
+        uploaded: when these files came.
+        again: whether they had a verdict before it.
+        claim: the claim that a check is scanned under, or was judged under.
+        inspecting: the file under inspection, as a token.
+        interrupted: how often the inspection of each file was interrupted, by token.
+        last: why the last time.
+        judged: the digest of the file names that the verdict before was about.
+
+    """
 
     status: Status
-    reason: str
-    uploaded: datetime | None
-    again: bool
-    engine: str
+    reason: str = ""
+    files: str = ""
+    uploaded: datetime | None = None
+    again: bool = False
+    engine: str = ""
+    claim: str = ""
+    inspecting: str = ""
+    interrupted: Mapping[str, int] = field(default_factory=dict)
+    last: str = ""
+    judged: str = ""
 
 
 def digest(files: Iterable[str]) -> str:
@@ -109,24 +117,56 @@ def digest(files: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(files)).encode()).hexdigest()[:32]
 
 
-def digest_of(log: str) -> str | None:
-    """Read which files a verdict is about; None if the log does not say.
+# -- read back ------------------------------------------------------------------------------------
+
+
+def read(log: str) -> Entry | None:
+    """Read the newest section of a log; None if avscan did not write it.
 
     Works on the first `EXCERPT` characters, also with their white space folded.
     """
-    found = _VERDICT.match(log)
-    return found[1] if found else None
+    status, _, text = log.partition(": ")
+    if status not in set(Status):
+        return None
+    record = _record(text)
+    if record is None:
+        return _read_old(log)
+    texts = {name: value for name, value in record.items() if isinstance(value, str)}
+    counts = record.get("interrupted")
+    files, judged = texts.get("files", ""), texts.get("judged", "")
+    return Entry(
+        status=Status(status),
+        reason=texts.get("reason", ""),
+        files=files,
+        uploaded=parse_time(texts.get("uploaded", "")),
+        again=judged in {files, BY_AV_SERVICE},
+        engine=texts.get("engine", ""),
+        claim=texts.get("claim", ""),
+        inspecting=texts.get("inspecting", ""),
+        interrupted={
+            token: times
+            for token, times in (counts.items() if isinstance(counts, dict) else ())
+            if isinstance(times, int)
+        },
+        last=texts.get("last", ""),
+        judged=judged,
+    )
 
 
-def entry_of(log: str) -> Entry | None:
-    """Read the verdict that a log begins with; None if it begins with none of ours.
+def _record(text: str) -> dict[str, object] | None:
+    try:
+        record, _ = json.JSONDecoder().raw_decode(text)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None
 
-    Works on the first `ENTRY` characters, also with their white space folded.
-    """
-    found = _ENTRY.match(log)
+
+def _read_old(log: str) -> Entry | None:
+    found = _OLD_VERDICT.match(log)
     return found and Entry(
         status=Status(found["status"]),
         reason=found["reason"],
+        files=found["files"],
         uploaded=parse_time(found["uploaded"] or ""),
         again=found["again"] is not None,
         engine=found["engine"] or "",
@@ -134,62 +174,53 @@ def entry_of(log: str) -> Entry | None:
 
 
 def scanned_before(log: str, files: Iterable[str]) -> bool:
-    """Return whether an older verdict in a log is about these files, or may be: av-service's.
+    """Return whether the verdict before a waiting check was about these files, or may be.
 
-    Works on the first `ENTRY` characters, also with their white space folded, since the newest of
-    the older verdicts is the one that counts.
+    av-service did not write down which files its verdicts were about.
     """
-    wanted = digest(files)
-    newest = log.partition(RULE)[2].strip()
-    return _is_noted_as_av_services(newest) or any(
-        found[1] == wanted for found in _OLDER.finditer(log)
-    )
-
-
-def _is_noted_as_av_services(section: str) -> bool:
-    return section.partition(": ")[2].startswith(BY_AV_SERVICE)
+    entry = read(log)
+    return entry is not None and entry.judged in {digest(files), BY_AV_SERVICE}
 
 
 def judged_before(log: str, files: Iterable[str], status: Status) -> bool:
     """Return whether the newest verdict in a log gave these very files this status."""
-    verdicts = [
-        section
-        for section in sections(log)
-        if not section.startswith((f"{Status.PENDING}: ", f"{Status.SCANNING}: "))
-    ]
-    return any(
-        section.startswith(f"{status}: ") and digest_of(section) == digest(files)
-        for section in verdicts[:1]
-    )
+    waiting = (f"{Status.PENDING}: ", f"{Status.SCANNING}: ")
+    newest = next((each for each in sections(log) if not each.startswith(waiting)), "")
+    entry = read(newest)
+    return entry is not None and (entry.status, entry.files) == (status, digest(files))
+
+
+def digest_of(log: str) -> str | None:
+    """Return which files a verdict is about; None if the log does not say."""
+    entry = read(log)
+    return (entry and entry.files) or None
 
 
 def claim_of(log: str) -> str | None:
-    """Read whose claim, or whose verdict, the log's newest section is."""
-    found = _CLAIM.match(sections(log)[0])
-    return (found[1] or found[2]) if found else None
+    """Return whose claim, or whose verdict, the log's newest section is."""
+    entry = read(log)
+    return (entry and entry.claim) or None
 
 
 def inspected(log: str, files: Iterable[str]) -> str | None:
     """Return which of a build's files a claim's log records as under inspection, if any."""
-    found = _INSPECTED.match(log)
-    return {_token(name): name for name in files}.get(found[1]) if found else None
+    entry = read(log)
+    return {_token(name): name for name in files}.get(entry.inspecting) if entry else None
 
 
 def interruptions_of(log: str, files: Iterable[str]) -> tuple[Interruption, ...]:
-    """Read which of a build's files were interrupted, the last one first.
+    """Return which of a build's files were interrupted, the last one first.
 
-    Works on the first `EXCERPT` characters, also with their white space folded, as far as they
-    reach. Files that the build no longer has don't count.
+    Files that the build no longer has don't count.
     """
-    found = _INTERRUPTED.match(log.partition(RULE)[0])
-    if found is None:
+    entry = read(log)
+    if entry is None:
         return ()
     names = {_token(name): name for name in files}
-    counts = [count.split(" ") for count in found[1].split(", ")]
-    reasons = [(found[2] or "").strip(), *[""] * len(counts)]
+    reasons = [entry.last, *[""] * len(entry.interrupted)]
     return tuple(
-        Interruption(file=names[token], times=int(times), reason=reason)
-        for (token, times), reason in zip(counts, reasons, strict=False)
+        Interruption(file=names[token], times=times, reason=reason)
+        for (token, times), reason in zip(entry.interrupted.items(), reasons, strict=False)
         if token in names
     )
 
@@ -199,11 +230,6 @@ def interrupt(before: Sequence[Interruption], file: str, reason: str) -> tuple[I
     times = sum(each.times for each in before if each.file == file) + 1
     others = (each for each in before if each.file != file)
     return (Interruption(file=file, times=times, reason=reason), *others)
-
-
-def sections(log: str) -> list[str]:
-    """Split a log into its sections, newest first; there is always one."""
-    return log.split(f"\n{RULE}\n")
 
 
 def history(log: str, status: Status | None) -> list[str]:
@@ -232,6 +258,20 @@ def is_by_av_service(log: str, status: Status | None) -> bool:
     return status in AV_SERVICE and log.startswith(AV_SERVICE[status]) and not corrected
 
 
+def lines_of(section: str) -> list[str]:
+    """Return the lines of a section for a person, with each field of its record on its own line."""
+    first, *rest = section.split("\n")
+    status, _, text = first.partition(": ")
+    record = _record(text)
+    if record is None:
+        return [first, *rest]
+    reason = record.pop("reason", "under scan")
+    return [f"{status}: {reason}", *(f"{name}: {value}" for name, value in record.items()), *rest]
+
+
+# -- written --------------------------------------------------------------------------------------
+
+
 def pending(
     reason: str,
     *,
@@ -240,7 +280,8 @@ def pending(
     limit: int,
 ) -> str:
     """Write the log of a check that waits for its scan."""
-    return _fit([f"pending: {_one_line(reason)}", *_counts(interruptions)], before, limit)
+    record = {"reason": _short(reason)} | _counts(interruptions) | {"judged": _judged(before)}
+    return fit([_first_line(Status.PENDING, record)], before, limit)
 
 
 def claimed(
@@ -254,28 +295,52 @@ def claimed(
     limit: int,
 ) -> str:
     """Write the log of a check that is being scanned, with the file under inspection."""
-    head = [f"scanning: claim {claim} by {_one_line(host)} at {_moment(at)}"]
-    if inspecting is not None:
-        head.append(f"inspecting: {_token(inspecting)}")
-    return _fit([*head, *_counts(interruptions)], before, limit)
+    record = {
+        "claim": claim,
+        "host": _short(host),
+        "at": format_time(at),
+        "inspecting": "" if inspecting is None else _token(inspecting),
+        **_counts(interruptions),
+        "judged": _judged(before),
+    }
+    return fit([_first_line(Status.SCANNING, record)], before, limit)
 
 
-def _counts(interruptions: Sequence[Interruption]) -> Iterator[str]:
-    if interruptions:
-        counts = ", ".join(f"{_token(each.file)} {each.times}" for each in interruptions)
-        yield f"interrupted: {counts}; last: {_one_line(interruptions[0].reason)}"
+def _first_line(status: Status, record: Mapping[str, object]) -> str:
+    return f"{status}: {_as_json({name: value for name, value in record.items() if value})}"
+
+
+def _as_json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False).translate(_ESCAPES)
+
+
+def _counts(interruptions: Sequence[Interruption]) -> dict[str, object]:
+    return {
+        "interrupted": {_token(each.file): each.times for each in interruptions},
+        "last": _short(interruptions[0].reason) if interruptions else "",
+    }
 
 
 def _token(name: str) -> str:
-    """Return what stands for a file in a line that is read back: no space, no comma, never long."""
+    """Return what stands for a file in a record, which is never long."""
     if _PLAIN_NAME.match(name):
         return name
     return f"#{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:16]}"
 
 
-def _one_line(text: str) -> str:
-    """Keep free text from being read as a line of its own, and from crowding out the others."""
-    return " ".join(text.split()).replace("interrupted: ", "interrupted ")[:_LONGEST_REASON]
+def _short(text: str, longest: int = _LONGEST_TEXT) -> str:
+    """Cut a text, so that its JSON is at most so many characters."""
+    text = printable(" ".join(text.split()))
+    while (length := len(_as_json(text))) > longest:
+        text = text[: min(len(text) - 1, len(text) * longest // length)]
+    return text
+
+
+def _judged(before: Sequence[str]) -> str:
+    """Return the digest of the files that the newest of these verdicts is about, if it is known."""
+    if any(section.endswith(f": {BY_AV_SERVICE}") for section in before[:1]):
+        return BY_AV_SERVICE
+    return next((entry.files for entry in map(read, before) if entry and entry.files), "")
 
 
 def settled(
@@ -289,21 +354,23 @@ def settled(
 ) -> str:
     """Write the log of a verdict: what matters most first, as much as fits in `limit`."""
     names = [report.name for report in reports]
-    again = any(digest_of(section) == digest(names) for section in before)
-    again = again or any(map(_is_noted_as_av_services, before[:1]))
+    record = {
+        "reason": _short(verdict.reason, _LONGEST_REASON),
+        "files": digest(names),
+        "uploaded": format_time(scan.uploaded),
+        "engine": _short(scan.engine),
+        "claim": scan.claim,
+        "judged": _judged(before),
+    }
     head = [
-        f"{verdict.status}: {_FORGED.sub('digest', verdict.reason)}",
-        f"files: {len(reports)}, digest {digest(names)}",
-        f"uploaded: {format_time(scan.uploaded)}" + ", scanned before" * again,
-        f"engine: {scan.engine}",
-        f"host: {scan.host}, {_moment(scan.started)} to {_moment(scan.ended)}",
-        f"claim: {scan.claim}",
+        _first_line(verdict.status, record),
+        f"{len(reports)} files, {_moment(scan.started)} to {_moment(scan.ended)}, on {scan.host}",
     ]
     ranked = sorted(reports, key=lambda report: _GRAVITY.get(file_status(report, policies), 2))
-    older = sum(len(_separated(_head(section))) for section in before)
+    older = sum(len(separated(head_of(section))) for section in before)
     room = limit - len("\n".join(head)) - 1 - min(older, int(limit * _HISTORY))
-    body = _fit_files([list(_file_lines(report, policies)) for report in ranked], room)
-    return _fit(head + body, before, limit)
+    body = fit_files([list(_file_lines(report, policies)) for report in ranked], room)
+    return fit(head + body, before, limit)
 
 
 def _file_lines(report: FileReport, policies: Policies) -> Iterator[str]:
@@ -321,52 +388,6 @@ def _file_lines(report: FileReport, policies: Policies) -> Iterator[str]:
 
 def _where(member: str) -> str:
     return f" in {member}" if member else ""
-
-
-def _fit_files(blocks: Sequence[Sequence[str]], room: int) -> list[str]:
-    """Keep as many files' lines as fit: first every file's own line, then the lines below it."""
-    spare = room - 60  # for the line that says what was left out
-    kept: list[list[str]] = []
-    for block in blocks:
-        if len(block[0]) + 1 > spare:
-            break
-        spare -= len(block[0]) + 1
-        kept.append([block[0]])
-    omitted = 0
-    for lines, block in zip(kept, blocks, strict=False):
-        for line in block[1:]:
-            if len(line) + 1 > spare:
-                omitted += 1
-                continue
-            spare -= len(line) + 1
-            lines.append(line)
-    left_out = len(blocks) - len(kept)
-    text = [line for lines in kept for line in lines]
-    if left_out:
-        text.append(f"... and {left_out} more files")
-    if omitted:
-        text.append(f"... and {omitted} more lines")
-    return text
-
-
-def _fit(lines: Sequence[str], before: Sequence[str], limit: int) -> str:
-    """Join a new section with as many of the older ones as fit, whole or at least their heads."""
-    text = "\n".join(lines)[:limit]
-    for section in before:
-        room = limit - len(text)
-        fitting = [each for each in (section, _head(section)) if len(_separated(each)) <= room]
-        if not fitting:
-            break
-        text += _separated(fitting[0])
-    return text
-
-
-def _separated(section: str) -> str:
-    return f"\n{RULE}\n{section}"
-
-
-def _head(section: str) -> str:
-    return "\n".join(section.split("\n", _HEAD)[:_HEAD])
 
 
 def _moment(moment: datetime) -> str:

@@ -26,7 +26,7 @@ _EVER = datetime.fromtimestamp(0, UTC)
 _BUILD_FIELDS = ("id", "files", "created", "updated")
 _CHECK_FIELDS = (
     *("id", "build", "status", "virus_name", "scan_time", "created", "updated"),
-    f"log:excerpt({journal.ENTRY})",
+    f"log:excerpt({journal.EXCERPT})",
 )
 
 

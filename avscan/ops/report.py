@@ -263,7 +263,7 @@ def _newest_of_each_build(checks: Sequence[Check]) -> list[Check]:
 def _delays(verdicts: Sequence[Check]) -> Iterator[tuple[str, float]]:
     """Give the seconds from upload to verdict where it was the first one on these files."""
     for check in verdicts:
-        entry = journal.entry_of(check.log)
+        entry = journal.read(check.log)
         if entry and entry.uploaded and not entry.again and check.scan_time:
             yield check.build, _seconds(check.scan_time - entry.uploaded)
 
@@ -282,7 +282,7 @@ def _spread(seconds: Sequence[float]) -> Delays:
 
 
 def _event(check: Check) -> Event:
-    entry = journal.entry_of(check.log)
+    entry = journal.read(check.log)
     reason = entry.reason if entry else ""
     named = reason.partition(f"{check.virus_name} in ")[2] if check.virus_name else ""
     return Event(
@@ -295,7 +295,7 @@ def _event(check: Check) -> Event:
 
 
 def _engine(latest: Check | None) -> str:
-    entry = journal.entry_of(latest.log) if latest else None
+    entry = journal.read(latest.log) if latest else None
     return entry.engine if entry else ""
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from avscan.backend import journal
+from avscan.backend.sections import sections
 from avscan.ops.report import Criterion, Event, Report
 from avscan.ops.terminal import BOLD, COLOURS, DIM, GREEN, RED, Style, cut, span, table
 from avscan.records import Check, Status
@@ -112,9 +113,9 @@ def history(build: str, checks: Sequence[Check], *, style: Style) -> Iterator[st
         by = journal.author(check.log, check.status) if check.status and check.settled else ""
         shown = style(status, *_colours(check.status)) + (f", {by}" if by else "")
         yield f"build {build}, check {check.id}: {shown}"
-        for section in journal.sections(check.log):
+        for section in sections(check.log):
             yield ""
-            head, *rest = section.splitlines() or ["(no log)"]
+            head, *rest = journal.lines_of(section or "(no log)")
             yield _coloured(printable(head), style)
             yield from (f"  {printable(line)}" for line in rest)
 
