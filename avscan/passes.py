@@ -5,15 +5,12 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 from dataclasses import asdict
-from datetime import datetime, timedelta
-from functools import cache
+from datetime import timedelta
 
 from avscan import signals
 from avscan.backend import discovery
 from avscan.backend.discovery import Plan
 from avscan.backend.fetch import Fetcher
-from avscan.backend.pocketbase import PocketBase
-from avscan.backend.schema import ONE_CHECK, missing_indexes
 from avscan.clamav import program
 from avscan.clamav.program import DATABASE
 from avscan.errors import AvscanError
@@ -65,8 +62,6 @@ def run_pass(settings: Settings, *, full: bool = False, listen: Listener = ignor
             timeout=settings.scan_timeout,
             stuck_after=stuck_after,
             rescan_after=timedelta(days=settings.rescan_after),
-            full_turn=lambda: is_full_turn(client.server_time()),
-            indexed=cache(lambda: is_indexed(client)),
             wanted=settings.shard.holds,
             listen=tell,
         )
@@ -89,28 +84,6 @@ def run_pass(settings: Settings, *, full: bool = False, listen: Listener = ignor
         return sweep.summary
 
 
-def is_full_turn(now: datetime) -> bool:
-    """Tell whether a scheduled pass compares all of many builds, as the server's clock has it.
-
-    A pass has no memory of those before it. So the clock chooses five minutes of each 25, six or
-    one apart: on a schedule of even steps (each minute, each tenth, each day at seven past) one
-    pass of five meets one, if the step is no multiple of 25 minutes. Multiples of five minutes
-    would not give that.
-    """
-    minutes = int(now.timestamp()) // 60
-    return minutes % 25 % 6 == 0
-
-
-def is_indexed(client: PocketBase) -> bool:
-    """Tell whether the unique index stands; warn of those that would spare a large backend."""
-    missing = missing_indexes(client)
-    if missing:
-        columns = [index.column for index in missing]
-        advice = "`avscan init --fix` adds them"
-        log.warning("index.missing", extra={"columns": columns, "advice": advice})
-    return ONE_CHECK not in missing
-
-
 def plan_pass(settings: Settings) -> Plan:
     """Find what a full pass would do, and write nothing.
 
@@ -120,12 +93,7 @@ def plan_pass(settings: Settings) -> Plan:
     """
     with connect(settings) as client, explained(client):
         plans = list(
-            discovery.plans(
-                client,
-                stuck_after=timedelta(seconds=settings.stuck_after),
-                full=lambda: True,
-                indexed=lambda: is_indexed(client),
-            )
+            discovery.plans(client, stuck_after=timedelta(seconds=settings.stuck_after), full=True)
         )
         return Plan(
             orphans=plans[0].orphans,

@@ -19,7 +19,7 @@ from avscan.backend.fetch import Fetcher
 from avscan.backend.ledger import Ledger
 from avscan.backend.pocketbase import PocketBase
 from avscan.backend.transport import FAREWELL, PARTING, Patience
-from avscan.errors import AvscanError, BackendError, EngineError, Interrupted
+from avscan.errors import AvscanError, BackendError, EngineError, Interrupted, SchemaError
 from avscan.events import Listener, ignore
 from avscan.heartbeat import Heartbeat
 from avscan.scanner import Scanner
@@ -35,6 +35,9 @@ R = TypeVar("R")
 
 # Seconds after which a long pass looks for builds again, as the next pass would.
 REDISCOVER = 60.0
+# The share of the passes that compare all of many builds with all checks, drawn by chance: a pass has
+# no memory of those before it, and no schedule can miss all of its turns.
+FULL_TURNS = 0.2
 # Verdicts that one pass renews: few, so that new builds never wait long for old ones.
 RENEWALS = 10
 # The oldest verdicts that these are drawn from.
@@ -44,9 +47,8 @@ OLDEST = 100
 class Sweep:
     """A pass under way.
 
-    Where there are many builds, `full_turn` is asked now and then whether to compare all of them
-    with all checks, which costs more than to look at what changed lately, and `indexed` then whether
-    the unique index stands. `listen` is told of what it does.
+    Where there are many builds, `full_turn` decides whether this pass compares all of them with all
+    checks, which costs more than to look at what changed lately. `listen` is told of what it does.
     """
 
     def __init__(
@@ -61,8 +63,7 @@ class Sweep:
         timeout: float,
         stuck_after: timedelta,
         rescan_after: timedelta = timedelta(0),
-        full_turn: Callable[[], bool],
-        indexed: Callable[[], bool],
+        full_turn: Callable[[], bool] = lambda: random.random() < FULL_TURNS,  # noqa: S311 - no secret
         wanted: Callable[[str], bool] = lambda _: True,
         listen: Listener = ignore,
         clock: Callable[[], float] = time.monotonic,
@@ -75,7 +76,6 @@ class Sweep:
         self._stuck_after = stuck_after
         self._rescan_after = rescan_after
         self._full_turn = full_turn
-        self._indexed = indexed
         self._wanted = wanted
         self._clock = clock
         self._backlog = Backlog()
@@ -126,7 +126,7 @@ class Sweep:
     def _work(self, *, full: bool) -> None:
         try:
             with Heartbeat(self._ledger.beat):
-                for plan in self._plans(full=lambda: full or self._full_turn()):
+                for plan in self._plans(full=full or self._full_turn()):
                     self._apply(plan)
                     self._scans.run()
                 self._renew()
@@ -142,11 +142,9 @@ class Sweep:
             self._ledger.release_all(reason, interrupted=interrupted, patience=PARTING)
             raise
 
-    def _plans(self, *, full: Callable[[], bool]) -> Iterator[Plan]:
+    def _plans(self, *, full: bool) -> Iterator[Plan]:
         self._looked = self._clock()
-        return discovery.plans(
-            self._client, stuck_after=self._stuck_after, full=full, indexed=self._indexed
-        )
+        return discovery.plans(self._client, stuck_after=self._stuck_after, full=full)
 
     def _apply(self, plan: Plan) -> None:
         """Write what a plan says for the builds that are ours, and queue what waits after it."""
@@ -180,7 +178,7 @@ class Sweep:
         """
         try:
             if self._clock() - self._looked >= REDISCOVER:
-                plans = self._plans(full=self._full_turn)
+                plans = self._plans(full=self._full_turn())
                 self._apply(next(plans))
                 self._rest = self._rest or plans
             if self._rest is not None:
@@ -188,7 +186,7 @@ class Sweep:
                     self._rest = None
                 else:
                     self._apply(part)
-        except BackendError as error:
+        except (BackendError, SchemaError) as error:
             self._rest = None
             log.warning("discovery.failed", extra={"reason": str(error)})
             if self._client.failing:

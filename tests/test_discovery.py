@@ -122,21 +122,6 @@ def test_every_id_is_in_exactly_one_part(number: int, record: str) -> None:
     assert len(holding) == 1
 
 
-@given(number=st.integers(1, 50), checked=st.sets(ids), other=ids)
-def test_a_build_that_has_a_check_is_known_in_its_part(
-    number: int, checked: set[str], other: str
-) -> None:
-    starts = [low for low, _ in parts(number)]
-    known = discovery._Checked(starts)
-    known.add(checked)
-    known.add(["", *checked])  # a check without a build, and others of the same builds
-    found = [build for start in starts for build in known.part(start)]
-    assert sorted(found) == sorted(checked)
-    for build in {*checked, other}:
-        own = max(start for start in starts if start <= build)
-        assert (build in known.part(own)) is (build in checked)
-
-
 @given(builds=st.sets(ids, max_size=20), checked=st.sets(ids, max_size=20), empty=st.sets(ids))
 def test_every_build_with_files_is_new_or_has_a_check(
     builds: set[str], checked: set[str], empty: set[str]
@@ -229,13 +214,9 @@ def signed_in(backend: Backend) -> PocketBase:
     return client
 
 
-def never() -> bool:
-    raise AssertionError("it is not asked")
-
-
 def plan_of(backend: Backend) -> Plan:
     """Give the one plan that there is for a small backend."""
-    (plan,) = plans(signed_in(backend), stuck_after=STUCK_AFTER, full=never, indexed=never)
+    (plan,) = plans(signed_in(backend), stuck_after=STUCK_AFTER, full=False)
     return plan
 
 
@@ -368,12 +349,23 @@ def test_a_filter_holds_as_many_ids_as_are_put_into_one(every_backend: Backend) 
 def test_a_backend_with_a_full_page_is_not_small(
     backend: Backend, monkeypatch: pytest.MonkeyPatch, *, full: bool
 ) -> None:
+    backend.init()
     new, _ = a_world(backend)
     monkeypatch.setattr(discovery, "PAGE", 2)
-    client = signed_in(backend)
-    found = list(plans(client, stuck_after=STUCK_AFTER, full=lambda: full, indexed=lambda: False))
+    found = list(plans(signed_in(backend), stuck_after=STUCK_AFTER, full=full))
     assert [build.id for build in found[0].new] == [new]
-    assert len(found) == (3 if full else 1)
+    assert len(found) == (2 if full else 1)
+
+
+def test_without_the_index_many_builds_are_not_compared_but_the_recent_ones_are_found(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new, _ = a_world(backend)
+    monkeypatch.setattr(discovery, "PAGE", 2)
+    found = plans(signed_in(backend), stuck_after=STUCK_AFTER, full=True)
+    assert [build.id for build in next(found).new] == [new]
+    with pytest.raises(SchemaError, match=r"no unique index on build.*init --fix"):
+        next(found)
 
 
 def test_a_pass_over_a_large_backend_asks_three_questions(
@@ -383,36 +375,32 @@ def test_a_pass_over_a_large_backend_asks_three_questions(
     monkeypatch.setattr(discovery, "PAGE", 2)
     client = signed_in(backend)
     before = client.requests_made
-    list(plans(client, stuck_after=STUCK_AFTER, full=lambda: False, indexed=never))
+    list(plans(client, stuck_after=STUCK_AFTER, full=False))
     assert client.requests_made - before == 3
 
 
-@pytest.mark.parametrize("indexed", [False, True])
 def test_a_verdict_by_hand_without_a_time_is_about_the_files_of_its_own(
-    every_backend: Backend, *, indexed: bool
+    every_backend: Backend,
 ) -> None:
     backend = every_backend
-    if indexed:
-        backend.init()
+    backend.init()
     stands, replaced = (backend.upload({"a.txt": b"a game"}) for _ in range(2))
     for build in (stands, replaced):
         backend.create_check(build, status="clean", log="by hand")
     backend.replace_files(replaced, {"b.txt": b"another game"})
-    found = list(compare_large(signed_in(backend), indexed=indexed))
+    found = list(compare_large(signed_in(backend)))
     assert set().union(*(ids_of(plan.changed) for plan in found)) == {replaced}
 
 
-@pytest.mark.parametrize("indexed", [False, True])
 def test_a_large_backend_is_compared_in_parts(
-    every_backend: Backend, monkeypatch: pytest.MonkeyPatch, *, indexed: bool
+    every_backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backend = every_backend
     monkeypatch.setattr(discovery, "PART", 2)
-    if indexed:
-        backend.init()
+    backend.init()
     new, changed = a_world(backend)
-    plans = list(compare_large(signed_in(backend), indexed=indexed))
-    assert len(plans) == (4 if indexed else 8)
+    plans = list(compare_large(signed_in(backend)))
+    assert len(plans) == 4
     assert [build.id for plan in plans for build in plan.new] == [new]
     assert set().union(*(ids_of(plan.changed) for plan in plans)) == {changed}
 

@@ -400,7 +400,6 @@ class Pass:
             timeout=3600.0,
             stuck_after=STUCK_AFTER,
             full_turn=lambda: False,
-            indexed=lambda: False,
             clock=self._clock,
         )
         self._full = full

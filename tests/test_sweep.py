@@ -70,7 +70,6 @@ class Pass:
         self.rescan_after = timedelta(0)
         self.listen: Listener = ignore
         self.fetcher: type[Fetcher] = Fetcher
-        self.indexed: Callable[[], bool] = lambda: False
         self.full = True
         self.full_turn: Callable[[], bool] = lambda: False
         self.timeout = 3600.0
@@ -87,7 +86,6 @@ class Pass:
             stuck_after=STUCK_AFTER,
             rescan_after=self.rescan_after,
             full_turn=self.full_turn,
-            indexed=self.indexed,
             listen=self.listen,
             clock=self.clock,
         )
@@ -125,14 +123,14 @@ def test_a_long_comparison_that_finds_nothing_still_looks_for_what_is_new(
     one: Pass, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(discovery, "PAGE", 1)
+    one.backend.init()
     one.backend.create_check(one.backend.upload({"a.txt": b"old"}), status="clean")
 
-    def a_minute_later() -> bool:
+    def a_minute_later(_client: PocketBase) -> None:
         one.backend.create_check(one.backend.upload({"a.txt": b"new"}))
         one.clock.now += sweeps.REDISCOVER
-        return False
 
-    one.indexed = a_minute_later
+    monkeypatch.setattr(discovery, "require_one_check", a_minute_later)
     assert one.run().clean == 1
     assert one.script.seen == [b"new"]
 
@@ -142,6 +140,7 @@ def test_a_long_pass_compares_all_when_it_is_the_turn_for_that(
 ) -> None:
     """A build from long ago whose check an operator deleted does not wait for the pass's end."""
     monkeypatch.setattr(discovery, "PAGE", 1)
+    one.backend.init()
     for _ in range(8):
         one.backend.upload({"a.txt": b"new"})
     forgotten = one.backend.upload({"a.txt": b"forgotten"})
@@ -158,12 +157,41 @@ def test_a_long_pass_compares_all_when_it_is_the_turn_for_that(
     assert one.script.seen[-1] == b"new"
 
 
+def test_a_pass_that_cannot_compare_all_builds_scans_what_is_new_and_says_so(
+    one: Pass, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(discovery, "PAGE", 1)
+    new = one.backend.upload({"a.txt": b"new"})
+    with pytest.raises(SchemaError, match="init --fix"):
+        one.run()
+    assert one.backend.status_of(new) == "clean"
+
+
+def test_a_long_pass_that_cannot_compare_all_builds_goes_on(
+    one: Pass, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(discovery, "PAGE", 1)
+    for _ in range(3):
+        one.backend.upload({"a.txt": b"new"})
+
+    def a_minute_later(event: Event) -> None:
+        if isinstance(event, Settled):
+            one.clock.now += sweeps.REDISCOVER
+
+    one.listen = a_minute_later
+    one.full = False
+    turns = iter([False])
+    one.full_turn = lambda: next(turns, True)
+    assert one.run().clean == 3
+
+
 def test_what_a_long_comparison_opens_does_not_keep_a_scan_waiting(
     one: Pass, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each part of it is opened between two scans."""
     monkeypatch.setattr(discovery, "PAGE", 1)
     monkeypatch.setattr(discovery, "PART", 1)
+    one.backend.init()
     for number in range(12):
         old = one.backend.upload({"a.txt": b"%d" % number})
         one.backend.backdate("app_builds", old, updated="2020-01-01 00:00:00.000Z")

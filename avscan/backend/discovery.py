@@ -9,7 +9,6 @@ written here.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from itertools import islice, pairwise
 from avscan.backend import journal
 from avscan.backend.journal import Interruption
 from avscan.backend.pocketbase import PAGE, PocketBase, Row, any_of, check_id
+from avscan.backend.schema import require_one_check
 from avscan.records import BUILDS, CHECKS, Build, Check, Status, expanded_build, format_time
 
 # `updated` is stamped before a save, and an upload may take minutes to be seen after that.
@@ -89,13 +89,16 @@ def plans(
     client: PocketBase,
     *,
     stuck_after: timedelta,
-    full: Callable[[], bool],
-    indexed: Callable[[], bool],
+    full: bool,
 ) -> Iterator[Plan]:
     """Find what there is to do, the first of it in the first plan.
 
-    Where there are many builds, `full` is asked whether to compare all of them, part by part, and
-    `indexed` whether a unique index holds each build to one check.
+    Where there are many builds, `full` compares all of them with all checks, part by part, after the
+    first plan.
+
+    Raises:
+        SchemaError: there are many builds to compare, and no unique index on their checks.
+
     """
     now = client.server_time()
     rows = client.page(BUILDS, sort="id", fields=_BUILD_FIELDS, limit=PAGE)
@@ -104,8 +107,9 @@ def plans(
         yield compare_all(client, builds, now=now, stuck_after=stuck_after)
         return
     yield from compare_recent(client, now=now, stuck_after=stuck_after)
-    if full():
-        yield from compare_large(client, indexed=indexed())
+    if full:
+        require_one_check(client)
+        yield from compare_large(client)
 
 
 def compare_all(
@@ -166,24 +170,14 @@ def unsettled(rows: Iterable[Row], *, now: datetime, stuck_after: timedelta) -> 
     return Plan(orphans=tuple(orphans), stuck=tuple(stuck), jobs=tuple(jobs))
 
 
-def compare_large(client: PocketBase, *, indexed: bool) -> Iterator[Plan]:
+def compare_large(client: PocketBase) -> Iterator[Plan]:
     """Compare all builds with all checks, a part of them at a time.
 
-    With the unique index on `build` PocketBase itself can say which builds have no check. Without
-    it that question is quadratic up to version 0.31, so both collections are listed instead.
+    The unique index on `build` lets PocketBase itself say which builds have no check. Without it
+    that question is quadratic up to version 0.31.
     """
-    ranges = list(parts(client.count(BUILDS) // PART + 1))
-    if indexed:
-        for low, high in ranges:
-            yield Plan(changed=_changed(client, low, high), new=_unchecked(client, low, high))
-        return
-    checked = _Checked(low for low, _ in ranges)
-    for low, high in ranges:
-        rows = client.rows(CHECKS, where=_between("id", low, high), fields=("id", "build"))
-        checked.add(str(row.get("build")) for row in rows)
-        yield Plan(changed=_changed(client, low, high))
-    for low, high in ranges:
-        yield Plan(new=_missing(client, low, high, checked.part(low)))
+    for low, high in parts(client.count(BUILDS) // PART + 1):
+        yield Plan(changed=_changed(client, low, high), new=_unchecked(client, low, high))
 
 
 def checks_of(client: PocketBase, builds: Sequence[str]) -> Iterator[Check]:
@@ -341,28 +335,5 @@ def _unchecked(client: PocketBase, low: str, high: str) -> tuple[Build, ...]:
     return tuple(map(Build.parse, client.rows(BUILDS, where=missing, fields=_BUILD_FIELDS)))
 
 
-def _missing(client: PocketBase, low: str, high: str, checked: set[str]) -> tuple[Build, ...]:
-    """List a part of the builds, without those that are `checked`."""
-    rows = client.rows(BUILDS, where=_with_files(low, high), fields=_BUILD_FIELDS)
-    return tuple(Build.parse(row) for row in rows if row.get("id") not in checked)
-
-
 def _with_files(low: str, high: str) -> str:
     return f"{_between('id', low, high)} && files:length > 0"
-
-
-class _Checked:
-    """Which builds have a check: ids kept as text, since a million strings take 70 MB."""
-
-    def __init__(self, starts: Iterable[str]) -> None:
-        self._starts = list(starts)
-        self._parts = [bytearray() for _ in self._starts]
-
-    def add(self, builds: Iterable[str]) -> None:
-        """Put builds down."""
-        for build in builds:
-            self._parts[bisect_right(self._starts, build) - 1] += f"{build}\n".encode()
-
-    def part(self, start: str) -> set[str]:
-        """List those of the part that starts with an id."""
-        return set(self._parts[self._starts.index(start)].decode().split())

@@ -486,9 +486,13 @@ def planned(client: PocketBase) -> tuple[Row, tuple[Difference, ...]]:
     return definition, differences(definition, builds)
 
 
-def missing_indexes(client: PocketBase) -> tuple[Index, ...]:
-    """List the indexes that `init --fix` would add; one request."""
-    return tuple(_missing_indexes(client.collection(CHECKS) or {}, {}))
+def require_one_check(client: PocketBase) -> None:
+    """Raise SchemaError unless a unique index holds each build to one check."""
+    if ONE_CHECK in _missing_indexes(client.collection(CHECKS) or {}, {}):
+        raise SchemaError(
+            f"{CHECKS} has no unique index on build, which a comparison of so many builds with"
+            " their checks needs: run `avscan init --fix`"
+        )
 
 
 def _create(client: PocketBase, builds: Row) -> Row | None:

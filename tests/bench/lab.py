@@ -19,13 +19,9 @@ from bench.measure import Cost, run
 from bench.scale import Scale
 from bench.signatures import signature_set
 
-# The command `avscan`, in which the clock does not decide whether all of many builds are compared:
+# The command `avscan`, in which chance does not decide whether all of many builds are compared:
 # --full does.
-_ENTRY = (
-    "import avscan.passes, avscan.cli;"
-    "avscan.passes.is_full_turn = lambda _: False;"
-    "avscan.cli.main()"
-)
+_ENTRY = "import avscan.sweep, avscan.cli;avscan.sweep.FULL_TURNS = 0.0;avscan.cli.main()"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
