@@ -140,9 +140,12 @@ class Scans:
         """
         signals.check()
         more = self._look_around()
-        while len(self._line) < IN_LINE and (job := self._backlog.take(self._client.server_time())):
-            self._line.append(job)
         self._fetcher.want(self._files())
+        while (len(self._line) < IN_LINE or self._fetcher.is_idle) and (
+            job := self._backlog.take(self._client.server_time())
+        ):
+            self._line.append(job)
+            self._fetcher.want(self._files())
         return more
 
     def _files(self) -> Iterator[tuple[str, str]]:

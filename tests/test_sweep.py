@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -17,7 +18,7 @@ from support.scanner import Script, ScriptedInspector, ScriptedScanner
 
 from avscan import scans
 from avscan import sweep as sweeps
-from avscan.backend import discovery
+from avscan.backend import discovery, fetch
 from avscan.backend.fetch import SCAN_ROOM, Fetched, Fetcher, StorageError
 from avscan.backend.ledger import INTERRUPTIONS, Claim, Ledger
 from avscan.backend.pocketbase import PocketBase
@@ -35,6 +36,7 @@ from avscan.findings import Examination, Sighting
 from avscan.inspector.process import Broken
 from avscan.records import CHECKS, Build
 from avscan.scanner import Scanner
+from avscan.scans import IN_LINE
 from avscan.summary import Summary
 from avscan.sweep import Sweep
 from avscan.verdict import Policies
@@ -140,6 +142,7 @@ def test_a_long_pass_compares_all_when_it_is_the_turn_for_that(
 ) -> None:
     """A build from long ago whose check an operator deleted does not wait for the pass's end."""
     monkeypatch.setattr(discovery, "PAGE", 1)
+    monkeypatch.setattr(fetch, "QUEUED", 0)
     one.backend.init()
     for _ in range(8):
         one.backend.upload({"a.txt": b"new"})
@@ -528,6 +531,46 @@ def test_downloads_run_several_files_ahead_and_claim_nothing(one: Pass) -> None:
     one.script.examine = look
     assert one.run().clean == 5
     assert seen[0][1] == ["pending"] * 4 + ["scanning"]
+
+
+def test_files_are_fetched_while_signatures_load_however_many_builds_they_are_of(
+    one: Pass,
+) -> None:
+    """Or a network as fast as the scans would stand still while they load."""
+
+    class Loading(ScriptedInspector):
+        def prove(self, tick: Callable[[], object]) -> None:
+            def ten() -> bool:
+                tick()
+                return downloaded(one) >= 10
+
+            if not one.script.seen:
+                eventually(ten)
+            super().prove(tick)
+
+    for _ in range(12):
+        one.backend.upload({"a.txt": b"a game"})
+    one.scanner = ScriptedScanner(one.script, one.disk, kind=Loading)
+    assert one.run().clean == 12
+
+
+@pytest.mark.parametrize(("limit", "least"), [("AHEAD", 3), ("BYTES_AHEAD", 7)])
+def test_no_more_is_fetched_ahead_than_keeps_a_new_upload_from_its_turn(
+    one: Pass, monkeypatch: pytest.MonkeyPatch, limit: str, least: int
+) -> None:
+    monkeypatch.setattr(fetch, limit, least)
+    most: list[int] = []
+
+    def look(_: bytes) -> Examination:
+        time.sleep(0.1)
+        most.append(downloaded(one))
+        return Examination()
+
+    for _ in range(24):
+        one.backend.upload({"a.txt": b"a game"})
+    one.script.examine = look
+    assert one.run().clean == 24
+    assert max(most) <= IN_LINE + fetch.QUEUED
 
 
 # -- the storage ----------------------------------------------------------------------------------

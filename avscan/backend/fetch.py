@@ -19,8 +19,12 @@ from avscan.workspace import Workspace
 # What a scan may need while files are fetched ahead: clamscan's ceiling of 2 GiB, unpacked four
 # times within itself. On a smaller disk files are fetched and scanned in turns.
 SCAN_ROOM = 8 << 30
-# Files that lie on the disk ahead of their scan, at the most.
-AHEAD = 32
+# Files that lie on the disk ahead of their scan, at the most, and their bytes. More would keep a new
+# upload waiting for its turn.
+AHEAD = 64
+BYTES_AHEAD = 1 << 30
+# Wanted files that are still to come keep the network busy until more are wanted.
+QUEUED = 8
 # Files download one after another, so that the first of them is there as soon as can be. One that
 # has taken so many seconds no longer keeps the next one waiting.
 SLOW = 30.0
@@ -87,6 +91,17 @@ class Fetcher:
             for key in self._fetches.keys() - set(self._wanted):
                 self._drop(self._fetches.pop(key))
             self._pump()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether more files could be fetched ahead than are wanted."""
+        with self._changed:
+            here = [each.outcome for each in self._fetches.values() if each.ended]
+            if any(isinstance(each, NoRoom) for each in here):
+                return False
+            size = sum(each.size for each in here if isinstance(each, Artifact))
+            queued = len(self._wanted) - len(here)
+            return queued < QUEUED and len(here) < AHEAD and size < BYTES_AHEAD
 
     def is_ready(self, build: str, name: str) -> bool:
         """Return whether a wanted file has come, or never will."""
