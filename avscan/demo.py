@@ -16,7 +16,8 @@ from pathlib import Path
 import requests
 
 from avscan.backend import schema
-from avscan.backend.pocketbase import JSON, PocketBase, Row
+from avscan.backend.answers import JSON, Row
+from avscan.backend.pocketbase import PocketBase
 from avscan.clamav.canary import eicar
 from avscan.data import SIGNATURES, create_zapuskalka
 from avscan.embedded import LOOPBACK, Embedded

@@ -22,12 +22,13 @@ from typing import assert_never
 
 from avscan import signals
 from avscan.backend import journal
+from avscan.backend.answers import Rejected
 from avscan.backend.backlog import Backlog
 from avscan.backend.discovery import Job
 from avscan.backend.download import Artifact, Missing, TooLarge
 from avscan.backend.fetch import Fetched, Fetcher
 from avscan.backend.ledger import Claim, Ledger, Settlement
-from avscan.backend.pocketbase import PocketBase, Rejected
+from avscan.backend.pocketbase import PocketBase
 from avscan.errors import BackendError
 from avscan.events import Left, Listener, Scanned, Scanning, Settled
 from avscan.inspection import TICK, GaveWay, failure, inspect

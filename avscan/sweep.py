@@ -18,7 +18,7 @@ from avscan.backend.discovery import Job, Plan
 from avscan.backend.fetch import Fetcher
 from avscan.backend.ledger import Ledger
 from avscan.backend.pocketbase import PocketBase
-from avscan.backend.transport import FAREWELL, PARTING, Patience
+from avscan.backend.transport import ON_FAILURE, ON_SIGNAL, RetryPolicy
 from avscan.errors import AvscanError, BackendError, EngineError, Interrupted, SchemaError
 from avscan.events import Listener, ignore
 from avscan.heartbeat import Heartbeat
@@ -109,14 +109,14 @@ class Sweep:
         try:
             self._work(full=full)
         except AvscanError as error:
-            self._release_all(f"the pass ended early: {error}", FAREWELL, interrupted=False)
+            self._release_all(f"the pass ended early: {error}", ON_FAILURE, interrupted=False)
             raise
         except Interrupted as error:
-            self._release_all(f"the pass was stopped: {error}", PARTING, interrupted=True)
+            self._release_all(f"the pass was stopped: {error}", ON_SIGNAL, interrupted=True)
             raise
         except BaseException as error:
             reason = f"the pass ended early: {type(error).__name__}"
-            self._release_all(reason, FAREWELL, interrupted=True)
+            self._release_all(reason, ON_FAILURE, interrupted=True)
             raise
         finally:
             self._fetcher.stop()
@@ -134,12 +134,12 @@ class Sweep:
             signals.check()  # it may have come of a signal
             raise
 
-    def _release_all(self, reason: str, patience: Patience, *, interrupted: bool) -> None:
+    def _release_all(self, reason: str, policy: RetryPolicy, *, interrupted: bool) -> None:
         try:
-            self._ledger.release_all(reason, interrupted=interrupted, patience=patience)
+            self._ledger.release_all(reason, interrupted=interrupted, policy=policy)
         except Interrupted as stop:  # it is told to stop while it ends by itself
             reason = f"the pass was stopped: {stop}"
-            self._ledger.release_all(reason, interrupted=interrupted, patience=PARTING)
+            self._ledger.release_all(reason, interrupted=interrupted, policy=ON_SIGNAL)
             raise
 
     def _plans(self, *, full: bool) -> Iterator[Plan]:

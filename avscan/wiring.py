@@ -7,10 +7,12 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from platform import node
 
+from avscan.backend.answers import Rejected
 from avscan.backend.ledger import Ledger
-from avscan.backend.pocketbase import Password, PocketBase, Rejected, Token
+from avscan.backend.pocketbase import PocketBase
 from avscan.backend.schema import require
-from avscan.backend.transport import Patience, Transport
+from avscan.backend.session import Password, Token
+from avscan.backend.transport import RetryPolicy, Transport
 from avscan.clamav.program import DATABASE
 from avscan.errors import SchemaError
 from avscan.scanner import Scanner
@@ -30,8 +32,8 @@ def connect(settings: Settings) -> Iterator[PocketBase]:
         BackendError: PocketBase can't be reached.
 
     """
-    patience = Patience(attempts=settings.max_retries)
-    transport = Transport(settings.url, patience=patience, user_agent=USER_AGENT)
+    policy = RetryPolicy(attempts=settings.max_retries)
+    transport = Transport(settings.url, policy=policy, user_agent=USER_AGENT)
     credentials = (
         Token(token=settings.token)
         if settings.token

@@ -29,12 +29,12 @@ from avscan.backend.download import (
     download,
 )
 from avscan.backend.pocketbase import PocketBase
-from avscan.backend.transport import Patience
+from avscan.backend.transport import RetryPolicy
 from avscan.errors import BackendError, WorkspaceError
 from avscan.workspace import Workspace
 
 MIB = 1 << 20
-QUICK = Patience(attempts=2)
+QUICK = RetryPolicy(attempts=2)
 CONTENT = os.urandom(5 * MIB // 2)
 OTHER = os.urandom(MIB)
 PATH = "/api/files/app_builds/abc/game.tar.gz"
@@ -159,13 +159,13 @@ def test_a_broken_download_is_resumed_where_it_broke(server: Scripted, disk: Dis
 def test_a_download_goes_on_for_as_long_as_tries_bring_bytes(server: Scripted, disk: Disk) -> None:
     starts = range(100, 1000, 100)
     server.say(whole(cut=100), *[rest(start, cut=100) for start in starts], rest(1000))
-    assert_is(fetch(server.client(Patience(attempts=2)), disk), CONTENT)
+    assert_is(fetch(server.client(RetryPolicy(attempts=2)), disk), CONTENT)
 
 
 def test_a_download_that_brings_no_byte_ends_with_its_tries(server: Scripted, disk: Disk) -> None:
     server.say(whole(cut=100), *[Answer(status=503)] * 99)
     with pytest.raises(BackendError, match="answered 503"):
-        fetch(server.client(Patience(attempts=2)), disk)
+        fetch(server.client(RetryPolicy(attempts=2)), disk)
     assert len(server.requests) == 3
     assert left(disk) == []
 
@@ -456,7 +456,7 @@ def test_a_file_that_drips_ends_with_its_deadline(backend: Backend, disk: Disk, 
     (name,) = backend.file_names(build)
     with Proxy(backend.url) as proxy:
         proxy.plan(download_of(build), drip, times=None)
-        client = backend.client(url=proxy.url, patience=Patience(deadline=0.5))
+        client = backend.client(url=proxy.url, policy=RetryPolicy(deadline=0.5))
         began = time.monotonic()
         with pytest.raises(BackendError, match=r"too slowly|within the time allowed"):
             fetch(client, disk, build=build, name=name, least_time=0.5)
@@ -506,7 +506,7 @@ def test_a_length_that_is_too_long_ends_with_the_tries(
     (name,) = backend.file_names(build)
     with Proxy(backend.url) as proxy:
         proxy.plan(download_of(build), Lengthen(by=100), times=None)
-        client = backend.client(url=proxy.url, patience=QUICK)
+        client = backend.client(url=proxy.url, policy=QUICK)
         with pytest.raises(BackendError, match=r"broke|ended at|no longer the same"):
             fetch(client, disk, build=build, name=name)
         assert len(proxy.matching(download_of(build))) <= 1 + 2 * QUICK.attempts

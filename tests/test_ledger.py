@@ -13,12 +13,13 @@ import requests
 from support.backend import Backend
 
 from avscan.backend import journal, schema
+from avscan.backend.answers import JSON, Rejected, Row
 from avscan.backend.discovery import Job, job_of
 from avscan.backend.journal import Interruption
 from avscan.backend.ledger import INTERRUPTIONS, Claim, Ledger, Settlement
-from avscan.backend.pocketbase import JSON, PocketBase, Rejected, Row
+from avscan.backend.pocketbase import PocketBase
 from avscan.backend.sections import sections
-from avscan.backend.transport import PARTING, Patience, Transient
+from avscan.backend.transport import ON_SIGNAL, RetryPolicy, Transient
 from avscan.errors import AvscanError, BackendError, SchemaError
 from avscan.findings import Examination, Sighting
 from avscan.records import BUILDS, CHECKS, Build, Check, Status, format_time
@@ -215,7 +216,7 @@ def test_a_build_that_vanishes_while_it_is_claimed_is_not_held(backend: Backend)
     ledger = ledger_of(backend)
     ledger.meanwhile = lambda: backend.delete_build(build)
     assert ledger.claim(job_of(read(backend, build))) is None
-    ledger.release_all("the pass ends", interrupted=False, patience=PARTING)
+    ledger.release_all("the pass ends", interrupted=False, policy=ON_SIGNAL)
 
 
 def test_of_two_that_claim_at_once_the_later_mark_stands(backend: Backend) -> None:
@@ -776,7 +777,7 @@ def test_three_deploys_over_three_files_do_no_harm(backend: Backend) -> None:
     for name in names:
         ledger = ledger_of(backend)
         ledger.inspect(claimed(backend, ledger, build), name)
-        ledger.release_all("signal 15", interrupted=True, patience=PARTING)
+        ledger.release_all("signal 15", interrupted=True, policy=ON_SIGNAL)
     assert claimed(backend, ledger_of(backend), build).given_up == {}
 
 
@@ -787,7 +788,7 @@ def test_a_signal_counts_for_the_file_under_inspection_only(backend: Backend) ->
         ledger = ledger_of(backend)
         ledger.inspect(claimed(backend, ledger, paused), None)
         claimed(backend, ledger, running)
-        ledger.release_all("signal 15", interrupted=True, patience=PARTING)
+        ledger.release_all("signal 15", interrupted=True, policy=ON_SIGNAL)
     assert set(claimed(backend, ledger_of(backend), running).given_up) == {culprit}
     claim = claimed(backend, ledger_of(backend), paused)
     assert (claim.given_up, claim.files) == ({}, (name,))
@@ -908,7 +909,7 @@ def test_a_release_ends_with_its_time(backend: Backend, caplog: pytest.LogCaptur
     builds = [waiting(backend) for _ in range(4)]
     for build in builds:
         claimed(backend, ledger, build)
-    ledger.release_all("stopped", interrupted=False, patience=Patience(deadline=2.0))
+    ledger.release_all("stopped", interrupted=False, policy=RetryPolicy(deadline=2.0))
     statuses = [backend.status_of(build) for build in builds]
     assert statuses == ["pending", "pending", "scanning", "scanning"]
     assert caplog.messages.count("release.failed") == 2
@@ -964,7 +965,7 @@ def test_all_claims_are_released_together(backend: Backend) -> None:
     ledger = ledger_of(backend)
     for build in builds:
         claimed(backend, ledger, build)
-    ledger.release_all("the pass ends", interrupted=False, patience=PARTING)
+    ledger.release_all("the pass ends", interrupted=False, policy=ON_SIGNAL)
     assert [backend.status_of(build) for build in builds] == ["pending", "pending"]
 
 
@@ -974,7 +975,7 @@ def test_a_release_that_fails_is_logged_and_does_not_stop_the_end(
     ledger = ledger_of(backend)
     claimed(backend, ledger, waiting(backend))
     backend.stop()
-    ledger.release_all("the pass ends", interrupted=False, patience=PARTING)
+    ledger.release_all("the pass ends", interrupted=False, policy=ON_SIGNAL)
     assert "release.failed" in caplog.messages
     backend.start()
 
@@ -1000,7 +1001,7 @@ def test_a_check_whose_build_is_there_after_all_is_not_removed(backend: Backend)
 def test_a_check_whose_build_can_not_be_looked_up_is_not_removed(backend: Backend) -> None:
     build = waiting(backend)
     check = check_of(backend, build)
-    ledger = ledger_of(backend, backend.client(patience=Patience(attempts=1)))
+    ledger = ledger_of(backend, backend.client(policy=RetryPolicy(attempts=1)))
     backend.sql("ALTER TABLE app_builds RENAME TO broken")
     with pytest.raises(AvscanError):
         ledger.remove(check)
@@ -1011,7 +1012,7 @@ def test_a_check_whose_build_can_not_be_looked_up_is_not_removed(backend: Backen
 def test_a_server_that_is_down_is_an_error_not_an_answer(backend: Backend) -> None:
     build = waiting(backend)
     job = job_of(read(backend, build))
-    ledger = ledger_of(backend, backend.client(patience=Patience(attempts=1)))
+    ledger = ledger_of(backend, backend.client(policy=RetryPolicy(attempts=1)))
     backend.stop()
     with pytest.raises(BackendError):
         ledger.claim(job)

@@ -33,13 +33,14 @@ from hypothesis.stateful import (
 )
 
 from avscan.backend import discovery, journal
+from avscan.backend.answers import Rejected
 from avscan.backend.download import Artifact
 from avscan.backend.fetch import Fetcher
 from avscan.backend.fetch import _Fetch as Fetching
 from avscan.backend.ledger import INTERRUPTIONS, Claim, Ledger
-from avscan.backend.pocketbase import PocketBase, Rejected
+from avscan.backend.pocketbase import PocketBase
 from avscan.backend.sections import sections
-from avscan.backend.transport import Patience
+from avscan.backend.transport import RetryPolicy
 from avscan.errors import AvscanError, BackendError, Interrupted
 from avscan.findings import Examination, Sighting
 from avscan.inspector.process import Ended, Examined, Inspector
@@ -209,7 +210,7 @@ class Client:
         fields: Sequence[str] = (),
         expand: str = "",
         limit: int = 1000,
-        patience: Patience | None = None,
+        policy: RetryPolicy | None = None,
     ) -> list[Row]:
         self._turn()
         assert expand in {"", "build"}
@@ -224,7 +225,7 @@ class Client:
     ) -> Iterator[Row]:
         yield from self.page(collection, where=where, fields=fields, expand=expand)
 
-    def few(
+    def list_unordered(
         self, collection: str, *, where: str, fields: Sequence[str] = (), expand: str = ""
     ) -> Iterator[Row]:
         yield from self.rows(collection, where=where, fields=fields, expand=expand)
@@ -242,8 +243,8 @@ class Client:
         record: str,
         values: Row,
         *,
-        confirm: Callable[[Patience], bool] | None = None,
-        patience: Patience | None = None,
+        confirm: Callable[[RetryPolicy], bool] | None = None,
+        policy: RetryPolicy | None = None,
     ) -> Row | None:
         self._turn()
         row = self._world.tables[collection].get(record)

@@ -12,8 +12,8 @@ import pytest
 from support.backend import REPOSITORY, Backend
 from support.run import Run, avscan
 
+from avscan.backend.answers import JSON
 from avscan.backend.migration import as_import
-from avscan.backend.pocketbase import JSON
 
 CHECKS = "/api/collections/av_build_checks"
 

@@ -26,17 +26,10 @@ from support.scripted import (
 )
 
 from avscan.backend import pocketbase
-from avscan.backend.pocketbase import (
-    GUARD,
-    PAGE,
-    Password,
-    PocketBase,
-    Rejected,
-    Token,
-    any_of,
-    check_id,
-)
-from avscan.backend.transport import BREAKER_THRESHOLD, PARTING, Patience
+from avscan.backend.answers import Rejected, Row
+from avscan.backend.pocketbase import PAGE, PocketBase, any_of, check_id
+from avscan.backend.session import GUARD, TOKEN_MARGIN, Password, Token
+from avscan.backend.transport import BREAKER_THRESHOLD, ON_SIGNAL, RetryPolicy
 from avscan.errors import AvscanError, BackendError, SchemaError, SignInError
 from avscan.records import format_time, parse_time
 
@@ -168,7 +161,7 @@ def test_a_refused_write_is_no_proof_where_the_question_fails(server: Scripted) 
 
 
 def test_a_token_is_renewed_before_it_ends(server: Scripted) -> None:
-    almost = pocketbase.TOKEN_MARGIN - timedelta(seconds=1)
+    almost = TOKEN_MARGIN - timedelta(seconds=1)
     server.say(signed_in("short", lasts=almost.total_seconds()), signed_in("long"), items())
     client = server.with_password()
     client.sign_in()
@@ -183,7 +176,7 @@ def test_a_parting_call_signs_in_once_at_the_most(server: Scripted) -> None:
     client.sign_in()
     server.say(*[Answer(status=503)] * 9)
     with pytest.raises(BackendError, match="503"):
-        client.page("things", patience=PARTING)
+        client.page("things", policy=ON_SIGNAL)
     assert len(server.requests) == 2
     assert server.slept == []
 
@@ -193,7 +186,7 @@ def test_a_parting_call_does_not_wait_for_another_threads_sign_in(server: Script
     held = threading.Event()
 
     def hold() -> None:
-        with client._lock:
+        with client.session.lock:
             held.set()
             done.wait()
 
@@ -203,7 +196,7 @@ def test_a_parting_call_does_not_wait_for_another_threads_sign_in(server: Script
     held.wait()
     try:
         with pytest.raises(BackendError, match="sign-in takes long"):
-            client.page("things", patience=Patience(attempts=1, timeout=0.01))
+            client.page("things", policy=RetryPolicy(attempts=1, timeout=0.01))
     finally:
         done.set()
         hanging.join()
@@ -414,7 +407,7 @@ def test_a_create_whose_answer_was_lost_is_answered_as_a_duplicate(server: Scrip
 def test_a_write_is_confirmed_before_each_try_but_the_first(server: Scripted) -> None:
     asked: list[int] = []
 
-    def confirm(_patience: Patience) -> bool:
+    def confirm(_patience: RetryPolicy) -> bool:
         asked.append(len(server.requests))
         return True
 
@@ -491,7 +484,7 @@ def test_a_refused_definition_says_why(
 
 def test_a_backend_that_keeps_failing_is_asked_no_more(server: Scripted) -> None:
     server.say(*[Answer(status=500)] * 99)
-    client = server.client(Patience(attempts=1))
+    client = server.client(RetryPolicy(attempts=1))
     for _ in range(BREAKER_THRESHOLD):
         assert not client.failing
         with pytest.raises(BackendError):
@@ -562,7 +555,7 @@ def test_no_error_and_no_log_repeats_a_secret(
         lambda client: client.create("things", {}),
         lambda client: client.update("things", "abc", {}),
         lambda client: client.delete("things", "abc"),
-        lambda client: client.insist(lambda _: client.open_file("things", "abc", "name")),
+        lambda client: client.retry(lambda _: client.open_file("things", "abc", "name")),
     ]
     for call in calls:
         for client, before in ((server.with_password(), [signed_in()]), (server.client(), [])):
@@ -609,7 +602,7 @@ def test_a_token_that_is_not_a_superusers_is_refused(every_backend: Backend, kin
     ]
     for ask in questions:
         with pytest.raises(SignInError):
-            ask(backend.client(credentials=Token(token=given), patience=Patience(attempts=1)))
+            ask(backend.client(credentials=Token(token=given), policy=RetryPolicy(attempts=1)))
 
 
 def test_a_wrong_password_is_refused(every_backend: Backend) -> None:
@@ -656,9 +649,9 @@ def test_a_session_that_ended_under_way_is_renewed(every_backend: Backend) -> No
     build = backend.upload({"a.txt": b"a game"})
     client = backend.client(credentials=Password(identity=backend.email, password=backend.password))
     client.sign_in()
-    client._token = backend.sign_up().token
+    client.session.token = backend.sign_up().token
     assert [row["id"] for row in client.page("app_builds")] == [build]
-    client._token = "expired"
+    client.session.token = "expired"
     row = client.update("app_builds", build, {"entrypoint": "game"})
     assert row is not None
     assert row["entrypoint"] == "game"
@@ -669,13 +662,15 @@ def test_a_sign_in_on_a_real_server_says_when_it_ends(every_backend: Backend) ->
         credentials=Password(identity=every_backend.email, password=every_backend.password)
     )
     client.sign_in()
-    assert client._expires is not None
-    assert client._expires > client.server_time() + timedelta(hours=1)
+    assert client.session.expires is not None
+    assert client.session.expires > client.server_time() + timedelta(hours=1)
 
 
 def test_few_rows_are_asked_for_once_and_without_an_order(server: Scripted) -> None:
     server.say(items({"id": "b"}, {"id": "a"}))
-    found = list(server.client().few("things", where='a = "b"', fields=("id",), expand="c"))
+    found = list(
+        server.client().list_unordered("things", where='a = "b"', fields=("id",), expand="c")
+    )
     assert [row["id"] for row in found] == ["b", "a"]
     assert server.requests[0].query == {
         "perPage": "1000",
@@ -691,7 +686,7 @@ def test_more_than_few_rows_are_listed_by_key(
 ) -> None:
     monkeypatch.setattr(pocketbase, "PAGE", 2)
     server.say(items({"id": "c"}, {"id": "a"}), items({"id": "a"}, {"id": "b"}), items({"id": "c"}))
-    found = list(server.client().few("things", where='a = "b"'))
+    found = list(server.client().list_unordered("things", where='a = "b"'))
     assert [row["id"] for row in found] == ["a", "b", "c"]
     assert [request.query.get("sort") for request in server.requests] == [None, "id", "id"]
 
@@ -713,7 +708,7 @@ def test_a_record_that_was_deleted_is_known_to_be_gone(every_backend: Backend) -
     backend = every_backend
     build = backend.upload({"a.txt": b"a game"})
     backend.delete_build(build)
-    client = backend.client(patience=Patience(attempts=1))
+    client = backend.client(policy=RetryPolicy(attempts=1))
     assert client.update("app_builds", build, {}) is None
     client.delete("app_builds", build)
 
@@ -779,7 +774,7 @@ def test_an_answer_that_drips_ends_with_the_deadline(
 ) -> None:
     with Proxy(backend.url) as proxy:
         proxy.plan(lambda _: True, drip, times=None)
-        client = backend.client(url=proxy.url, patience=Patience(deadline=0.5, timeout=0.4))
+        client = backend.client(url=proxy.url, policy=RetryPolicy(deadline=0.5, timeout=0.4))
         began = time.monotonic()
         with pytest.raises(BackendError, match="within the time allowed"):
             ask(client, backend)
@@ -791,10 +786,10 @@ def test_all_requests_of_one_call_share_its_deadline(backend: Backend) -> None:
     credentials = Password(identity=backend.email, password=backend.password)
     with Proxy(backend.url) as proxy:
         client = backend.client(
-            url=proxy.url, credentials=credentials, patience=Patience(attempts=9, deadline=1.0)
+            url=proxy.url, credentials=credentials, policy=RetryPolicy(attempts=9, deadline=1.0)
         )
         client.sign_in()
-        client._token = "expired"
+        client.session.token = "expired"
         proxy.plan(request_to("PATCH", "/api/"), Delay(0.4), times=None)
         proxy.plan(request_to("GET", "_superusers"), Delay(0.4), times=None)
         proxy.plan(request_to("POST", "auth-with-password"), Drip(pause=0.02), times=None)
@@ -808,7 +803,7 @@ def test_a_broken_table_is_not_taken_for_a_deletion(backend: Backend) -> None:
     build = backend.upload({"a.txt": b"a game"})
     backend.sql("ALTER TABLE app_builds RENAME TO broken")
     with pytest.raises(AvscanError):
-        backend.client(patience=Patience(attempts=1)).update("app_builds", build, {})
+        backend.client(policy=RetryPolicy(attempts=1)).update("app_builds", build, {})
 
 
 def test_a_missing_collection_is_said_to_be_missing(every_backend: Backend) -> None:
@@ -830,7 +825,7 @@ def test_an_unknown_field_in_a_filter_is_rejected_without_another_try(
 
 def test_of_two_creates_under_one_id_the_second_is_told(every_backend: Backend) -> None:
     client = every_backend.client()
-    values: pocketbase.Row = {
+    values: Row = {
         "id": "abcdefghijklmno",
         "name": "one",
         "app": every_backend.app,

@@ -9,7 +9,7 @@ from support.backend import Backend
 from support.run import avscan
 
 from avscan.backend import journal
-from avscan.backend.transport import Patience
+from avscan.backend.transport import RetryPolicy
 from avscan.clamav.canary import eicar
 from avscan.ops.reading import read
 from avscan.ops.report import Report, State, report
@@ -80,7 +80,7 @@ def test_a_check_whose_build_is_gone_is_nobodys(backend: Backend) -> None:
 def test_a_large_backend_takes_a_dozen_requests(backend: Backend) -> None:
     _fill(backend, 100_000)
     backend.upload({"a.txt": b"a game"})
-    client = backend.client(patience=Patience(attempts=1))
+    client = backend.client(policy=RetryPolicy(attempts=1))
     client.sign_in()
     before = client.requests_made
     found = report(read(client, window=DAY, stuck_after=timedelta(seconds=90)))

@@ -13,7 +13,7 @@ import pytest
 from support.backend import Backend
 
 from avscan.backend import schema
-from avscan.backend.pocketbase import Rejected
+from avscan.backend.answers import Rejected
 from avscan.backend.schema import (
     AsWanted,
     Created,

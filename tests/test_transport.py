@@ -16,8 +16,8 @@ from support.scripted import NOW, Answer, Scripted, reply, scripted
 from avscan.backend.transport import (
     BREAKER_THRESHOLD,
     LONGEST_WAIT,
-    PARTING,
-    Patience,
+    ON_SIGNAL,
+    RetryPolicy,
     Transient,
     Transport,
     describe,
@@ -26,7 +26,7 @@ from avscan.errors import BackendError
 
 SERVER_NOW = datetime.fromtimestamp(NOW, UTC)
 OK = reply({})
-QUICK = Patience(timeout=0.2)
+QUICK = RetryPolicy(timeout=0.2)
 
 
 @pytest.fixture
@@ -35,12 +35,12 @@ def server() -> Iterator[Scripted]:
         yield server
 
 
-def get(transport: Transport, patience: Patience | None = None, **options: str) -> int:
-    def attempt(patience: Patience) -> int:
-        response = transport.send("GET", "/path", timeout=patience.timeout, **options)  # type: ignore[arg-type]
+def get(transport: Transport, policy: RetryPolicy | None = None, **options: str) -> int:
+    def attempt(policy: RetryPolicy) -> int:
+        response = transport.send("GET", "/path", timeout=policy.timeout, **options)  # type: ignore[arg-type]
         return response.status_code
 
-    return transport.insist(attempt, patience)
+    return transport.retry(attempt, policy)
 
 
 # -- tries ----------------------------------------------------------------------------------------
@@ -75,7 +75,7 @@ def test_a_server_that_is_not_there_is_tried_again() -> None:
         port = taken.getsockname()[1]
         slept: list[float] = []
         transport = Transport(
-            f"http://127.0.0.1:{port}", patience=Patience(), user_agent="a", sleep=slept.append
+            f"http://127.0.0.1:{port}", policy=RetryPolicy(), user_agent="a", sleep=slept.append
         )
         with pytest.raises(BackendError, match=rf"^http://127.0.0.1:{port}: .*Connection refused"):
             get(transport)
@@ -87,21 +87,21 @@ def test_a_server_that_is_not_there_is_tried_again() -> None:
 def test_tries_end_at_their_number(server: Scripted, attempts: int) -> None:
     server.say(*[Answer(status=503)] * 9)
     with pytest.raises(BackendError, match="answered 503"):
-        get(server.transport(Patience(attempts=attempts)))
+        get(server.transport(RetryPolicy(attempts=attempts)))
     assert len(server.requests) == attempts
 
 
 def test_tries_end_at_their_deadline(server: Scripted) -> None:
     server.say(*[Answer(status=503)] * 9)
     with pytest.raises(BackendError):
-        get(server.transport(Patience(attempts=9, deadline=0.09)))
+        get(server.transport(RetryPolicy(attempts=9, deadline=0.09)))
     assert len(server.requests) == 1
 
 
 def test_waits_grow_and_stay_within_their_bound(server: Scripted) -> None:
     server.say(*[Answer(status=503)] * 20)
     with pytest.raises(BackendError):
-        get(server.transport(Patience(attempts=20)))
+        get(server.transport(RetryPolicy(attempts=20)))
     assert len(server.slept) == 19
     assert all(
         0.1 <= wait <= min(LONGEST_WAIT, 0.5 * 2**number)
@@ -139,7 +139,7 @@ def test_a_wish_that_makes_no_sense_is_no_wish(server: Scripted, wish: str) -> N
 
 
 def test_an_address_that_cannot_be_one_is_an_error_of_ours() -> None:
-    transport = Transport("http://a..b", patience=Patience(), user_agent="avscan")
+    transport = Transport("http://a..b", policy=RetryPolicy(), user_agent="avscan")
     with pytest.raises(BackendError, match=r"a\.\.b"):
         get(transport)
 
@@ -169,7 +169,7 @@ def test_the_circuit_opens_after_calls_that_failed_in_a_row(
     server: Scripted, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.say(*[Answer(status=503)] * 9)
-    transport = server.transport(Patience(attempts=1))
+    transport = server.transport(RetryPolicy(attempts=1))
     fail(transport, BREAKER_THRESHOLD)
     assert transport.circuit_open
     with pytest.raises(BackendError, match="keeps failing"):
@@ -181,7 +181,7 @@ def test_the_circuit_opens_after_calls_that_failed_in_a_row(
 
 
 def test_a_call_that_succeeds_closes_the_count(server: Scripted) -> None:
-    transport = server.transport(Patience(attempts=1))
+    transport = server.transport(RetryPolicy(attempts=1))
     server.say(*[Answer(status=503)] * (BREAKER_THRESHOLD - 1), OK)
     server.say(*[Answer(status=503)] * (BREAKER_THRESHOLD - 1), OK)
     for _ in range(2):
@@ -192,7 +192,7 @@ def test_a_call_that_succeeds_closes_the_count(server: Scripted) -> None:
 
 def test_tries_within_one_call_are_one_failure(server: Scripted) -> None:
     server.say(*[Answer(status=503)] * 9)
-    transport = server.transport(Patience(attempts=9))
+    transport = server.transport(RetryPolicy(attempts=9))
     fail(transport, 1)
     assert not transport.circuit_open
 
@@ -200,13 +200,13 @@ def test_tries_within_one_call_are_one_failure(server: Scripted) -> None:
 def test_an_open_circuit_lets_parting_calls_through_and_is_logged_once(
     server: Scripted, caplog: pytest.LogCaptureFixture
 ) -> None:
-    transport = server.transport(Patience(attempts=1))
+    transport = server.transport(RetryPolicy(attempts=1))
     server.say(*[Answer(status=503)] * (BREAKER_THRESHOLD + 1), OK)
     fail(transport, BREAKER_THRESHOLD)
     with pytest.raises(BackendError, match="503"):
-        get(transport, PARTING)
+        get(transport, ON_SIGNAL)
     assert [record.message for record in caplog.records].count("circuit.opened") == 1
-    assert get(transport, PARTING) == 200
+    assert get(transport, ON_SIGNAL) == 200
     assert not transport.circuit_open
 
 
@@ -271,7 +271,7 @@ def test_requests_are_counted_retries_included(server: Scripted) -> None:
 
 def test_the_time_is_the_servers_and_goes_on_by_our_monotonic_clock(server: Scripted) -> None:
     seconds = 100.0
-    transport = Transport(server.url, patience=Patience(), user_agent="a", clock=lambda: seconds)
+    transport = Transport(server.url, policy=RetryPolicy(), user_agent="a", clock=lambda: seconds)
     server.say(OK)
     transport.send("GET", "/")
     assert transport.server_time() == SERVER_NOW
@@ -283,7 +283,7 @@ def test_the_time_is_the_servers_and_goes_on_by_our_monotonic_clock(server: Scri
 def test_the_latest_date_counts_since_each_is_a_little_early(server: Scripted) -> None:
     later = format_datetime(SERVER_NOW + timedelta(seconds=1), usegmt=True)
     server.say(OK, Answer(headers={"Date": later}), OK)
-    transport = Transport(server.url, patience=Patience(), user_agent="a", clock=lambda: 0.0)
+    transport = Transport(server.url, policy=RetryPolicy(), user_agent="a", clock=lambda: 0.0)
     for _ in range(3):
         transport.send("GET", "/")
     assert transport.server_time() == SERVER_NOW + timedelta(seconds=1)
@@ -320,7 +320,7 @@ def test_a_failure_is_told_in_a_few_words(error: Exception, words: str) -> None:
 def test_a_failure_keeps_its_cause(server: Scripted) -> None:
     server.say(Answer(reset=True))
     with pytest.raises(BackendError) as caught:
-        get(server.transport(Patience(attempts=1)))
+        get(server.transport(RetryPolicy(attempts=1)))
     assert isinstance(caught.value.__cause__, Transient)
     assert "Connection reset by peer" in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from avscan.backend import journal
-from avscan.backend.pocketbase import PocketBase, Rejected, check_id
-from avscan.backend.pocketbase import Row as Values
-from avscan.backend.transport import Patience
+from avscan.backend.answers import Rejected
+from avscan.backend.answers import Row as Values
+from avscan.backend.pocketbase import PocketBase, check_id
+from avscan.backend.transport import RetryPolicy
 from avscan.errors import SchemaError
 from avscan.records import (
     BUILD_FIELDS,
@@ -64,12 +65,12 @@ class Checks:
         self._client = client
         self._longest = {"log": LONGEST_LOG, "virus_name": LONGEST_LOG, REASON: REASON_MAX}
 
-    def read(self, build: str, patience: Patience | None = None) -> View:
+    def read(self, build: str, policy: RetryPolicy | None = None) -> View:
         """Read a build's checks, and the build with them."""
-        [view] = self.read_all([build], patience)
+        [view] = self.read_all([build], policy)
         return view
 
-    def read_all(self, builds: Sequence[str], patience: Patience | None = None) -> list[View]:
+    def read_all(self, builds: Sequence[str], policy: RetryPolicy | None = None) -> list[View]:
         """Read the checks of a few builds in one request, in the order of the builds."""
         found = self._client.page(
             CHECKS,
@@ -77,7 +78,7 @@ class Checks:
             sort="created,id",
             fields=(*CHECK_FIELDS, REASON, *(f"expand.build.{name}" for name in BUILD_FIELDS)),
             expand="build",
-            patience=patience,
+            policy=policy,
         )
         views = []
         for build in builds:
@@ -127,7 +128,7 @@ class Checks:
         text: Callable[[int], str],
         *,
         mark: str = "",
-        patience: Patience | None = None,
+        policy: RetryPolicy | None = None,
     ) -> bool:
         """Update a check, with texts as long as PocketBase takes; False if it is gone or lost.
 
@@ -139,9 +140,9 @@ class Checks:
 
         """
 
-        def ours(patience: Patience) -> bool:
+        def ours(policy: RetryPolicy) -> bool:
             rows = self._client.page(
-                CHECKS, where=f'id = "{check.id}"', fields=("id", "log"), patience=patience
+                CHECKS, where=f'id = "{check.id}"', fields=("id", "log"), policy=policy
             )
             return not mark or any(journal.claim_of(str(row["log"])) == mark for row in rows)
 
@@ -154,7 +155,7 @@ class Checks:
             wanted["log"] = text(self._longest["log"])
             try:
                 row = self._client.update(
-                    CHECKS, check.id, wanted, confirm=ours if mark else None, patience=patience
+                    CHECKS, check.id, wanted, confirm=ours if mark else None, policy=policy
                 )
             except Rejected as rejection:
                 if rejection.codes.get("build") == _GONE:

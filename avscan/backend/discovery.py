@@ -16,8 +16,9 @@ from datetime import datetime, timedelta
 from itertools import islice, pairwise
 
 from avscan.backend import journal
+from avscan.backend.answers import Row
 from avscan.backend.journal import Interruption
-from avscan.backend.pocketbase import PAGE, PocketBase, Row, any_of, check_id
+from avscan.backend.pocketbase import PAGE, PocketBase, any_of, check_id
 from avscan.backend.schema import require_one_check
 from avscan.records import BUILDS, CHECKS, Build, Check, Status, expanded_build, format_time
 
@@ -119,7 +120,7 @@ def compare_all(
 
     `now` is the server's time.
     """
-    waiting = client.few(CHECKS, where=_UNSETTLED, fields=_WITH_BUILD, expand="build")
+    waiting = client.list_unordered(CHECKS, where=_UNSETTLED, fields=_WITH_BUILD, expand="build")
     found = unsettled(waiting, now=now, stuck_after=stuck_after)
     held = compared(builds, map(Check.parse, client.rows(CHECKS, fields=_CHECK_FIELDS)))
     return replace(found, changed=held.changed, new=held.new)
@@ -132,14 +133,14 @@ def compare_recent(client: PocketBase, *, now: datetime, stuck_after: timedelta)
     for each part of them, since somebody may have changed all builds there are.
     """
     since = format_time(now - LATELY)
-    rows = client.few(BUILDS, where=f'updated > "{since}"', fields=_BUILD_FIELDS)
+    rows = client.list_unordered(BUILDS, where=f'updated > "{since}"', fields=_BUILD_FIELDS)
     changed = map(Build.parse, rows)
     builds = {build.id: build for build in islice(changed, _IDS_A_FILTER)}
     where = " || ".join(filter(None, (_UNSETTLED, any_of("build", list(builds)))))
     theirs: list[Check] = []
 
     def checks() -> Iterator[Row]:
-        for row in client.few(CHECKS, where=where, fields=_WITH_BUILD, expand="build"):
+        for row in client.list_unordered(CHECKS, where=where, fields=_WITH_BUILD, expand="build"):
             if row.get("build") in builds:
                 theirs.append(Check.parse(row))
             yield row
@@ -185,7 +186,8 @@ def checks_of(client: PocketBase, builds: Sequence[str]) -> Iterator[Check]:
     for start in range(0, len(builds), _IDS_A_FILTER):
         ids = builds[start : start + _IDS_A_FILTER]
         yield from map(
-            Check.parse, client.few(CHECKS, where=any_of("build", ids), fields=_CHECK_FIELDS)
+            Check.parse,
+            client.list_unordered(CHECKS, where=any_of("build", ids), fields=_CHECK_FIELDS),
         )
 
 

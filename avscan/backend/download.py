@@ -18,9 +18,10 @@ from typing import IO, TypeAlias
 import requests
 import urllib3
 
+from avscan.backend.answers import PARTIAL, UNSATISFIABLE
 from avscan.backend.deadline import deadline
-from avscan.backend.pocketbase import PARTIAL, UNSATISFIABLE, PocketBase
-from avscan.backend.transport import Patience, Transient, describe
+from avscan.backend.pocketbase import PocketBase
+from avscan.backend.transport import RetryPolicy, Transient, describe
 from avscan.errors import BackendError, WorkspaceError
 from avscan.workspace import Workspace
 
@@ -154,7 +155,7 @@ class _Transfer:
     def run(self) -> _Whole | Missing | TooLarge | NoRoom:
         while True:
             with deadline(self._time_left()):
-                outcome = self._client.insist(self._attempt)
+                outcome = self._client.retry(self._attempt)
             if outcome is not None:
                 return outcome
 
@@ -168,7 +169,7 @@ class _Transfer:
         self._digest = hashlib.sha256()
         self._validator = ""
 
-    def _attempt(self, _patience: Patience) -> _Whole | Missing | TooLarge | NoRoom | None:
+    def _attempt(self, _patience: RetryPolicy) -> _Whole | Missing | TooLarge | NoRoom | None:
         """Try once; None where the connection broke, and more of the file is there than ever.
 
         Such a try has not failed: it neither counts among a call's tries nor opens the circuit.

@@ -236,7 +236,7 @@ class Fetcher:
         self._storage_works = True
 
     def _is_there(self, build: Build) -> bool:
-        response = self._client.insist(
+        response = self._client.retry(
             lambda _: self._client.open_file(BUILDS, build.id, build.files[0])
         )
         if response is None:

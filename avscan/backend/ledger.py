@@ -39,6 +39,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from avscan.backend import journal
+from avscan.backend.answers import Row as Values
 from avscan.backend.checks import Checks, View
 from avscan.backend.discovery import (
     Job,
@@ -50,8 +51,7 @@ from avscan.backend.discovery import (
 )
 from avscan.backend.journal import Interruption
 from avscan.backend.pocketbase import PocketBase, check_id
-from avscan.backend.pocketbase import Row as Values
-from avscan.backend.transport import Patience
+from avscan.backend.transport import RetryPolicy
 from avscan.errors import BackendError, SchemaError, SignInError
 from avscan.records import (
     BUILDS,
@@ -66,7 +66,7 @@ from avscan.verdict import FileReport, Policies, Verdict, explain
 
 log = logging.getLogger(__name__)
 
-HEARTBEAT = Patience(attempts=1, deadline=10.0, timeout=10.0)
+HEARTBEAT = RetryPolicy(attempts=1, deadline=10.0, timeout=10.0)
 # A file whose inspection was begun this often and never ended is not inspected again.
 INTERRUPTIONS = 3
 # Seconds in which PocketBase does a write whose answer nobody waited for.
@@ -323,7 +323,7 @@ class Ledger:
             for claim in self._beating_claims():
                 try:
                     rows = [
-                        self._client.update(CHECKS, check.id, {}, patience=HEARTBEAT)
+                        self._client.update(CHECKS, check.id, {}, policy=HEARTBEAT)
                         for check in claim.checks
                     ]
                 except _FAILURES as error:
@@ -418,7 +418,7 @@ class Ledger:
         reason: str,
         *,
         interrupted: bool = False,
-        patience: Patience | None = None,
+        policy: RetryPolicy | None = None,
     ) -> None:
         """Put a claimed build back to pending, if it is still ours.
 
@@ -429,36 +429,36 @@ class Ledger:
             log.info("renewal.ended", extra={"build": claim.build.id, "reason": reason})
             self._forget(claim)
             return
-        self._pause_heartbeat(claim, patience)
-        view = self._checks.read(claim.build.id, patience)
+        self._pause_heartbeat(claim, policy)
+        view = self._checks.read(claim.build.id, policy)
         if view.waits and not view.marked(claim.mark):
             # The claim itself may be on its way still: a signal does not wait for its answer.
             self._sleep(ON_ITS_WAY)
-            view = self._checks.read(claim.build.id, patience)
-        self._give_back(view, claim, reason, interrupted=interrupted, patience=patience)
+            view = self._checks.read(claim.build.id, policy)
+        self._give_back(view, claim, reason, interrupted=interrupted, policy=policy)
         self._forget(claim)
 
-    def release_all(self, reason: str, *, interrupted: bool, patience: Patience) -> None:
-        """Release all that is still claimed, within about the patience's deadline.
+    def release_all(self, reason: str, *, interrupted: bool, policy: RetryPolicy) -> None:
+        """Release all that is still claimed, within about the policy's deadline.
 
         What can't be released is reclaimed by a later pass.
         """
-        end = self._clock() + patience.deadline
+        end = self._clock() + policy.deadline
         for claim in list(self._held.values()):
             if self._clock() > end:
                 log.warning("release.failed", extra={"build": claim.build.id, "reason": "no time"})
                 continue
             try:
-                self.release(claim, reason, interrupted=interrupted, patience=patience)
+                self.release(claim, reason, interrupted=interrupted, policy=policy)
             except _FAILURES as error:
                 log.warning("release.failed", extra={"build": claim.build.id, "reason": str(error)})
 
     # -- below --------------------------------------------------------------------------------
 
-    def _pause_heartbeat(self, claim: Claim, patience: Patience | None = None) -> None:
+    def _pause_heartbeat(self, claim: Claim, policy: RetryPolicy | None = None) -> None:
         """Stop a claim's heartbeat and wait for one under way: it could undo the next write."""
         self._quiet.add(claim.mark)
-        if self._lock.acquire(timeout=-1 if patience is None else patience.timeout):
+        if self._lock.acquire(timeout=-1 if policy is None else policy.timeout):
             self._lock.release()
 
     def _beating_claims(self) -> list[Claim]:
@@ -505,7 +505,7 @@ class Ledger:
         *,
         interruptions: Sequence[Interruption] = (),
         mark: str = "",
-        patience: Patience | None = None,
+        policy: RetryPolicy | None = None,
     ) -> bool:
         before = journal.history(check.log, check.status)
 
@@ -513,7 +513,7 @@ class Ledger:
             return journal.pending(reason, interruptions=interruptions, before=before, limit=limit)
 
         values: Values = {"status": Status.PENDING, "virus_name": "", "scan_time": "", REASON: ""}
-        return self._checks.write(check, values, text, mark=mark, patience=patience)
+        return self._checks.write(check, values, text, mark=mark, policy=policy)
 
     def _give_back(
         self,
@@ -522,14 +522,14 @@ class Ledger:
         reason: str,
         *,
         interrupted: bool = False,
-        patience: Patience | None = None,
+        policy: RetryPolicy | None = None,
     ) -> None:
         interruptions, file = claim.interruptions, self._inspected.get(claim.mark)
         if interrupted and file is not None:
             interruptions = journal.interrupt(interruptions, file, reason)
         for check in view.marked(claim.mark):
             self._set_pending(
-                check, reason, interruptions=interruptions, mark=claim.mark, patience=patience
+                check, reason, interruptions=interruptions, mark=claim.mark, policy=policy
             )
             log.info(
                 "check.released",

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Sequence
 from itertools import count
 
-from avscan.backend.pocketbase import JSON, Row
+from avscan.backend.answers import JSON, Row
 
 # PocketBase sets them itself.
 _STAMPS = ("created", "updated")

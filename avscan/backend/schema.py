@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from avscan.backend.pocketbase import JSON, PocketBase, Rejected, Row
+from avscan.backend.answers import JSON, Rejected, Row
+from avscan.backend.pocketbase import PocketBase
 from avscan.errors import SchemaError
 from avscan.records import BUILDS, CHECKS, REASON, REASON_MAX, Status
 

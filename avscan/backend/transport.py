@@ -1,8 +1,8 @@
 """HTTP to one server: deadlines, retries, a circuit breaker, and the server's clock.
 
-An attempt that may succeed later raises `Transient`; `insist` repeats it until its tries or its
+An attempt that may succeed later raises `Transient`; `retry` repeats it until its tries or its
 time are used up, and then raises `BackendError`. Whatever the server does, no request outlives the
-deadline of the `insist` around it.
+deadline of the `retry` around it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ EPOCH = datetime(FIRST_YEAR, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
+class RetryPolicy:
     """How long a call may take.
 
     Attributes:
@@ -62,9 +62,9 @@ class Patience:
 
 
 # A process that was told to stop has five seconds; what it gives back then gets short tries.
-PARTING = Patience(attempts=1, deadline=1.5, timeout=0.75)
+ON_SIGNAL = RetryPolicy(attempts=1, deadline=1.5, timeout=0.75)
 # A pass that ends because something failed gives back what it can, also past an open circuit.
-FAREWELL = Patience(attempts=2, deadline=10.0, timeout=5.0)
+ON_FAILURE = RetryPolicy(attempts=2, deadline=10.0, timeout=5.0)
 
 
 class Transient(AvscanError):
@@ -103,13 +103,13 @@ class Transport:
         self,
         base_url: str,
         *,
-        patience: Patience,
+        policy: RetryPolicy,
         user_agent: str,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.base_url = base_url.rstrip("/")
-        self.patience = patience
+        self.policy = policy
         self.requests_made = 0
         self._clock = clock
         self._sleep = sleep
@@ -126,18 +126,18 @@ class Transport:
         """Close the connections."""
         self._session.close()
 
-    def insist(self, attempt: Callable[[Patience], T], patience: Patience | None = None) -> T:
+    def retry(self, attempt: Callable[[RetryPolicy], T], policy: RetryPolicy | None = None) -> T:
         """Call `attempt` until it no longer raises `Transient`.
 
-        A caller with a patience of its own (`PARTING`) also passes an open circuit, and its failures
-        do not count towards opening it. An `insist` within another one ends by the deadline of both.
+        A caller with a policy of its own (`ON_SIGNAL`) also passes an open circuit, and its failures
+        do not count towards opening it. A `retry` within another one ends by the deadline of both.
 
         Raises:
             BackendError: tries or time are used up, or the circuit is open.
 
         """
-        chosen = patience or self.patience
-        if patience is None and self.circuit_open:
+        chosen = policy or self.policy
+        if policy is None and self.circuit_open:
             raise BackendError(f"{self.base_url} keeps failing: this pass stops asking")
         with deadline(chosen.deadline):
             retrying = Retrying(
@@ -151,7 +151,7 @@ class Transport:
             try:
                 return retrying(attempt, chosen)
             except Transient as failure:
-                if patience is None:
+                if policy is None:
                     self._count_failure(str(failure))
                 raise BackendError(f"{self.base_url}: {failure}") from failure
 
@@ -188,7 +188,7 @@ class Transport:
 
         """
         self.requests_made += 1
-        left = min(time_left(), self.patience.deadline)
+        left = min(time_left(), self.policy.deadline)
         if left <= 0:
             raise Transient("no time is left for another request")
         ends = time.monotonic() + left

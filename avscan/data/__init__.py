@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from avscan.backend.pocketbase import JSON, PocketBase, Row
+    from avscan.backend.answers import JSON, Row
+from avscan.backend.pocketbase import PocketBase
 
 _HERE = Path(__file__).parent
 # A folder for clamscan, with one signature: the harmless EICAR test file's.

@@ -15,7 +15,8 @@ from datetime import UTC, datetime, timedelta
 from avscan import signals
 from avscan.archives import programs
 from avscan.backend import schema
-from avscan.backend.pocketbase import PocketBase, Rejected
+from avscan.backend.answers import Rejected
+from avscan.backend.pocketbase import PocketBase
 from avscan.clamav import program, signatures
 from avscan.clamav.transcript import EngineVersion
 from avscan.errors import (

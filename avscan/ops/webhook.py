@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from avscan.backend.transport import Patience, Transient, Transport
+from avscan.backend.transport import RetryPolicy, Transient, Transport
 from avscan.errors import BackendError
 from avscan.ops.notify import Message
 from avscan.settings import Settings
@@ -59,15 +59,13 @@ class Webhook:
         self._path = parts._replace(scheme="", netloc="").geturl()
         self._secret = secret
         self._now = now
-        self._patience = Patience(attempts=attempts, deadline=DEADLINE, timeout=TIMEOUT)
-        self._transport = Transport(
-            origin, patience=self._patience, user_agent=user_agent, sleep=sleep
-        )
+        self._policy = RetryPolicy(attempts=attempts, deadline=DEADLINE, timeout=TIMEOUT)
+        self._transport = Transport(origin, policy=self._policy, user_agent=user_agent, sleep=sleep)
 
     def deliver(self, message: Message) -> str | None:
         """Send a message; return why that failed, without the address, or None."""
         try:
-            status = self._transport.insist(lambda _: self._post(message), self._patience)
+            status = self._transport.retry(lambda _: self._post(message), self._policy)
         except BackendError as error:
             # The error's own text has the address; its cause has not.
             match error.__cause__:

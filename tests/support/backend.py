@@ -22,9 +22,10 @@ from urllib.parse import quote
 import requests
 
 from avscan.backend import schema
-from avscan.backend.pocketbase import Password, PocketBase, Token
-from avscan.backend.pocketbase import Row as Values
-from avscan.backend.transport import Patience, Transport
+from avscan.backend.answers import Row as Values
+from avscan.backend.pocketbase import PocketBase
+from avscan.backend.session import Password, Token
+from avscan.backend.transport import RetryPolicy, Transport
 from avscan.data import SIGNATURES, create_zapuskalka
 from avscan.embedded import Embedded
 
@@ -117,7 +118,7 @@ def make_template(folder: Path, version: str) -> Template:
         server.create_superuser()
         session = _session()
         client = PocketBase(
-            Transport(server.url, patience=Patience(), user_agent="avscan"),
+            Transport(server.url, policy=RetryPolicy(), user_agent="avscan"),
             Password(identity=EMAIL, password=PASSWORD),
         )
         create_zapuskalka(client)
@@ -192,12 +193,12 @@ class Backend:
     def client(
         self,
         *,
-        patience: Patience | None = None,
+        policy: RetryPolicy | None = None,
         credentials: Password | Token | None = None,
         url: str | None = None,
     ) -> PocketBase:
         """Return avscan's own client; a token spares the 70 ms that a password takes to check."""
-        transport = Transport(url or self.url, patience=patience or Patience(), user_agent="avscan")
+        transport = Transport(url or self.url, policy=policy or RetryPolicy(), user_agent="avscan")
         self._closers.append(transport.close)
         return PocketBase(transport, credentials or Token(token=self.token))
 

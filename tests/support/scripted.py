@@ -17,8 +17,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from avscan.backend.pocketbase import Password, PocketBase, Token
-from avscan.backend.transport import Patience, Transport
+from avscan.backend.pocketbase import PocketBase
+from avscan.backend.session import Password, Token
+from avscan.backend.transport import RetryPolicy, Transport
 
 NOW = 1_760_000_000  # the server's clock, unless an answer says otherwise
 PASSWORD = "pässword-that-never-shows"
@@ -96,11 +97,11 @@ class Scripted:
     def say(self, *answers: Answer) -> None:
         self.answers.extend(answers)
 
-    def transport(self, patience: Patience | None = None, *, url: str = "") -> Transport:
+    def transport(self, policy: RetryPolicy | None = None, *, url: str = "") -> Transport:
         """Make a transport whose waits are noted in `slept` instead of waited."""
         transport = Transport(
             url or self.url,
-            patience=patience or Patience(timeout=5.0),
+            policy=policy or RetryPolicy(timeout=5.0),
             user_agent="avscan",
             sleep=self.slept.append,
         )
@@ -108,19 +109,19 @@ class Scripted:
         return transport
 
     def client(
-        self, patience: Patience | None = None, *, credentials: Password | Token | None = None
+        self, policy: RetryPolicy | None = None, *, credentials: Password | Token | None = None
     ) -> PocketBase:
         """Make a client; without credentials it has a token that it takes as proved."""
         chosen = credentials or Token(token=token())
-        client = PocketBase(self.transport(patience), chosen)
+        client = PocketBase(self.transport(policy), chosen)
         if credentials is None:
-            client._adopt(token())
+            client.session.adopt(token())
         return client
 
-    def with_password(self, patience: Patience | None = None) -> PocketBase:
+    def with_password(self, policy: RetryPolicy | None = None) -> PocketBase:
         """Make a client that can sign in again."""
         credentials = Password(identity="root@example.com", password=PASSWORD)
-        return self.client(patience, credentials=credentials)
+        return self.client(policy, credentials=credentials)
 
     @property
     def asked(self) -> list[tuple[str, str]]:

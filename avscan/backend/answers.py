@@ -1,0 +1,109 @@
+"""PocketBase's answers in JSON, parsed, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import requests
+
+from avscan.errors import BackendError
+
+JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
+Row: TypeAlias = "dict[str, JSON]"
+
+OK, PARTIAL, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, BAD = 200, 206, 401, 403, 404, 400
+NO_CONTENT, UNSATISFIABLE = 204, 416
+
+
+class Rejected(BackendError):
+    """PocketBase understood a request and refused it; `codes` has a code for each field."""
+
+    def __init__(self, message: str, data: Mapping[str, JSON]) -> None:
+        self.codes: dict[str, str] = {}
+        self.params: dict[str, dict[str, JSON]] = {}
+        for name, detail in data.items():
+            if isinstance(detail, dict):
+                self.codes[name] = str(detail.get("code", ""))
+                params = detail.get("params")
+                self.params[name] = params if isinstance(params, dict) else {}
+        details = ", ".join(f"{name}: {code}" for name, code in self.codes.items())
+        super().__init__(f"PocketBase refused: {message}" + (f" ({details})" if details else ""))
+
+
+def body(response: requests.Response, expected: int = OK) -> Row:
+    """Parse an answer that must be a JSON object: a web page also answers 200."""
+    try:
+        parsed = json.loads(response.content, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise BackendError(
+            f"{_origin(response)} answered with something else than JSON: is POCKETBASE_URL right?"
+        ) from error
+    if response.status_code != expected or not isinstance(parsed, dict):
+        message = parsed.get("message", "") if isinstance(parsed, dict) else ""
+        raise BackendError(f"{_origin(response)} answered {response.status_code}: {message}")
+    return parsed
+
+
+def _refuse_constant(name: str) -> JSON:
+    """Refuse NaN and Infinity, which Python reads and JSON has not (RFC 8259, 6)."""
+    raise ValueError(f"{name} is not JSON")
+
+
+def _origin(response: requests.Response) -> str:
+    return (response.url or "PocketBase").partition("/api/")[0]
+
+
+def rejection(response: requests.Response) -> Rejected:
+    """Parse an answer that refuses a request."""
+    parsed = body(response, expected=response.status_code)
+    data = parsed.get("data")
+    return Rejected(str(parsed.get("message", "")), data if isinstance(data, dict) else {})
+
+
+def excerpt(response: requests.Response) -> str:
+    """Return the start of an answer, for an error."""
+    return " ".join(response.content[:200].decode(errors="replace").split())
+
+
+def text(row: Row, key: str) -> str:
+    """Return a field of an answer, which has to be a text.
+
+    Raises:
+        BackendError: it is missing, or something else.
+
+    """
+    value = row.get(key)
+    if not isinstance(value, str) or not value:
+        raise BackendError(f"PocketBase's answer has no {key!r}")
+    return value
+
+
+def require_storage(response: requests.Response, name: str) -> None:
+    """Require the headers that PocketBase sends with every file, and no other server with it.
+
+    Raises:
+        BackendError: another server answered in its place, such as a proxy with a page of its own.
+
+    """
+    policy = response.headers.get("Content-Security-Policy", "")
+    served = _served_names(response.headers.get("Content-Disposition", ""))
+    if "sandbox" not in policy or name.strip() not in served:
+        response.close()
+        kind = response.headers.get("Content-Type", "no type")
+        raise BackendError(
+            f"{name} was answered with {response.status_code} ({kind}), and not by PocketBase's"
+            " storage: let requests for /api/files/ pass to PocketBase with its headers unchanged"
+        )
+
+
+def _served_names(disposition: str) -> tuple[str, str]:
+    """Return both readings of the file name in a `Content-Disposition` of PocketBase's.
+
+    In 0.31 the name stands there as it is, in 0.40 as a quoted string; its bytes are UTF-8.
+    """
+    value = disposition.encode("latin-1", "replace").decode(errors="replace")
+    name = value.partition("filename=")[2].strip()
+    return name, re.sub(r"\\(.)", r"\1", name[1:-1])

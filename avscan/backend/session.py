@@ -1,0 +1,206 @@
+"""A superuser's session with PocketBase: signing in, the token, and its renewal."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TypeAlias
+
+import requests
+
+from avscan.backend.answers import FORBIDDEN, UNAUTHORIZED, Rejected, body, excerpt, text
+from avscan.backend.deadline import time_left
+from avscan.backend.transport import RetryPolicy, Transient, Transport
+from avscan.errors import BackendError, SignInError
+
+SUPERUSERS = "_superusers"
+GUARD = f'@request.auth.collectionName = "{SUPERUSERS}"'
+TOKEN_MARGIN = timedelta(minutes=5)
+_SUPERUSERS_LIST = f"/api/collections/{SUPERUSERS}/records"
+_ONE = {"perPage": "1", "filter": GUARD}
+_SIGN_IN_ADVICE = (
+    "email or password: check POCKETBASE_SUPERUSER_EMAIL and POCKETBASE_SUPERUSER_PASSWORD"
+)
+# The answer is 403 for a valid token, as it is for one that has expired.
+_ADDRESS_ADVICE = (
+    "its setting 'Superuser IPs' (0.38 and later) is a list without this machine's address:"
+    " add the address, as PocketBase sees it"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Password:
+    """Credentials that can sign in again."""
+
+    identity: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """A token made elsewhere; when it ends, so does the access."""
+
+    token: str = field(repr=False)
+
+
+Credentials: TypeAlias = Password | Token
+
+
+class Session:
+    """One superuser's session. Safe to share between threads: `lock` is held while it is renewed."""
+
+    def __init__(self, transport: Transport, credentials: Credentials) -> None:
+        self._transport = transport
+        self._credentials = credentials
+        self.token: str | None = None
+        self.expires: datetime | None = None
+        self.lock = threading.RLock()
+
+    def sign_in(self) -> None:
+        """Get a token with the password, or prove the one that was given.
+
+        Raises:
+            SignInError: the email, the password or the token is refused.
+            BackendError: there is no answer, or it is not PocketBase's.
+
+        """
+        match self._credentials:
+            case Token(token=token):
+                self.adopt(token)
+                self._transport.retry(self.require_superuser)
+            case Password() as credentials:
+                self._transport.retry(lambda policy: self._authenticate(credentials, policy))
+
+    def _authenticate(self, credentials: Password, policy: RetryPolicy) -> None:
+        response = self._transport.send(
+            "POST",
+            f"/api/collections/{SUPERUSERS}/auth-with-password",
+            json={"identity": credentials.identity, "password": credentials.password},
+            timeout=policy.timeout,
+        )
+        match response.status_code:
+            case 200:
+                self.adopt(text(body(response), "token"))
+            case 401:
+                raise SignInError(
+                    "the superuser has a second factor, which nobody can type here:"
+                    " give POCKETBASE_TOKEN a long-lived token instead"
+                )
+            case 400:
+                raise SignInError(f"PocketBase refuses the superuser's {_SIGN_IN_ADVICE}")
+            case 403:
+                raise SignInError(
+                    f"PocketBase refuses the superuser's {_SIGN_IN_ADVICE}; or {_ADDRESS_ADVICE}"
+                )
+            case status:
+                raise BackendError(
+                    f"{self._transport.base_url} answered {status} to a superuser's sign-in:"
+                    " is POCKETBASE_URL a PocketBase of version 0.23 or newer?"
+                )
+
+    def adopt(self, token: str) -> None:
+        """Use a token that nobody has proved yet."""
+        self.token, self.expires = token, _expiry(token)
+
+    def _renew(self, used: str | None, policy: RetryPolicy) -> None:
+        """Get another token than `used`, unless another thread already did.
+
+        A part of the attempt that needs it: its tries and its time are that attempt's.
+        """
+        if not self.lock.acquire(timeout=max(0.0, min(policy.timeout, time_left()))):
+            raise Transient("another thread's sign-in takes long")
+        try:
+            if self.token != used:
+                return
+            match self._credentials:
+                case Password() as credentials:
+                    self._authenticate(credentials, policy)
+                case Token(token=token) if used is None:
+                    self.adopt(token)
+                    self.require_superuser(policy)
+                case Token():
+                    raise SignInError(
+                        "PocketBase does not take POCKETBASE_TOKEN as a superuser's:"
+                        " it has expired or belongs to somebody else: make a new one;"
+                        f" or {_ADDRESS_ADVICE}"
+                    )
+        finally:
+            self.lock.release()
+
+    def _current_token(self, policy: RetryPolicy) -> str | None:
+        ends = self.expires if isinstance(self._credentials, Password) else None
+        if self.token is None or (ends is not None and self._transport.server_time() > ends):
+            self._renew(self.token, policy)
+        return self.token
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        policy: RetryPolicy,
+        *,
+        params: dict[str, str] | None = None,
+        payload: object = None,
+    ) -> requests.Response:
+        """Make one request as superuser; what is refused is tried once more, in a session that works.
+
+        Raises:
+            Rejected: a superuser is refused this, as by a hook.
+            SignInError: we are not a superuser.
+
+        """
+        is_superuser = False
+        for last in (False, True):
+            token = self._current_token(policy)
+            response = self._transport.send(
+                method, path, token=token, params=params, json=payload, timeout=policy.timeout
+            )
+            if response.status_code not in {UNAUTHORIZED, FORBIDDEN}:
+                return response
+            is_superuser = is_superuser or self._is_superuser(token, policy)
+            if last and is_superuser:
+                raise Rejected(
+                    f"a hook or a proxy answers {method} {path} with {response.status_code},"
+                    f" though we are a superuser: {excerpt(response)}",
+                    {},
+                )
+            if not last and not is_superuser:
+                self._renew(token, policy)
+        raise SignInError(
+            f"PocketBase refuses {method} {path} to this account: it is not a superuser"
+        )
+
+    def require_superuser(self, policy: RetryPolicy) -> None:
+        """Prove that the session is a superuser's.
+
+        Raises:
+            SignInError: it is not, and no other can be had.
+
+        """
+        body(self.send("GET", _SUPERUSERS_LIST, policy, params=_ONE))
+
+    def _is_superuser(self, token: str | None, policy: RetryPolicy) -> bool:
+        response = self._transport.send(
+            "GET",
+            _SUPERUSERS_LIST,
+            token=token,
+            params=_ONE,
+            timeout=policy.timeout,
+        )
+        if response.status_code in {UNAUTHORIZED, FORBIDDEN}:
+            return False
+        body(response)
+        return True
+
+
+def _expiry(token: str) -> datetime | None:
+    """Return when a JSON web token is to be renewed (RFC 7519, `exp`); None if it does not say."""
+    try:
+        payload = token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return datetime.fromtimestamp(claims["exp"], UTC) - TOKEN_MARGIN
+    except (IndexError, ValueError, KeyError, TypeError, OverflowError, OSError, RecursionError):
+        return None
