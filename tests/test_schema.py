@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from support.backend import Backend
 
-from avscan.backend import schema
+from avscan.backend import fields, schema
 from avscan.backend.answers import Rejected
 from avscan.backend.schema import (
     AsWanted,
@@ -235,7 +235,7 @@ def test_an_index_of_the_same_effect_is_as_good(statements: list[str], missing: 
 
 def test_no_index_is_put_on_a_field_of_a_wrong_type() -> None:
     definition = damaged(with_indexes(), changed("build", type="text"))
-    assert repaired(definition, BUILDS)["indexes"] == [schema.BY_STATUS.sql]
+    assert repaired(definition, BUILDS)["indexes"] == [fields.BY_STATUS.sql]
 
 
 # -- what mending spares --------------------------------------------------------------------------
@@ -254,7 +254,7 @@ def test_mending_keeps_what_others_added() -> None:
     assert field_of(after, "note") == note
     assert foreign in after["indexes"]
     assert field_of(after, "status")["values"][:2] == ["skipped", "clean"]
-    assert field_of(after, "log") == field_of(definition, "log") | {"max": schema.LOG_MAX}
+    assert field_of(after, "log") == field_of(definition, "log") | {"max": fields.LOG_MAX}
 
 
 def test_mending_removes_and_moves_no_field() -> None:
@@ -288,7 +288,7 @@ def test_a_missing_collection_is_created_and_then_as_wanted(every_backend: Backe
     assert schema.ensure(client, fix=True) == AsWanted()
     schema.require(client)
     check = every_backend.create_check(every_backend.create_empty_build())
-    assert every_backend.set_check(check, log="x" * schema.LOG_LEAST)
+    assert every_backend.set_check(check, log="x" * fields.LOG_LEAST)
 
 
 def test_a_created_collection_is_closed_to_players(every_backend: Backend) -> None:

@@ -6,21 +6,26 @@ data), never takes away a status or an index that somebody else added, and touch
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from avscan.backend.answers import JSON, Rejected, Row
+from avscan.backend.fields import (
+    BUILD_FIELDS,
+    INDEXES,
+    ONE_CHECK,
+    TEXT_DEFAULT,
+    Field,
+    Index,
+    check_fields,
+    show,
+)
 from avscan.backend.pocketbase import PocketBase
 from avscan.errors import SchemaError
-from avscan.records import BUILDS, CHECKS, REASON, REASON_MAX, Status
+from avscan.records import BUILDS, CHECKS
 
-LOG_LEAST = 100_000
-LOG_MAX = 200_000
-NAME_LEAST = 255
-TEXT_DEFAULT = 5_000  # what PocketBase takes a maximum of 0 for
 READ_RULES = ("listRule", "viewRule")
 API_RULES = (*READ_RULES, "createRule", "updateRule", "deleteRule")
 NAMED_AT_MOST = 5
@@ -28,6 +33,7 @@ NAMED_AT_MOST = 5
 UNKNOWN = (
     "required, and unknown to avscan: PocketBase refuses every new check unless a hook fills it in"
 )
+_NEW: Row = {"name": CHECKS, "type": "base"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,174 +79,6 @@ class Fixed:
 Outcome: TypeAlias = Created | AsWanted | Differs | Fixed
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Index:
-    """An index that makes our questions cheap; any other of the same effect is as good."""
-
-    name: str
-    column: str
-    unique: bool = False
-
-    @property
-    def sql(self) -> str:
-        """The statement that PocketBase stores."""
-        kind = "UNIQUE INDEX" if self.unique else "INDEX"
-        return f"CREATE {kind} `{self.name}` ON `{CHECKS}` (`{self.column}`)"
-
-    def served_by(self, sql: str) -> bool:
-        """Whether an existing index, by its statement, does the same."""
-        match = _INDEX.match(sql)
-        if match is None or match["where"]:
-            return False
-        columns = [column.strip(' \t\r\n`"[]') for column in match["columns"].split(",")]
-        if self.unique:
-            return bool(match["unique"]) and columns == [self.column]
-        return columns[0] == self.column
-
-
-_INDEX = re.compile(
-    r"""\s* CREATE \s+ (?P<unique> UNIQUE \s+ )? INDEX \b .+? \s ON \s+ [^(]+
-        \( (?P<columns> [^()]* ) \) \s* (?P<where> WHERE \b .* )? ;? \s* \Z""",
-    re.IGNORECASE | re.DOTALL | re.VERBOSE,
-)
-
-# The first makes one check a build a law, and the question for builds without one linear.
-ONE_CHECK = Index(name="idx_avscan_build", column="build", unique=True)
-BY_STATUS = Index(name="idx_avscan_status", column="status")
-INDEXES = (ONE_CHECK, BY_STATUS)
-_NEW: Row = {"name": CHECKS, "type": "base"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Option:
-    """One option of a field: when it fits, and what to set where it doesn't."""
-
-    name: str
-    wanted: str
-    fits: Callable[[JSON], bool]
-    mended: Callable[[JSON], JSON]
-    fixable: bool = True
-    fatal: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Field:
-    name: str
-    type: str
-    options: tuple[_Option, ...] = ()
-    optional: bool = False
-
-    def definition(self) -> Row:
-        """Build the field as it is created."""
-        return {"name": self.name, "type": self.type} | {
-            option.name: option.mended(None) for option in self.options
-        }
-
-    def unfit(self, found: Row) -> Iterator[_Option]:
-        return (option for option in self.options if not option.fits(found.get(option.name)))
-
-
-def _show(value: JSON) -> str:
-    match value:
-        case bool():
-            return "yes" if value else "no"
-        case int():
-            return f"{value:,}"
-        case list():
-            return ", ".join(str(item) for item in value) or "none"
-        case None:
-            return "not set"
-        case _:
-            return str(value)
-
-
-def _flag(name: str, *, value: bool, fatal: bool = False) -> _Option:
-    return _Option(
-        name=name,
-        wanted=_show(value),
-        fits=lambda found: bool(found) is value,
-        mended=lambda _: value,
-        fatal=fatal,
-    )
-
-
-def _room(least: int, chosen: int) -> _Option:
-    return _Option(
-        name="max",
-        wanted=f"at least {least:,}",
-        fits=lambda found: (found if isinstance(found, int) and found else TEXT_DEFAULT) >= least,
-        mended=lambda _: chosen,
-    )
-
-
-def _statuses() -> _Option:
-    wanted: list[JSON] = [status.value for status in Status]
-
-    def known(found: JSON) -> list[JSON]:
-        return found if isinstance(found, list) else []
-
-    return _Option(
-        name="values",
-        wanted=_show(wanted),
-        fits=lambda found: set(Status) <= {str(value) for value in known(found)},
-        mended=lambda found: [
-            *known(found),
-            *(value for value in wanted if value not in known(found)),
-        ],
-        fatal=True,
-    )
-
-
-# Several values in one field are stored otherwise: PocketBase would drop all of them but one.
-_SINGLE = _Option(
-    name="maxSelect",
-    wanted="1",
-    fits=lambda found: found in {None, 0, 1},
-    mended=lambda _: 1,
-    fixable=False,
-    fatal=True,
-)
-_REQUIRED = _flag("required", value=True)
-# A pending check has none of these yet.
-_OPTIONAL = _flag("required", value=False, fatal=True)
-# From all but superusers: a rule may show checks to publishers.
-_HIDDEN = _flag("hidden", value=True)
-_BUILD_FIELDS = (
-    _Field(name="files", type="file"),
-    _Field(name="created", type="autodate"),
-    _Field(name="updated", type="autodate"),
-)
-
-
-def _check_fields(builds: Row) -> tuple[_Field, ...]:
-    target = _Option(
-        name="collectionId",
-        wanted=f"{builds.get('id')} ({BUILDS})",
-        fits=lambda found: found == builds.get("id"),
-        mended=lambda _: builds.get("id"),
-        fixable=False,
-        fatal=True,
-    )
-    cascade = _flag("cascadeDelete", value=True)
-    on_create = _flag("onCreate", value=True, fatal=True)
-    on_update = _flag("onUpdate", value=True, fatal=True)
-    return (
-        _Field(name="build", type="relation", options=(target, _SINGLE, _REQUIRED, cascade)),
-        _Field(name="status", type="select", options=(_statuses(), _SINGLE, _REQUIRED)),
-        _Field(name="virus_name", type="text", options=(_OPTIONAL, _room(NAME_LEAST, 0))),
-        _Field(name="scan_time", type="date", options=(_OPTIONAL,)),
-        _Field(name="log", type="text", options=(_OPTIONAL, _room(LOG_LEAST, LOG_MAX), _HIDDEN)),
-        _Field(
-            name=REASON,
-            type="text",
-            options=(_OPTIONAL, _room(REASON_MAX, REASON_MAX)),
-            optional=True,
-        ),
-        _Field(name="created", type="autodate", options=(on_create,)),
-        _Field(name="updated", type="autodate", options=(on_create, on_update)),
-    )
-
-
 # -- the pure part --------------------------------------------------------------------------------
 
 
@@ -275,7 +113,7 @@ def repaired(definition: Row, builds: Row, *, indexes: Sequence[Index] = INDEXES
 
 def _builds_differences(builds: Row) -> Iterator[Difference]:
     found = _by_name(builds)
-    for wanted in _BUILD_FIELDS:
+    for wanted in BUILD_FIELDS:
         kind = str(found.get(wanted.name, {}).get("type", "missing"))
         if kind != wanted.type:
             yield Difference(
@@ -291,14 +129,14 @@ def _checks_differences(definition: Row, builds: Row) -> Iterator[Difference]:
     if definition.get("type") != "base":
         yield Difference(
             field="type",
-            found=_show(definition.get("type")),
+            found=show(definition.get("type")),
             wanted="base",
             fixable=False,
             fatal=True,
         )
         return
     found = _by_name(definition)
-    wanted_fields = _check_fields(builds)
+    wanted_fields = check_fields(builds)
     for wanted in wanted_fields:
         yield from _field_differences(found.get(wanted.name), wanted)
     ours = {wanted.name for wanted in wanted_fields}
@@ -323,20 +161,20 @@ def _checks_differences(definition: Row, builds: Row) -> Iterator[Difference]:
     for rule in _open_rules(definition):
         yield Difference(
             field=rule,
-            found=_show(definition.get(rule)) or "anybody",
+            found=show(definition.get(rule)) or "anybody",
             wanted="superusers only",
             fixable=True,
             fatal=False,
         )
 
 
-def _field_differences(found: Row | None, wanted: _Field) -> Iterator[Difference]:
+def _field_differences(found: Row | None, wanted: Field) -> Iterator[Difference]:
     if found is None:
         yield _lacking(wanted.name, wanted.type, fatal=not wanted.optional)
     elif found.get("type") != wanted.type:
         yield Difference(
             field=wanted.name,
-            found=_show(found.get("type")),
+            found=show(found.get("type")),
             wanted=wanted.type,
             fixable=False,
             fatal=True,
@@ -353,7 +191,7 @@ def _field_differences(found: Row | None, wanted: _Field) -> Iterator[Difference
 
 
 def _repaired_fields(definition: Row, builds: Row) -> list[Row]:
-    wanted_fields = {wanted.name: wanted for wanted in _check_fields(builds)}
+    wanted_fields = {wanted.name: wanted for wanted in check_fields(builds)}
     fields = []
     for field in _rows(definition.get("fields")):
         wanted = wanted_fields.pop(str(field.get("name")), None)
@@ -372,7 +210,7 @@ def _repaired_fields(definition: Row, builds: Row) -> list[Row]:
 def _missing_indexes(definition: Row, builds: Row) -> Iterator[Index]:
     """Name the indexes to add; one over a field of another type would serve nobody."""
     found = _by_name(definition)
-    types = {wanted.name: wanted.type for wanted in _check_fields(builds)}
+    types = {wanted.name: wanted.type for wanted in check_fields(builds)}
     existing = _texts(definition.get("indexes"))
     for index in INDEXES:
         column = types[index.column]
@@ -409,7 +247,7 @@ def _by_name(definition: Row) -> dict[str, Row]:
 def _show_option(name: str, value: JSON) -> str:
     if name == "max" and not value:
         return f"{TEXT_DEFAULT:,}, PocketBase's default"
-    return _show(value)
+    return show(value)
 
 
 # -- the collection itself ------------------------------------------------------------------------
