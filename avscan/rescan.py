@@ -65,7 +65,7 @@ def rescan(
         for check in discovery.verdicts(client, wanted) if named is None else named:
             if len(seen) == choice.limit:
                 return
-            if dry_run or ledger.rescan(check, "an operator asked for another scan"):
+            if dry_run or ledger.intake.rescan(check, "an operator asked for another scan"):
                 if check.build not in seen:
                     yield check.build
                 seen.add(check.build)

@@ -24,10 +24,11 @@ from avscan import signals
 from avscan.backend import journal
 from avscan.backend.answers import Rejected
 from avscan.backend.backlog import Backlog
+from avscan.backend.claims import Claim, Settlement
 from avscan.backend.discovery import Job
 from avscan.backend.download import Artifact, Missing, TooLarge
 from avscan.backend.fetch import Fetched, Fetcher
-from avscan.backend.ledger import Claim, Ledger, Settlement
+from avscan.backend.ledger import Ledger
 from avscan.backend.pocketbase import PocketBase
 from avscan.errors import BackendError
 from avscan.events import Left, Listener, Scanned, Scanning, Settled

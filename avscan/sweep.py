@@ -150,18 +150,20 @@ class Sweep:
         """Write what a plan says for the builds that are ours, and queue what waits after it."""
         plan = plan.only(self._wanted)
         for check in plan.orphans:
-            self.summary.removed += bool(self._try(check.build, self._ledger.remove, check))
+            self.summary.removed += bool(self._try(check.build, self._ledger.intake.remove, check))
         if plan.jobs or plan.stuck or plan.changed or plan.new:
             self._load_meanwhile()
         self._backlog.add(plan.jobs)
         for check, _ in plan.stuck:
-            job = self._try(check.build, self._ledger.reclaim, check)
+            job = self._try(check.build, self._ledger.intake.reclaim, check)
             self.summary.reclaimed += self._queue(job)
         for check, _ in plan.changed:
-            job = self._try(check.build, self._ledger.reopen, check)
+            job = self._try(check.build, self._ledger.intake.reopen, check)
             self.summary.reopened += self._queue(job)
         for build in plan.new:
-            self.summary.discovered += self._queue(self._try(build.id, self._ledger.open, build))
+            self.summary.discovered += self._queue(
+                self._try(build.id, self._ledger.intake.open, build)
+            )
 
     def _load_meanwhile(self) -> None:
         """Start loading the signatures while checks are written.
@@ -204,7 +206,7 @@ class Sweep:
         found = discovery.verdicts(self._client, discovery.Verdicts(before=before), page=OLDEST)
         old = [check for check in islice(found, OLDEST) if self._wanted(check.build)]
         for check in random.sample(old, min(RENEWALS, len(old))):
-            job = self._try(check.build, self._ledger.renewal, check)
+            job = self._try(check.build, self._ledger.intake.renewal, check)
             self.summary.renewed += self._queue(job)
             self._scans.run()
 

@@ -14,9 +14,10 @@ from support.backend import Backend
 
 from avscan.backend import journal, schema
 from avscan.backend.answers import JSON, Rejected, Row
+from avscan.backend.claims import INTERRUPTIONS, Claim, Settlement
 from avscan.backend.discovery import Job, job_of
 from avscan.backend.journal import Interruption
-from avscan.backend.ledger import INTERRUPTIONS, Claim, Ledger, Settlement
+from avscan.backend.ledger import Ledger
 from avscan.backend.pocketbase import PocketBase
 from avscan.backend.sections import sections
 from avscan.backend.transport import ON_SIGNAL, RetryPolicy, Transient
@@ -61,7 +62,7 @@ def check_of(backend: Backend, build: str) -> Check:
 def waiting(backend: Backend) -> str:
     """Upload a build and create its pending check."""
     build = backend.upload({"a.txt": b"a game"})
-    ledger_of(backend).open(read(backend, build))
+    ledger_of(backend).intake.open(read(backend, build))
     return build
 
 
@@ -100,7 +101,7 @@ def test_a_verdict_fills_the_reason_and_another_scan_empties_it(every_backend: B
     settle(ledger, claimed(backend, ledger, build), virus="Eicar")
     (name,) = backend.file_names(build)
     assert reason_of(backend, build) == f"{name} contains Eicar"
-    assert ledger.rescan(check_of(backend, build), "asked for") is not None
+    assert ledger.intake.rescan(check_of(backend, build), "asked for") is not None
     assert reason_of(backend, build) == ""
 
 
@@ -143,7 +144,7 @@ def test_a_new_check_has_the_builds_own_id_and_waits(every_backend: Backend) -> 
     backend = every_backend
     build = read(backend, backend.upload({"a.txt": b"a game"}))
     job = Job(build=build.id, uploaded=build.updated, files=build.files)
-    assert ledger_of(backend).open(build) == job
+    assert ledger_of(backend).intake.open(build) == job
     check = check_of(backend, build.id)
     assert check.id == build.id
     assert check.status is Status.PENDING
@@ -156,21 +157,21 @@ def test_of_two_passes_that_open_a_check_one_creates_it(backend: Backend, *, ind
         backend.init()
     build = read(backend, backend.upload({"a.txt": b"a game"}))
     for _ in range(2):
-        assert ledger_of(backend).open(build) == job_of(build)
+        assert ledger_of(backend).intake.open(build) == job_of(build)
     assert len(backend.checks()) == 1
 
 
 def test_a_build_that_another_has_in_hand_is_not_opened_again(backend: Backend) -> None:
     build = waiting(backend)
     claimed(backend, ledger_of(backend), build)
-    assert ledger_of(backend).open(read(backend, build)) is None
+    assert ledger_of(backend).intake.open(read(backend, build)) is None
 
 
 def test_a_build_that_vanished_is_not_opened(every_backend: Backend) -> None:
     backend = every_backend
     build = read(backend, backend.upload({"a.txt": b"a game"}))
     backend.delete_build(build.id)
-    assert ledger_of(backend).open(build) is None
+    assert ledger_of(backend).intake.open(build) is None
     assert backend.checks() == []
 
 
@@ -297,7 +298,7 @@ def test_a_stale_pass_never_overwrites_a_newer_verdict(backend: Backend) -> None
     stale, fresh = ledger_of(backend), ledger_of(backend)
     old = claimed(backend, stale, build)
     backend.backdate(CHECKS, build, updated=LONG_AGO)
-    assert fresh.reclaim(check_of(backend, build)) is not None
+    assert fresh.intake.reclaim(check_of(backend, build)) is not None
     new = claimed(backend, fresh, build)
     assert settle(stale, old) is Settlement.LOST
     assert settle(fresh, new, virus="Worm") is Settlement.SETTLED
@@ -311,7 +312,7 @@ def test_earlier_verdicts_stay_below_the_newest(backend: Backend) -> None:
     build = waiting(backend)
     ledger = ledger_of(backend)
     settle(ledger, claimed(backend, ledger, build), virus="Worm")
-    assert ledger.rescan(check_of(backend, build), "a false positive was corrected")
+    assert ledger.intake.rescan(check_of(backend, build), "a false positive was corrected")
     settle(ledger, claimed(backend, ledger, build))
     heads = [part.splitlines()[0] for part in sections(check_of(backend, build).log)]
     assert [head.partition(":")[0] for head in heads] == ["clean", "infected"]
@@ -492,7 +493,7 @@ def die(backend: Backend, build: str) -> None:
 
 def reclaimed(backend: Backend, build: str) -> Job:
     die(backend, build)
-    job = ledger_of(backend).reclaim(check_of(backend, build))
+    job = ledger_of(backend).intake.reclaim(check_of(backend, build))
     assert job is not None
     return job
 
@@ -522,7 +523,7 @@ def test_a_check_with_a_heartbeat_is_not_reclaimed(backend: Backend) -> None:
     backend.backdate(CHECKS, build, updated=LONG_AGO)
     stuck = check_of(backend, build)
     ledger.beat()
-    assert ledger_of(backend).reclaim(stuck) is None
+    assert ledger_of(backend).intake.reclaim(stuck) is None
     assert settle(ledger, claim) is Settlement.SETTLED
 
 
@@ -537,7 +538,7 @@ def test_a_clock_that_is_ahead_does_not_make_a_claim_look_abandoned(
     ours = ledger_of(backend, client)
     ahead = client.server_time() + timedelta(minutes=5)
     monkeypatch.setattr(client, "server_time", lambda: ahead)
-    assert ours.reclaim(check_of(backend, build)) is None
+    assert ours.intake.reclaim(check_of(backend, build)) is None
     assert settle(theirs, claim) is Settlement.SETTLED
 
 
@@ -551,7 +552,7 @@ def test_a_claim_is_abandoned_after_so_long_a_silence_by_pocketbases_clock(
     now = check_of(backend, build).updated
     last = format_time(now - STUCK_AFTER - timedelta(seconds=silent))
     backend.backdate(CHECKS, build, updated=last)
-    job = ledger_of(backend).reclaim(check_of(backend, build))
+    job = ledger_of(backend).intake.reclaim(check_of(backend, build))
     assert (job is not None) is abandoned
 
 
@@ -560,7 +561,7 @@ def test_a_claim_of_ones_own_is_not_reclaimed_however_old_its_heartbeat(backend:
     ledger = ledger_of(backend)
     claim = claimed(backend, ledger, build)
     backend.backdate(CHECKS, build, updated=LONG_AGO)
-    assert ledger.reclaim(check_of(backend, build)) is None
+    assert ledger.intake.reclaim(check_of(backend, build)) is None
     assert settle(ledger, claim) is Settlement.SETTLED
 
 
@@ -571,7 +572,7 @@ def test_a_verdict_that_came_after_all_is_not_reclaimed(backend: Backend) -> Non
     stuck = check_of(backend, build)
     settle(ledger, claim)
     backend.backdate(CHECKS, build, updated=LONG_AGO)
-    assert ledger_of(backend).reclaim(stuck) is None
+    assert ledger_of(backend).intake.reclaim(stuck) is None
     assert backend.status_of(build) == "clean"
 
 
@@ -581,7 +582,7 @@ def test_a_verdict_that_came_after_all_is_not_reclaimed(backend: Backend) -> Non
 def waiting_with(backend: Backend, *names: str) -> tuple[str, tuple[str, ...]]:
     """Upload a build of several files and create its pending check; return its files as well."""
     build = backend.upload({name: name.encode() for name in names})
-    ledger_of(backend).open(read(backend, build))
+    ledger_of(backend).intake.open(read(backend, build))
     return build, read(backend, build).files
 
 
@@ -628,7 +629,7 @@ def test_what_is_recorded_already_is_not_written_again(backend: Backend) -> None
 def test_the_history_stays_when_another_file_is_recorded(backend: Backend) -> None:
     check = settled_check(backend)
     ledger = ledger_of(backend)
-    ledger.rescan(check, "asked for")
+    ledger.intake.rescan(check, "asked for")
     claim = claimed(backend, ledger, check.build)
     assert ledger.inspect(claim, None)
     assert sections(check_of(backend, check.build).log)[1:] == [check.log]
@@ -822,7 +823,7 @@ def settled_check(backend: Backend) -> Check:
 def test_a_verdict_about_other_files_waits_again(backend: Backend) -> None:
     check = settled_check(backend)
     backend.replace_files(check.build, {"b.txt": b"another game"})
-    assert ledger_of(backend).reopen(check) == job_of(read(backend, check.build))
+    assert ledger_of(backend).intake.reopen(check) == job_of(read(backend, check.build))
     row = backend.check_of(check.build)
     assert row is not None
     assert (row["status"], row["virus_name"], row["scan_time"]) == ("pending", "", "")
@@ -831,36 +832,36 @@ def test_a_verdict_about_other_files_waits_again(backend: Backend) -> None:
 def test_a_verdict_about_the_same_files_stays(backend: Backend) -> None:
     check = settled_check(backend)
     backend.edit(check.build, entrypoint="game")
-    assert ledger_of(backend).reopen(check) is None
+    assert ledger_of(backend).intake.reopen(check) is None
     assert check_of(backend, check.build) == check
 
 
 def test_a_verdict_whose_files_are_gone_waits_for_the_next_upload(backend: Backend) -> None:
     check = settled_check(backend)
     backend.remove_files(check.build)
-    assert ledger_of(backend).reopen(check) is None
+    assert ledger_of(backend).intake.reopen(check) is None
     assert backend.status_of(check.build) == "pending"
 
 
 def test_a_verdict_of_a_vanished_build_is_not_opened_again(backend: Backend) -> None:
     check = settled_check(backend)
     backend.delete_build(check.build)
-    assert ledger_of(backend).reopen(check) is None
-    assert not ledger_of(backend).rescan(check, "asked for")
+    assert ledger_of(backend).intake.reopen(check) is None
+    assert not ledger_of(backend).intake.rescan(check, "asked for")
 
 
 def test_only_a_verdict_is_scanned_again_on_demand(backend: Backend) -> None:
     check = settled_check(backend)
     ledger = ledger_of(backend)
-    assert ledger.rescan(check, "asked for")
-    assert not ledger.rescan(check, "asked for")
+    assert ledger.intake.rescan(check, "asked for")
+    assert not ledger.intake.rescan(check, "asked for")
     assert check_of(backend, check.build).log.startswith('pending: {"reason": "asked for", ')
 
 
 def test_a_verdict_that_was_corrected_meanwhile_is_not_scanned_again(backend: Backend) -> None:
     check = settled_check(backend)
     backend.set_check(check.id, status="infected")
-    assert not ledger_of(backend).rescan(check, "renewed")
+    assert not ledger_of(backend).intake.rescan(check, "renewed")
     assert backend.status_of(check.build) == "infected"
 
 
@@ -946,7 +947,7 @@ def test_a_claim_that_may_have_failed_has_no_heartbeat_and_is_reclaimed(backend:
         claimed(backend, ledger, build)
     backend.backdate(CHECKS, build, updated=LONG_AGO)
     ledger.beat()
-    assert ledger.reclaim(check_of(backend, build)) is not None
+    assert ledger.intake.reclaim(check_of(backend, build)) is not None
     assert backend.status_of(build) == "pending"
 
 
@@ -988,13 +989,13 @@ def test_an_orphan_is_removed(every_backend: Backend) -> None:
     build = waiting(backend)
     orphan = check_of(backend, build)
     backend.sql("DELETE FROM app_builds")
-    assert ledger_of(backend).remove(orphan)
+    assert ledger_of(backend).intake.remove(orphan)
     assert backend.checks() == []
 
 
 def test_a_check_whose_build_is_there_after_all_is_not_removed(backend: Backend) -> None:
     build = waiting(backend)
-    assert not ledger_of(backend).remove(check_of(backend, build))
+    assert not ledger_of(backend).intake.remove(check_of(backend, build))
     assert backend.status_of(build) == "pending"
 
 
@@ -1004,7 +1005,7 @@ def test_a_check_whose_build_can_not_be_looked_up_is_not_removed(backend: Backen
     ledger = ledger_of(backend, backend.client(policy=RetryPolicy(attempts=1)))
     backend.sql("ALTER TABLE app_builds RENAME TO broken")
     with pytest.raises(AvscanError):
-        ledger.remove(check)
+        ledger.intake.remove(check)
     backend.sql("ALTER TABLE broken RENAME TO app_builds")
     assert backend.status_of(build) == "pending"
 

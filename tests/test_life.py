@@ -34,10 +34,12 @@ from hypothesis.stateful import (
 
 from avscan.backend import discovery, journal
 from avscan.backend.answers import Rejected
+from avscan.backend.claims import INTERRUPTIONS, Claim
 from avscan.backend.download import Artifact
 from avscan.backend.fetch import Fetcher
 from avscan.backend.fetch import _Fetch as Fetching
-from avscan.backend.ledger import INTERRUPTIONS, Claim, Ledger
+from avscan.backend.intake import Intake
+from avscan.backend.ledger import Ledger
 from avscan.backend.pocketbase import PocketBase
 from avscan.backend.sections import sections
 from avscan.backend.transport import RetryPolicy
@@ -723,11 +725,11 @@ def is_never_outdated(_check: Check, _build: Build) -> bool:
     return False
 
 
-def reclaim_nothing(_ledger: Ledger, _check: Check) -> None:
+def reclaim_nothing(_intake: Intake, _check: Check) -> None:
     return None
 
 
-def is_always_silent(_ledger: Ledger, _check: Check) -> bool:
+def is_always_silent(_intake: Intake, _check: Check) -> bool:
     return True
 
 
@@ -743,9 +745,9 @@ def have_the_same_digest(_files: Iterable[str]) -> str:
     ("where", "without"),
     [
         ("avscan.backend.discovery.is_outdated", is_never_outdated),
-        ("avscan.backend.ledger.is_outdated", is_never_outdated),
-        ("avscan.backend.ledger.Ledger.reclaim", reclaim_nothing),
-        ("avscan.backend.ledger.Ledger._is_silent", is_always_silent),
+        ("avscan.backend.intake.is_outdated", is_never_outdated),
+        ("avscan.backend.intake.Intake.reclaim", reclaim_nothing),
+        ("avscan.backend.intake.Intake._is_silent", is_always_silent),
         ("avscan.backend.ledger.Ledger.inspect", record_nothing),
         ("avscan.backend.journal.digest", have_the_same_digest),
     ],

@@ -17,7 +17,8 @@ from support.run import avscan, start
 from support.signatures import write_signatures
 from support.terminal import on_terminal
 
-from avscan.backend.ledger import Ledger, Settlement
+from avscan.backend.claims import Settlement
+from avscan.backend.ledger import Ledger
 from avscan.clamav.canary import eicar
 from avscan.records import Check, Status
 from avscan.settings import Policy, Shard
@@ -209,7 +210,7 @@ def test_a_verdict_that_was_changed_meanwhile_is_not_renewed(backend: Backend) -
     row = backend.check_of(build)
     assert row is not None
     ledger = Ledger(backend.client(), host="here", stuck_after=timedelta(seconds=900))
-    job = ledger.renewal(Check.parse(row))
+    job = ledger.intake.renewal(Check.parse(row))
     assert job is not None
     claim = ledger.claim(job)
     assert claim is not None

@@ -19,8 +19,9 @@ from support.scanner import Script, ScriptedInspector, ScriptedScanner
 from avscan import scans
 from avscan import sweep as sweeps
 from avscan.backend import discovery, fetch
+from avscan.backend.claims import INTERRUPTIONS, Claim
 from avscan.backend.fetch import SCAN_ROOM, Fetched, Fetcher, StorageError
-from avscan.backend.ledger import INTERRUPTIONS, Claim, Ledger
+from avscan.backend.ledger import Ledger
 from avscan.backend.pocketbase import PocketBase
 from avscan.errors import BackendError, EngineError, SchemaError, WorkspaceError
 from avscan.events import (

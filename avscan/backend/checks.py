@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from avscan.backend import journal
 from avscan.backend.answers import Rejected
 from avscan.backend.answers import Row as Values
+from avscan.backend.discovery import is_outdated
+from avscan.backend.journal import Interruption
 from avscan.backend.pocketbase import PocketBase, check_id
 from avscan.backend.transport import RetryPolicy
 from avscan.errors import SchemaError
@@ -50,6 +52,17 @@ class View:
             check
             for check in self.checks
             if check.status is Status.SCANNING and journal.claim_of(check.log) == mark
+        ]
+
+    def standing(self, verdict: Check) -> list[Check]:
+        """Return a verdict as it was seen before, if it still is that one and about these files."""
+        return [
+            each
+            for each in self.checks
+            if (each.id, each.updated) == (verdict.id, verdict.updated)
+            and each.settled
+            and self.build is not None
+            and not is_outdated(each, self.build)
         ]
 
     @property
@@ -173,6 +186,24 @@ class Checks:
                         {},
                     )
             return True
+
+    def set_pending(
+        self,
+        check: Check,
+        reason: str,
+        *,
+        interruptions: Sequence[Interruption] = (),
+        mark: str = "",
+        policy: RetryPolicy | None = None,
+    ) -> bool:
+        """Put a check back to pending; False if it is gone or lost."""
+        before = journal.history(check.log, check.status)
+
+        def text(limit: int) -> str:
+            return journal.pending(reason, interruptions=interruptions, before=before, limit=limit)
+
+        values: Values = {"status": Status.PENDING, "virus_name": "", "scan_time": "", REASON: ""}
+        return self.write(check, values, text, mark=mark, policy=policy)
 
     def _learn_limits(self, rejection: Rejected) -> bool:
         """Take over how long the collection allows texts to be; False if they were not too long."""

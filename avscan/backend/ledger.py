@@ -29,35 +29,29 @@ the file names in each verdict, which every later pass compares with the build.
 
 from __future__ import annotations
 
-import enum
 import logging
 import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from avscan.backend import journal
 from avscan.backend.answers import Row as Values
 from avscan.backend.checks import Checks, View
+from avscan.backend.claims import Claim, Settlement
 from avscan.backend.discovery import (
     Job,
     count_interruptions,
-    is_due,
-    is_outdated,
-    job_of,
     waits_since,
 )
-from avscan.backend.journal import Interruption
-from avscan.backend.pocketbase import PocketBase, check_id
+from avscan.backend.intake import Intake
+from avscan.backend.pocketbase import PocketBase
 from avscan.backend.transport import RetryPolicy
 from avscan.errors import BackendError, SchemaError, SignInError
 from avscan.records import (
-    BUILDS,
     CHECKS,
     REASON,
-    Build,
     Check,
     Status,
     format_time,
@@ -67,8 +61,6 @@ from avscan.verdict import FileReport, Policies, Verdict, explain
 log = logging.getLogger(__name__)
 
 HEARTBEAT = RetryPolicy(attempts=1, deadline=10.0, timeout=10.0)
-# A file whose inspection was begun this often and never ended is not inspected again.
-INTERRUPTIONS = 3
 # Seconds in which PocketBase does a write whose answer nobody waited for.
 ON_ITS_WAY = 0.3
 # Seconds after which what was read of a build is read again before it is claimed.
@@ -77,54 +69,11 @@ FRESH = 0.1
 _FAILURES = (BackendError, SchemaError, SignInError)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """A build that is ours to scan, with all of its checks; `mark` stands in their logs.
-
-    `interruptions` are those of its files whose inspection was interrupted, the last one first. One
-    that `renews` a verdict is written nowhere, and has no heartbeat.
-    """
-
-    mark: str
-    build: Build
-    checks: tuple[Check, ...]
-    interruptions: tuple[Interruption, ...]
-    started: datetime
-    renews: bool = False
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """All files, in the order to inspect them in: what was interrupted before goes last."""
-        times = {each.file: each.times for each in self.interruptions}
-        return tuple(sorted(self.build.files, key=lambda name: times.get(name, 0)))
-
-    @property
-    def interruption(self) -> Interruption | None:
-        """The last interruption; None if there was none."""
-        return self.interruptions[0] if self.interruptions else None
-
-    @property
-    def given_up(self) -> dict[str, Interruption]:
-        """The files that must not be inspected again, by name."""
-        return {each.file: each for each in self.interruptions if each.times >= INTERRUPTIONS}
-
-    @property
-    def first(self) -> str | None:
-        """The first file to inspect; None if there is none. The claim itself records it."""
-        return next((name for name in self.files if name not in self.given_up), None)
-
-
-class Settlement(enum.Enum):
-    """How an attempt to settle a claim ended."""
-
-    SETTLED = "settled"
-    CHANGED = "changed"
-    LOST = "lost"
-    GONE = "gone"
-
-
 class Ledger:
-    """Writes checks for one pass. Its heartbeat may be called from another thread."""
+    """Writes checks for one pass; `intake` those that nobody scans.
+
+    The heartbeat may be called from another thread.
+    """
 
     def __init__(
         self,
@@ -137,105 +86,17 @@ class Ledger:
     ) -> None:
         self._client = client
         self._host = host
-        self._stuck_after = stuck_after
         self._clock = clock
         self._sleep = sleep
         self._checks = Checks(client)
+        self.intake = Intake(
+            client, self._checks, stuck_after=stuck_after, is_held=self._is_beating
+        )
         self._held: dict[str, Claim] = {}
         self._inspected: dict[str, str | None] = {}
         self._quiet: set[str] = set()
         self._ahead: tuple[str, View, float] | None = None
         self._lock = threading.Lock()
-
-    # -- what any pass may do -----------------------------------------------------------------
-
-    def open(self, build: Build) -> Job | None:
-        """Create a build's pending check; None if another pass has it, or the build is gone.
-
-        Raises:
-            SchemaError: the collection requires a field that avscan does not know.
-
-        """
-        if self._checks.create(build.id, lambda limit: journal.pending("new build", limit=limit)):
-            log.info("check.opened", extra={"build": build.id})
-            return job_of(build)
-        # It may be our own, whose creation was answered with silence and tried again.
-        view = self._checks.read(build.id)
-        return job_of(view.build) if view.build and view.waits else None
-
-    def reopen(self, check: Check) -> Job | None:
-        """Put a verdict that is about other files back to pending; None if it is not, after all."""
-        view = self._checks.read(check.build)
-        build = view.build
-        outdated = [each for each in view.checks if build and is_outdated(each, build)]
-        for each in outdated:
-            self._set_pending(each, "the build's files changed after its verdict")
-            log.info("check.reopened", extra=_named(each))
-        if not outdated or build is None or not is_due(build, self._client.server_time()):
-            return None
-        return job_of(build)
-
-    def rescan(self, check: Check, reason: str) -> Job | None:
-        """Put a verdict back to pending because somebody asks for it; None if it is another now."""
-        view = self._checks.read(check.build)
-        known = (check.id, check.updated)
-        settled = [
-            each for each in view.checks if (each.id, each.updated) == known and each.settled
-        ]
-        for each in settled:
-            self._set_pending(each, reason)
-            log.info("check.rescan", extra=_named(each))
-        return job_of(view.build) if settled and view.build else None
-
-    def renewal(self, check: Check) -> Job | None:
-        """Return the job of renewing a verdict; None if it is another now, or about other files."""
-        view = self._checks.read(check.build)
-        if view.build is None or not _standing(view, check):
-            return None
-        return replace(job_of(view.build), renews=check)
-
-    def reclaim(self, check: Check) -> Job | None:
-        """Put an abandoned check back to pending; None if it is not abandoned, after all.
-
-        Our own claims are not abandoned, however long their heartbeats have failed.
-        """
-        if any(held.build.id == check.build for held in self._beating_claims()):
-            return None
-        view = self._checks.read(check.build)
-        found = next((each for each in view.checks if each.id == check.id), None)
-        if found is None or found.status is not Status.SCANNING or not self._is_silent(found):
-            return None
-        reason = f"reclaimed, no heartbeat since {format_time(found.updated)}"
-        files = view.build.files if view.build else ()
-        interruptions = journal.interruptions_of(found.log, files)
-        file = journal.inspected(found.log, files)
-        if file is not None:
-            interruptions = journal.interrupt(interruptions, file, reason)
-        if not self._set_pending(found, reason, interruptions=interruptions):
-            return None
-        count = count_interruptions(interruptions)
-        log.warning(
-            "check.reclaimed",
-            extra={"build": check.build, "check": check.id, "file": file, "interruptions": count},
-        )
-        return job_of(view.build, interruptions) if view.build else None
-
-    def _is_silent(self, check: Check) -> bool:
-        """Return whether a check's last heartbeat is long ago by PocketBase's own clock.
-
-        The `Date` of its answers may be a proxy's, and wrong.
-        """
-        last, limit = format_time(check.updated), format_time(check.updated + self._stuck_after)
-        where = f'id = "{check_id(check.id)}" && updated = "{last}" && "{limit}" < @now'
-        return bool(self._client.page(CHECKS, where=where, fields=("id",)))
-
-    def remove(self, check: Check) -> bool:
-        """Delete a check whose build is proved to be gone; False if it is there, after all."""
-        if check.build and self._client.page(BUILDS, where=f'id = "{check_id(check.build)}"'):
-            return False
-        self._client.delete(CHECKS, check.id)
-        log.info("check.removed", extra={"build": check.build, "check": check.id})
-        return True
 
     # -- claiming and what only the claimant may do -------------------------------------------
 
@@ -274,7 +135,7 @@ class Ledger:
         return claim
 
     def _renew(self, view: View, check: Check) -> Claim | None:
-        if view.build is None or not (standing := _standing(view, check)):
+        if view.build is None or not (standing := view.standing(check)):
             return None
         claim = Claim(
             mark=uuid.uuid4().hex[:12],
@@ -374,7 +235,7 @@ class Ledger:
     ) -> Settlement:
         if view.build is None:
             return Settlement.GONE
-        ours = _standing(view, claim.checks[0]) if claim.renews else view.marked(claim.mark)
+        ours = view.standing(claim.checks[0]) if claim.renews else view.marked(claim.mark)
         if not ours:
             return Settlement.LOST
         if journal.digest(view.build.files) != journal.digest(claim.build.files):
@@ -461,6 +322,9 @@ class Ledger:
         if self._lock.acquire(timeout=-1 if policy is None else policy.timeout):
             self._lock.release()
 
+    def _is_beating(self, build: str) -> bool:
+        return any(held.build.id == build for held in self._beating_claims())
+
     def _beating_claims(self) -> list[Claim]:
         return [
             held
@@ -498,23 +362,6 @@ class Ledger:
         values: Values = {"status": Status.SCANNING, "virus_name": "", "scan_time": "", REASON: ""}
         return self._checks.write(check, values, text, mark=mark)
 
-    def _set_pending(
-        self,
-        check: Check,
-        reason: str,
-        *,
-        interruptions: Sequence[Interruption] = (),
-        mark: str = "",
-        policy: RetryPolicy | None = None,
-    ) -> bool:
-        before = journal.history(check.log, check.status)
-
-        def text(limit: int) -> str:
-            return journal.pending(reason, interruptions=interruptions, before=before, limit=limit)
-
-        values: Values = {"status": Status.PENDING, "virus_name": "", "scan_time": "", REASON: ""}
-        return self._checks.write(check, values, text, mark=mark, policy=policy)
-
     def _give_back(
         self,
         view: View,
@@ -528,29 +375,10 @@ class Ledger:
         if interrupted and file is not None:
             interruptions = journal.interrupt(interruptions, file, reason)
         for check in view.marked(claim.mark):
-            self._set_pending(
+            self._checks.set_pending(
                 check, reason, interruptions=interruptions, mark=claim.mark, policy=policy
             )
             log.info(
                 "check.released",
                 extra={"build": check.build, "check": check.id, "reason": reason},
             )
-
-
-def _standing(view: View, check: Check) -> list[Check]:
-    """Return a verdict as it was seen before, if it still is that one and about these files."""
-    return [
-        each
-        for each in view.checks
-        if (each.id, each.updated) == (check.id, check.updated)
-        and each.settled
-        and view.build is not None
-        and not is_outdated(each, view.build)
-    ]
-
-
-def _named(check: Check) -> dict[str, str]:
-    """Return a verdict's fields for the log; one that avscan did not give says who did."""
-    by = journal.author(check.log, check.status) if check.status else ""
-    fields = {"build": check.build, "check": check.id, "before": str(check.status)}
-    return fields | ({"by": by} if by else {})
