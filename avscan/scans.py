@@ -30,6 +30,7 @@ from avscan.backend.download import Artifact, Missing, TooLarge
 from avscan.backend.fetch import Fetched, Fetcher
 from avscan.backend.ledger import Ledger
 from avscan.backend.pocketbase import PocketBase
+from avscan.backend.schema import require
 from avscan.errors import BackendError
 from avscan.events import Left, Listener, Scanned, Scanning, Settled
 from avscan.inspection import TICK, GaveWay, failure, inspect
@@ -124,8 +125,6 @@ class Scans:
     def postpone(self, build: str, error: BackendError) -> None:
         """Leave a build to a later pass, unless the error is not about this build alone."""
         if isinstance(error, Rejected):
-            from avscan.backend.schema import require  # noqa: PLC0415 - most passes don't need it
-
             require(self._client)
         self._summary.failed += 1
         log.warning("build.postponed", extra={"build": build, "reason": str(error)})
