@@ -1,4 +1,4 @@
-"""How a command ends: with one clear line and its exit code, whatever it was that ended it."""
+"""How a command ends: with one clear line and its exit code, whatever ended it."""
 
 from __future__ import annotations
 
@@ -13,41 +13,57 @@ import click
 
 from avscan.errors import AvscanError, Interrupted
 from avscan.inspector.confine import refuse_inspection
+from avscan.logs import silence
 from avscan.signals import interruptible
 
 log = logging.getLogger(__name__)
 
 
 @contextmanager
-def boundary(what: str = "pass") -> Iterator[None]:
-    """Turn what ends a command into one clear line and its exit code; events begin with `what`."""
+def boundary(events: str = "") -> Iterator[None]:
+    """Turn what ends a command into one clear line and its exit code.
+
+    The line is a log event whose name begins with `events`, or plain text on standard error where a
+    command has no log, or none yet.
+    """
     refuse_inspection()
     _fill_standard_streams()
+    if not events:
+        silence()
     try:
         with interruptible():
             yield
-    except Interrupted as interrupted:
-        log.warning("%s.stopped", what, extra={"reason": str(interrupted)})
-        sys.exit(interrupted.exit_code)
-    except AvscanError as error:
-        level = logging.ERROR if error.exit_code else logging.INFO
-        # What is no failure is worth a line to who looks on, and none in the log of each minute.
-        if log.isEnabledFor(level) and logging.getLogger("avscan").handlers:
-            fields = {"reason": str(error), "exit_code": error.exit_code}
-            log.log(level, "%s.ended", what, extra=fields)
-        elif error.exit_code or sys.stderr.isatty():
-            click.echo(f"avscan: {error}", err=True)
+    except (Interrupted, AvscanError) as error:
+        _report(error, events)
         sys.exit(error.exit_code)
     except (click.ClickException, click.exceptions.Exit, click.Abort):
         raise
-    except BrokenPipeError:  # whoever reads what we print has seen enough
+    except BrokenPipeError:  # what reads our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
     except Exception:
-        if not logging.getLogger("avscan").handlers:
+        if not _is_logging(events):
             raise
-        log.exception("bug")
+        log.exception("%s.crashed", events)
         sys.exit(1)
+
+
+def _report(error: Interrupted | AvscanError, events: str) -> None:
+    stopped = isinstance(error, Interrupted)
+    if not _is_logging(events):
+        click.echo(f"avscan: {'stopped by ' * stopped}{error}", err=True)
+        return
+    fields = {"reason": str(error), "exit_code": error.exit_code}
+    if stopped:
+        log.warning("%s.stopped", events, extra=fields)
+    elif error.exit_code:
+        log.error("%s.failed", events, extra=fields)
+    else:
+        log.info("%s.skipped", events, extra=fields | {"idle": True})
+
+
+def _is_logging(events: str) -> bool:
+    return bool(events and logging.getLogger("avscan").handlers)
 
 
 def _fill_standard_streams() -> None:

@@ -97,11 +97,16 @@ def _environment() -> dict[str, str]:
     return {**os.environ, **click.get_current_context().ensure_object(dict)}
 
 
-def _settings() -> Settings:
-    """Parse the settings from options and environment, and set up the logs."""
-    settings = Settings.parse(_environment())
-    configure(settings.log_level, settings.log_format)
-    return settings
+def _settings(name: str) -> Settings:
+    """Parse the settings of a command from its options and the environment."""
+    return Settings.parse(_environment(), command=name)
+
+
+def _is_watched() -> bool:
+    """Return whether a pass is shown to a person, and not logged."""
+    form = _environment().get("LOG_FORMAT", "").strip().lower()
+    shown = sys.stderr is not None and sys.stderr.isatty()  # None where it is closed
+    return form in {"", LogFormat.AUTO} and shown
 
 
 @command("run")
@@ -111,19 +116,20 @@ def run(*, full: bool, dry_run: bool) -> None:
     """Do one pass: scan every build that has no verdict, then exit.
 
     A pass compares all builds with all checks; where there are 1,000 builds or more, it looks at
-    what changed lately, and compares all of them in one pass of five, as the server's clock has it,
-    at a terminal, or with --full.
+    what changed lately, and compares all of them in one pass of five, drawn by chance, at a
+    terminal, or with --full.
 
     At a terminal it shows a line a build, what it is doing, and a closing table; elsewhere it logs.
     It sends notifications to a WEBHOOK_URL, and leaves its figures in a METRICS_FILE.
     """
-    with boundary():
-        settings = _settings()
+    watched = _is_watched() or dry_run
+    with boundary("" if watched else "pass"):
+        settings = _settings("run")
         from avscan.passes import plan_pass, run_pass  # noqa: PLC0415 - loads what talks HTTP
 
         if dry_run:
             _show_plan(plan_pass(settings))
-        elif settings.log_format is LogFormat.AUTO and sys.stderr.isatty():
+        elif watched:
             from avscan.ops.console import Console  # noqa: PLC0415
             from avscan.ops.terminal import style_for  # noqa: PLC0415
 
@@ -133,6 +139,7 @@ def run(*, full: bool, dry_run: bool) -> None:
                 configure(level, LogFormat.TEXT, write=console.line)
                 run_pass(settings, full=True, listen=console)
         else:
+            configure(settings.log_level, settings.log_format)
             run_pass(settings, full=full or sys.stderr.isatty())
 
 
@@ -171,8 +178,8 @@ def init(*, fix: bool, printed: bool) -> None:
     """
     if fix and printed:
         raise click.UsageError("--fix changes the collection, and --print does not: choose one")
-    with boundary("init"):
-        settings = _settings()
+    with boundary():
+        settings = _settings("init")
         from avscan.backend import schema  # noqa: PLC0415
         from avscan.wiring import connect  # noqa: PLC0415
 
@@ -250,13 +257,13 @@ def rescan(
     back only by name. Until a build is scanned, it is not clean, and a gate hides it from players:
     check first that passes work. RESCAN_AFTER renews verdicts without that.
     """
-    with boundary("rescan"):
+    with boundary():
         if not (builds or status or older_than or from_av_service):
             raise SettingsError(
                 "name builds, or choose them by --status, --older-than or --from-av-service"
             )
         age = _span("--older-than", older_than) if older_than else timedelta(0)
-        settings = _settings()
+        settings = _settings("rescan")
         from avscan.records import Status  # noqa: PLC0415
         from avscan.rescan import Choice  # noqa: PLC0415
         from avscan.rescan import rescan as put_back  # noqa: PLC0415
@@ -322,9 +329,9 @@ def status(*, since: str, form: str) -> None:
     minutes, and at most 1 % of the verdicts to be errors. Below stands what waits, is stuck or late,
     and which builds were infected or could not be scanned.
     """
-    with boundary("status"):
+    with boundary():
         window = _span("--since", since)
-        settings = _settings()
+        settings = _settings("status")
         from avscan.ops import metrics, views  # noqa: PLC0415
         from avscan.ops.exposition import exposition  # noqa: PLC0415
         from avscan.ops.queries import status as ask  # noqa: PLC0415
@@ -339,15 +346,16 @@ def status(*, since: str, form: str) -> None:
             case _:
                 for line in views.screen(report, room=columns(), style=_style()):
                     click.echo(line)
-        sys.exit(0 if report.kept else BROKEN)
+        # Prometheus judges the figures itself.
+        sys.exit(0 if report.kept or form == "prometheus" else BROKEN)
 
 
 @command("history")
 @click.argument("build")
 def history(*, build: str) -> None:
     """Print all that is known of a build's verdicts, the newest first."""
-    with boundary("history"):
-        settings = _settings()
+    with boundary():
+        settings = _settings("history")
         from avscan.ops import views  # noqa: PLC0415
         from avscan.ops.queries import checks_in_full  # noqa: PLC0415
 
@@ -380,15 +388,19 @@ def health(*, deep: bool, as_json: bool) -> None:
     Looks at PocketBase and the sign-in, the collections, clamscan, the signatures' age and the
     disk. The exit code is that of the first part that fails; what is only warned about is 0.
     """
-    with boundary("health"):
-        settings = _settings()
-        from avscan.ops.health import examine  # noqa: PLC0415
+    with boundary():
+        from avscan.ops.health import examine, failed  # noqa: PLC0415
 
         parts = []
-        for part in examine(settings, deep=deep):
-            parts.append(part)
+        try:
+            for part in examine(_settings("health"), deep=deep):
+                parts.append(part)
+                if not as_json:
+                    click.echo(f"{part.state:4}  {part.name:11}  {part.text}")
+        except SettingsError as error:
             if not as_json:
-                click.echo(f"{part.state:4}  {part.name:11}  {part.text}")
+                raise
+            parts.append(failed("settings", error))
         code = next((part.exit_code for part in parts if part.exit_code), 0)
         if as_json:
             rows = [{"name": p.name, "state": p.state, "text": p.text} for p in parts]
@@ -406,7 +418,7 @@ def refresh(*, now: bool) -> None:
     DATABASE_CUSTOM_URL adds signature files of your own, by their addresses.
     """
     with boundary("refresh"):
-        settings = RefreshSettings.parse(_environment())
+        settings = RefreshSettings.parse(_environment(), command="refresh")
         configure(settings.log_level, settings.log_format)
         from avscan.clamav import refresh as signatures  # noqa: PLC0415
 
@@ -423,8 +435,7 @@ def refresh(*, now: bool) -> None:
 @click.option("--keep", is_flag=True, help="Leave the server running until Ctrl-C.")
 def demo(*, keep: bool) -> None:
     """Show a pass on a PocketBase of its own, with sample builds: needs no settings."""
-    with boundary("demo"):
+    with boundary():
         from avscan.demo import demo as show  # noqa: PLC0415
 
-        configure("warn", LogFormat.TEXT)
         show(keep=keep, say=click.echo)

@@ -52,7 +52,7 @@ def inspect(
     found = inspector.examination
     if not isinstance(ended, Examined):
         reason = ended.reason if ended else f"not scanned within {timeout:g} s"
-        log.warning("inspector.ended", extra=where | {"reason": reason})
+        log.warning("inspector.failed", extra=where | {"reason": reason})
         if ended and not found.sightings:
             return ended
         found = replace(found, errors=(reason, *found.errors))

@@ -32,24 +32,43 @@ def configure(
     stream: TextIO | None = None,
     write: Callable[[str], None] | None = None,
 ) -> None:
-    """Send the logs of avscan to `stream` (standard error) or `write`, and nobody else's."""
+    """Send the logs of avscan to `stream` (standard error) or `write`, and nobody else's.
+
+    What says that nothing happened is left out of text that is no terminal's: cron mails it.
+    """
     target = stream if stream is not None else sys.stderr
     if form is LogFormat.AUTO:
         form = LogFormat.TEXT if target.isatty() else LogFormat.JSON
     handler = _Lines(write) if write else logging.StreamHandler(target)
     handler.setFormatter(_json_formatter() if form is LogFormat.JSON else _TextFormatter())
+    if form is LogFormat.TEXT and not target.isatty():
+        handler.addFilter(_is_news)
+    _use(handler, _LEVELS[level])
+
+
+def silence() -> None:
+    """Log nothing: a command at a terminal says in one line what went wrong."""
+    _use(logging.NullHandler(), logging.CRITICAL)
+
+
+def _use(handler: logging.Handler, level: int) -> None:
     logger = logging.getLogger("avscan")
     logger.handlers[:] = [handler]
-    logger.setLevel(_LEVELS[level])
+    logger.setLevel(level)
     logger.propagate = False
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    return not getattr(record, "idle", False)
+
+
 class _Lines(logging.Handler):
-    """Hands each line on."""
+    """Hands each line on to a console, which shows verdicts itself."""
 
     def __init__(self, write: Callable[[str], None]) -> None:
         super().__init__()
         self._write = write
+        self.addFilter(lambda record: record.msg != "build.finished")
 
     def emit(self, record: logging.LogRecord) -> None:
         self._write(self.format(record))

@@ -88,10 +88,8 @@ def existing(name: str, text: str) -> Path | None:
     return path
 
 
-def folder(name: str, text: str) -> Path:
-    """Parse the path of a folder, which need not exist."""
-    if not text:
-        raise SettingsError(f"{name} is not set")
+def path(_: str, text: str) -> Path:
+    """Parse a path, of what need not exist."""
     return Path(text).absolute()
 
 

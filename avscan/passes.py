@@ -12,7 +12,6 @@ from avscan.backend import discovery
 from avscan.backend.discovery import Plan
 from avscan.backend.fetch import Fetcher
 from avscan.clamav import program
-from avscan.clamav.program import DATABASE
 from avscan.errors import AvscanError
 from avscan.events import Event, Listener, ignore
 from avscan.ops.watch import Watch
@@ -67,7 +66,7 @@ def run_pass(settings: Settings, *, full: bool = False, listen: Listener = ignor
         )
         watch.summary = sweep.summary
         watch.requests = lambda: client.requests_made
-        log.info("pass.started", extra={"url": settings.url})
+        log.debug("pass.started", extra={"url": settings.url})
         event = "pass.unfinished"
         try:
             with explained(client):
@@ -77,10 +76,13 @@ def run_pass(settings: Settings, *, full: bool = False, listen: Listener = ignor
             if settings.metrics_file and sweep.summary.signatures is None:
                 with suppress(AvscanError):  # it is for the figures alone
                     sweep.summary.signatures = str(
-                        program.version(settings.clamscan, settings.signatures or DATABASE)
+                        program.version(settings.clamscan, settings.signatures)
                     )
             scanner.close()
-            log.info(event, extra={**asdict(sweep.summary), "requests": client.requests_made})
+            fields = {**asdict(sweep.summary), "requests": client.requests_made}
+            if sweep.summary.idle:
+                fields["idle"] = True
+            log.info(event, extra=fields)
         return sweep.summary
 
 

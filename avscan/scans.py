@@ -35,6 +35,7 @@ from avscan.errors import BackendError
 from avscan.events import Left, Listener, Scanned, Scanning, Settled
 from avscan.inspection import TICK, GaveWay, failure, inspect
 from avscan.inspector.process import Broken, Inspector
+from avscan.records import Status
 from avscan.scanner import Scanner
 from avscan.summary import Summary
 from avscan.verdict import FileReport, Policies, judge
@@ -350,11 +351,12 @@ class Scans:
         )
         fields = {"build": build, "reason": verdict.reason, "virus": verdict.virus_name or None}
         if settlement is not Settlement.SETTLED:
-            log.info("build.left", extra={"build": build, "reason": settlement})
+            log.info("build.unsettled", extra={"build": build, "reason": settlement})
             self._listen(Left(build=build, reason=settlement.value))
             return
         self._summary.count(verdict)
-        log.info("build.finished", extra={"status": verdict.status, **fields})
+        level = logging.INFO if verdict.status is Status.CLEAN else logging.WARNING
+        log.log(level, "build.finished", extra={"status": verdict.status, **fields})
         files = scan.claim.build.files
         known = any(
             journal.judged_before(check.log, files, verdict.status) for check in scan.claim.checks

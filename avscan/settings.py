@@ -46,6 +46,7 @@ class Shard:
         return self.count == 1 or zlib.crc32(build.encode()) % self.count == self.index
 
 
+_TOKEN = ("POCKETBASE_TOKEN", "POCKETBASE_TOKEN_FILE")
 *_, PASS_FAILED = WEBHOOK_EVENTS = ("infected", "error", "clean", "pass_failed")
 LOG_LEVELS = ("debug", "info", "warn", "error")
 
@@ -66,31 +67,34 @@ def _shard(name: str, text: str) -> Shard:
     return Shard(index=int(match[1]), count=int(match[2]))
 
 
-_SIGNATURE_DIR = "The signatures' folder (/var/lib/clamav)."
+# Where freshclam puts the signatures, on most systems and in ClamAV's image.
+_SIGNATURES = "/var/lib/clamav"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogSettings:
-    """The settings that every command has."""
+    """The settings of the commands that log: all others print."""
 
     log_level: str = setting(
         "LOG_LEVEL",
         parsers.choice(LOG_LEVELS),
         "debug, info, warn or error.",
-        BACKEND | REFRESH,
+        RUN | REFRESH,
         default="info",
     )
     log_format: LogFormat = setting(
         "LOG_FORMAT",
         parsers.choice(tuple(LogFormat)),
         "json, text, or auto: text on a terminal.",
-        BACKEND | REFRESH,
+        RUN | REFRESH,
         default="auto",
     )
 
     @classmethod
-    def parse(cls, environment: Mapping[str, str]) -> Self:
+    def parse(cls, environment: Mapping[str, str], *, command: str = "") -> Self:
         """Parse environment variables; an empty one counts as not set.
+
+        Of what a `command` does not need, the defaults are taken, whatever the environment has.
 
         Raises:
             SettingsError: all that is missing or malformed, in one line.
@@ -99,8 +103,9 @@ class LogSettings:
         values: dict[str, Any] = {}  # each has the type of its field, by `setting`
         problems = cls._missing(environment)
         for attribute, variable in _declared(cls):
+            needed = not command or command in variable.commands
             try:
-                values[attribute] = variable.parse(*source(variable, environment))
+                values[attribute] = variable.parse(*source(variable, environment if needed else {}))
             except SettingsError as error:
                 problems.append(str(error))
         if problems:
@@ -132,13 +137,15 @@ class Settings(LogSettings):
     clamscan: str = setting(
         "CLAMSCAN_PATH", parsers.any_text, "The clamscan program.", SCANNER, default="clamscan"
     )
-    signatures: Path | None = setting("SIGNATURE_DIR", parsers.existing, _SIGNATURE_DIR, SCANNER)
+    signatures: Path = setting(
+        "SIGNATURE_DIR", parsers.path, "The signatures' folder.", SCANNER, default=_SIGNATURES
+    )
     canary: Path | None = setting(
         "CANARY_FILE", parsers.existing, "A file that signatures without EICAR must find.", SCANNER
     )
     work_dir: Path = setting(
         "WORK_DIR",
-        parsers.folder,
+        parsers.path,
         "A folder for artifacts; created if missing.",
         SCANNER,
         default="/tmp/zapuskalka-av-scans",  # noqa: S108 - the folder in it is private
@@ -219,16 +226,19 @@ class Settings(LogSettings):
     def _missing(environment: Mapping[str, str]) -> list[str]:
         names = ("POCKETBASE_SUPERUSER_EMAIL", "POCKETBASE_SUPERUSER_PASSWORD")
         missing = [name for name in names if not is_set(name, environment)]
-        if is_set("POCKETBASE_TOKEN", environment):
+        if not missing or is_set("POCKETBASE_TOKEN", environment):
             return []
-        return [f"{name} is not set" for name in missing]
+        empty = [name for name in _TOKEN if name in environment]
+        return [f"{name} is not set" for name in missing] + [f"{name} is empty" for name in empty]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefreshSettings(LogSettings):
     """The settings of a refresh of the signatures."""
 
-    signatures: Path = setting("SIGNATURE_DIR", parsers.folder, _SIGNATURE_DIR, REFRESH)
+    signatures: Path = setting(
+        "SIGNATURE_DIR", parsers.path, "The signatures' folder.", REFRESH, default=_SIGNATURES
+    )
     source: str = setting(
         "DATABASE_MIRROR",
         parsers.mirror,

@@ -27,6 +27,18 @@ class Summary:
     signatures: str | None = None
     seconds: float = 0.0
 
+    @property
+    def idle(self) -> bool:
+        """Whether there was nothing to do."""
+        return not (
+            self.discovered
+            or self.reopened
+            or self.reclaimed
+            or self.removed
+            or self.scanned
+            or self.failed
+        )
+
     def count(self, verdict: Verdict) -> None:
         """Count a settled build."""
         self.scanned += 1

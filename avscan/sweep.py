@@ -20,7 +20,7 @@ from avscan.backend.ledger import Ledger
 from avscan.backend.pocketbase import PocketBase
 from avscan.backend.transport import ON_FAILURE, ON_SIGNAL, RetryPolicy
 from avscan.errors import AvscanError, BackendError, EngineError, Interrupted, SchemaError
-from avscan.events import Listener, ignore
+from avscan.events import Left, Listener, ignore
 from avscan.heartbeat import Heartbeat
 from avscan.scanner import Scanner
 from avscan.scans import Scans
@@ -77,6 +77,7 @@ class Sweep:
         self._rescan_after = rescan_after
         self._full_turn = full_turn
         self._wanted = wanted
+        self._listen = listen
         self._clock = clock
         self._backlog = Backlog()
         self._looked = clock()
@@ -136,11 +137,13 @@ class Sweep:
 
     def _release_all(self, reason: str, policy: RetryPolicy, *, interrupted: bool) -> None:
         try:
-            self._ledger.release_all(reason, interrupted=interrupted, policy=policy)
+            released = self._ledger.release_all(reason, interrupted=interrupted, policy=policy)
         except Interrupted as stop:  # it is told to stop while it ends by itself
             reason = f"the pass was stopped: {stop}"
             self._ledger.release_all(reason, interrupted=interrupted, policy=ON_SIGNAL)
             raise
+        for build in released:
+            self._listen(Left(build=build, reason=f"back to pending: {reason}"))
 
     def _plans(self, *, full: bool) -> Iterator[Plan]:
         self._looked = self._clock()

@@ -13,7 +13,6 @@ from avscan.backend.pocketbase import PocketBase
 from avscan.backend.schema import require
 from avscan.backend.session import Password, Token
 from avscan.backend.transport import RetryPolicy, Transport
-from avscan.clamav.program import DATABASE
 from avscan.errors import SchemaError
 from avscan.scanner import Scanner
 from avscan.settings import Settings
@@ -58,7 +57,7 @@ def make_scanner(
     """Make the scanner of a pass; nothing is started yet."""
     return Scanner(
         clamscan=settings.clamscan,
-        database=settings.signatures or DATABASE,
+        database=settings.signatures,
         canary=settings.canary,
         most=timedelta(days=settings.max_signature_age),
         folder=workspace.inspector_folder,

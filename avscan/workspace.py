@@ -154,14 +154,16 @@ class Workspace:
 
     def _remove_leftovers(self) -> None:
         for left in self._own.iterdir():
-            log.warning("workspace.swept", extra={"folder": left.name})
+            log.warning("workspace.cleaned", extra={"folder": left.name})
             self._remove(left)
 
     def _remove(self, path: Path) -> None:
         try:
             remove(path)
         except OSError as error:  # it does not keep a pass from its work
-            log.warning("workspace.left", extra={"folder": path.name, "reason": error.strerror})
+            log.warning(
+                "workspace.not_removed", extra={"folder": path.name, "reason": error.strerror}
+            )
 
     def _unlock(self) -> None:
         if self._lock >= 0:

@@ -84,7 +84,7 @@ def test_a_bug_leaves_its_traceback_in_the_log_and_exits_1(
     monkeypatch.setattr("avscan.boundary.refuse_inspection", lambda: None)
     monkeypatch.setattr("avscan.boundary.interruptible", nullcontext)
     configure("info", LogFormat.JSON)
-    with pytest.raises(SystemExit) as ended, boundary():
+    with pytest.raises(SystemExit) as ended, boundary("pass"):
         raise ZeroDivisionError
     assert ended.value.code == 1
     assert "ZeroDivisionError" in capsys.readouterr().err
@@ -155,4 +155,4 @@ def test_a_pass_on_an_unfit_collection_ends_with_5_and_its_advice(backend: Backe
     backend.json("PATCH", "/api/collections/av_build_checks", json={"fields": fields})
     done = avscan("run", "--full", env=backend.environment())
     assert done.code == 5
-    assert "avscan init" in done.event("pass.ended")["reason"]
+    assert "avscan init" in done.event("pass.failed")["reason"]

@@ -158,7 +158,7 @@ def test_a_pass_without_signatures_waits_and_harms_no_build(
     empty.mkdir()
     done = avscan("run", env=backend.environment(SIGNATURE_DIR=str(empty)))
     assert done.code == 6
-    assert "waiting for signatures" in done.event("pass.ended")["reason"]
+    assert "waiting for signatures" in done.event("pass.failed")["reason"]
     assert backend.status_of(build) == "pending"
     write_signatures(empty)
     assert avscan("run", env=backend.environment(SIGNATURE_DIR=str(empty))).code == 0

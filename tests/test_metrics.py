@@ -90,7 +90,7 @@ def test_figures_that_cannot_be_written_are_a_warning(
     gone = path / "gone" / "avscan.prom"
     with Watch(replace(SETTINGS, metrics_file=gone), user_agent="avscan"):
         pass
-    assert [record.message for record in caplog.records] == ["metrics.unwritten"]
+    assert [record.message for record in caplog.records] == ["metrics.failed"]
 
 
 @pytest.mark.parametrize("kind", ["a pipe", "a link"])

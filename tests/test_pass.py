@@ -338,7 +338,7 @@ def test_what_is_wrong_with_the_installation_is_no_builds_fault(
     check = backend.create_check(build)
     done = avscan("run", env=backend.environment(**settings))
     assert done.code == code, done.err
-    ended = done.event("pass.ended")
+    ended = done.event("pass.failed")
     assert ended["exit_code"] == code
     assert words in ended["reason"]
     assert "\n" not in ended["reason"]
@@ -352,7 +352,7 @@ def test_a_missing_collection_says_how_to_make_it(backend: Backend) -> None:
     backend.json("DELETE", "/api/collections/av_build_checks")
     done = avscan("run", env=backend.environment())
     assert done.code == 5
-    assert "avscan init" in done.event("pass.ended")["reason"]
+    assert "avscan init" in done.event("pass.failed")["reason"]
 
 
 def test_bad_settings_are_told_in_one_line_before_any_request(backend: Backend) -> None:

@@ -28,7 +28,7 @@ configure("info", LogFormat.JSON)
 # Another thread that receives a signal interrupts no call of the main one, just as a signal does
 # not that comes right before the call.
 BEFORE_A_CALL = """
-with boundary():
+with boundary("pass"):
     itself = lambda: signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
     threading.Timer(0.3, itself).start()
     threading.Event().wait(1)
@@ -40,7 +40,7 @@ class Careless:
     def __del__(self):
         stop()
 
-with boundary():
+with boundary("pass"):
     Careless()
     while True:
         signals.check()
@@ -58,11 +58,11 @@ class Archive:
     def __del__(self):
         raise ValueError("it is half written")
 
-with boundary(), Archive():
+with boundary("pass"), Archive():
     stop()
 """
 A_SECOND_ONE = """
-with boundary():
+with boundary("pass"):
     try:
         stop()
     finally:
@@ -77,12 +77,12 @@ class Late(logging.Filter):
         return True
 
 logging.getLogger("avscan").handlers[0].addFilter(Late())
-with boundary():
+with boundary("pass"):
     raise AvscanError("no network")
 """
 SWALLOWED = """
 signals.LONGEST_END = 0.1
-with boundary():
+with boundary("pass"):
     try:
         stop()
     except BaseException:
@@ -96,7 +96,7 @@ DEAF = """
 import ctypes
 signals.LONGEST_END = 0.1
 libc = ctypes.CDLL(None)
-with boundary():
+with boundary("pass"):
     threading.Timer(0.3, stop).start()
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     libc.poll(None, 0, 60_000)
@@ -111,7 +111,7 @@ try:
         pass
 except BlockingIOError:
     os.set_blocking(told, True)
-with boundary():
+with boundary("pass"):
     stop()
 """
 
@@ -133,7 +133,7 @@ def run(program: str) -> tuple[int, list[str]]:
     ("name", "code"), [("SIGHUP", 129), ("SIGINT", 130), ("SIGTERM", 143)], ids=lambda each: each
 )
 def test_a_signal_ends_a_command_with_its_exit_code(name: str, code: int) -> None:
-    assert run(f"with boundary():\n    stop(signal.{name})") == (code, ["pass.stopped"])
+    assert run(f"with boundary('pass'):\n    stop(signal.{name})") == (code, ["pass.stopped"])
 
 
 @pytest.mark.parametrize(
@@ -152,16 +152,16 @@ def test_further_signals_do_not_disturb_the_end() -> None:
 def test_nohup_is_respected() -> None:
     program = """
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
-with boundary():
+with boundary("pass"):
     stop(signal.SIGHUP)
     time.sleep(0.1)
     raise AvscanError("it went on")
 """
-    assert run(program) == (1, ["pass.ended"])
+    assert run(program) == (1, ["pass.failed"])
 
 
 def test_without_a_signal_a_check_finds_none() -> None:
-    assert run("with boundary():\n    signals.check()\nsignals.check()") == (0, [])
+    assert run("with boundary('pass'):\n    signals.check()\nsignals.check()") == (0, [])
 
 
 @pytest.mark.parametrize(

@@ -47,11 +47,10 @@ def test_what_has_to_be_waited_for(tmp_path: Path, names: tuple[str, ...], reaso
         signatures.require(tmp_path)
 
 
-def test_one_file_and_the_own_folder_of_clamscan_are_taken_as_they_are(tmp_path: Path) -> None:
+def test_one_file_is_taken_as_it_is(tmp_path: Path) -> None:
     own = tmp_path / "own.ndb"
     own.touch()
     signatures.require(own)
-    signatures.require(None)
 
 
 def test_a_folder_that_is_gone(tmp_path: Path) -> None:

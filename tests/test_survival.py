@@ -263,7 +263,7 @@ def test_a_killed_pass_takes_clamscan_with_it_and_the_next_one_takes_over(
     assert left_in(backend.work_dir)
 
     waiting = scene.sweep()
-    assert waiting.named("workspace.swept")
+    assert waiting.named("workspace.cleaned")
     assert not left_in(backend.work_dir)
     if phase == "scan":
         assert backend.status_of(build) == "scanning", "its pass might still be at work"
@@ -397,7 +397,7 @@ def test_a_second_pass_on_the_same_work_folder_says_so_and_leaves(scene: Scene, 
     first = scene.held_in_scan(gate)
     second = avscan("run", "--full", env=scene.environment())
     assert second.code == 0
-    assert "another pass is at work" in second.event("pass.ended")["reason"]
+    assert "another pass is at work" in second.event("pass.skipped")["reason"]
     gate.open()
     assert first.end() == 0
     assert scene.backend.status_of(build) == "clean"
@@ -434,7 +434,7 @@ def test_of_two_claims_in_the_same_instant_the_later_stands(
     late.until("file.started")
     gate.open()
     assert [early.end(), late.end()] == [0, 0]
-    assert [event["reason"] for event in early.events("build.left")] == ["lost"]
+    assert [event["reason"] for event in early.events("build.unsettled")] == ["lost"]
     assert [event["build"] for event in late.events("build.finished")] == [build]
     assert scene.backend.status_of(build) == "infected"
 
@@ -449,7 +449,7 @@ def test_a_stale_pass_does_not_overwrite_the_verdict_of_the_one_that_took_over(
     verdict = scene.backend.check_of(build)
     gate.open()
     assert stale.end() == 0
-    assert [event["reason"] for event in stale.events("build.left")] == ["lost"]
+    assert [event["reason"] for event in stale.events("build.unsettled")] == ["lost"]
     assert scene.backend.check_of(build) == verdict
 
 
@@ -649,7 +649,7 @@ def test_a_pocketbase_that_dies_under_way_ends_the_pass_and_the_next_one_finishe
     backend.kill()
     gate.open()
     assert ended.end() == 3
-    assert len(ended.events("pass.ended")) == 1
+    assert len(ended.events("pass.failed")) == 1
     assert not left_in(backend.work_dir)
     backend.start()
     scene.time_passes()

@@ -131,7 +131,7 @@ def test_the_real_clamscan_is_killed_while_it_loads(backend: Backend, tmp_path: 
         assert run.end() == 6
     finally:
         run.close()
-    [ended] = run.events("pass.ended")
+    [ended] = run.events("pass.failed")
     assert "memory is short" in ended["reason"]
     assert backend.status_of(build) == "pending"
 
@@ -144,7 +144,7 @@ def test_old_signatures_end_the_pass(backend: Backend, tmp_path: Path) -> None:
     signatures = write_official(tmp_path / "signatures", number=27000, built=1_700_000_000)
     done = sweep(backend, SIGNATURE_DIR=str(signatures))
     assert done.code == 6
-    reason = done.event("pass.ended")["reason"]
+    reason = done.event("pass.failed")["reason"]
     assert "signatures 27000 of 2023-11-14: older than MAX_SIGNATURE_AGE (7 days)" in reason
     assert backend.status_of(build) == "pending"
 

@@ -254,7 +254,7 @@ def test_the_lock_dies_with_a_killed_pass_and_its_leftovers_are_removed(
         assert list((root / OWN).iterdir()) == [work.folder]
         assert list(work.folder.iterdir()) == [work.downloads]
         assert list(work.downloads.iterdir()) == []
-    assert caplog.messages == ["workspace.swept"]
+    assert caplog.messages == ["workspace.cleaned"]
     assert vars(caplog.records[0])["folder"] == left.name
 
 
@@ -267,7 +267,7 @@ def test_what_can_t_be_removed_is_a_warning(
     monkeypatch.setattr("avscan.workspace.remove", fail)
     with Workspace(root):
         pass
-    assert caplog.messages == ["workspace.left"]
+    assert caplog.messages == ["workspace.not_removed"]
     assert vars(caplog.records[0])["reason"] == "Read-only file system"
 
 
@@ -349,7 +349,7 @@ def test_a_tiny_disk_ends_the_pass_and_is_no_builds_fault(backend: Backend, tmp_
         done = avscan("run", "--full", env=backend.environment(WORK_DIR=str(folder)))
         assert list(folder.iterdir()) == []
     assert done.code == 7
-    assert done.event("pass.ended")["reason"] == (
+    assert done.event("pass.failed")["reason"] == (
         f"WORK_DIR {folder} can't be used by uid {os.geteuid()}: its disk of 64 MiB is too small"
         " for any artifact: choose a folder on a disk of 576 MiB or more"
     )

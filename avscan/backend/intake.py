@@ -67,7 +67,6 @@ class Intake:
         ]
         for each in settled:
             self._checks.set_pending(each, reason)
-            log.info("check.rescan", extra=_named(each))
         return job_of(view.build) if settled and view.build else None
 
     def renewal(self, check: Check) -> Job | None:

@@ -287,7 +287,7 @@ class Ledger:
         renewal, the verdict stands as it is.
         """
         if claim.renews:
-            log.info("renewal.ended", extra={"build": claim.build.id, "reason": reason})
+            log.info("renewal.released", extra={"build": claim.build.id, "reason": reason})
             self._forget(claim)
             return
         self._pause_heartbeat(claim, policy)
@@ -299,20 +299,23 @@ class Ledger:
         self._give_back(view, claim, reason, interrupted=interrupted, policy=policy)
         self._forget(claim)
 
-    def release_all(self, reason: str, *, interrupted: bool, policy: RetryPolicy) -> None:
+    def release_all(self, reason: str, *, interrupted: bool, policy: RetryPolicy) -> list[str]:
         """Release all that is still claimed, within about the policy's deadline.
 
-        What can't be released is reclaimed by a later pass.
+        What can't be released is reclaimed by a later pass. Return the ids of the builds that were.
         """
         end = self._clock() + policy.deadline
+        released = []
         for claim in list(self._held.values()):
             if self._clock() > end:
                 log.warning("release.failed", extra={"build": claim.build.id, "reason": "no time"})
                 continue
             try:
                 self.release(claim, reason, interrupted=interrupted, policy=policy)
+                released.append(claim.build.id)
             except _FAILURES as error:
                 log.warning("release.failed", extra={"build": claim.build.id, "reason": str(error)})
+        return released
 
     # -- below --------------------------------------------------------------------------------
 

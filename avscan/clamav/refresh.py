@@ -154,7 +154,7 @@ def _fetch(settings: RefreshSettings, *, lock: int) -> str:
     with _running(command, configuration(settings), lock) as process:
         for line in process.stdout or ():
             text = one_line(_masked(line, settings))
-            log.log(_level(text), "freshclam", extra={"text": text})
+            log.log(_level(text), "freshclam.line", extra={"text": text})
             if text.startswith(_ERROR) and text != "ERROR: Update failed.":
                 failure = text.removeprefix(_ERROR)
             # Having been told to stay away, it ends as if all were well.
@@ -162,7 +162,7 @@ def _fetch(settings: RefreshSettings, *, lock: int) -> str:
     if process.returncode:
         raise EngineError(
             f"freshclam {ending(process.returncode)}: {failure or 'no word of why'};"
-            " the signatures stay as they are"
+            f" {_unchanged(settings.signatures)}"
         )
     return wait
 
@@ -193,6 +193,10 @@ def _running(command: list[str], text: str, lock: int) -> Iterator[subprocess.Po
                 process.wait(_PARTING)
             process.kill()
             raise
+
+
+def _unchanged(folder: Path) -> str:
+    return "the signatures stay as they are" if files(folder) else "there are no signatures yet"
 
 
 def _sweep(folder: Path) -> None:

@@ -25,18 +25,18 @@ def files(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if path.is_file() and path.suffix != NOTES]
 
 
-def require(source: Path | None) -> None:
+def require(source: Path) -> None:
     """Make sure that there are signatures, and not half a set.
 
     freshclam fetches the official set file by file, `daily` before `main`: what is scanned between
-    the two would be called clean by a part of the signatures. `source` is a folder; of one file, or
-    of clamscan's own folder (None), nothing is asked.
+    the two would be called clean by a part of the signatures. `source` is a folder; of one file
+    nothing is asked.
 
     Raises:
         EngineError: there are none yet, or only a part.
 
     """
-    if source is None or source.is_file():
+    if source.is_file():
         return
     try:
         found = files(source)

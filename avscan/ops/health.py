@@ -75,11 +75,12 @@ def _look(name: str, look: Callable[[], tuple[State, str]]) -> Part:
     try:
         state, text = look()
     except _FAILURES as error:
-        return _failed(name, error)
+        return failed(name, error)
     return Part(name=name, state=state, text=text)
 
 
-def _failed(name: str, error: AvscanError) -> Part:
+def failed(name: str, error: AvscanError) -> Part:
+    """Return the part that an error is about."""
     # One that would end a pass with 0 is no failure: another pass is at work.
     state = State.FAIL if error.exit_code else State.SKIP
     return Part(name=name, state=state, text=str(error), exit_code=error.exit_code)
@@ -96,7 +97,7 @@ def _backend(settings: Settings) -> Iterator[Part]:
             yield Part(name="pocketbase", state=State.OK, text=text)
             yield _look("collections", lambda: _collections(client))
     except _FAILURES as error:
-        yield _failed("pocketbase", error)
+        yield failed("pocketbase", error)
         yield _skipped("collections")
 
 
@@ -112,9 +113,9 @@ def _collections(client: PocketBase) -> tuple[State, str]:
 
 def _engine(settings: Settings) -> Iterator[Part]:
     try:
-        version = program.version(settings.clamscan, settings.signatures or program.DATABASE)
+        version = program.version(settings.clamscan, settings.signatures)
     except EngineError as error:
-        yield _failed("clamscan", error)
+        yield failed("clamscan", error)
         yield _skipped("signatures")
     else:
         yield Part(name="clamscan", state=State.OK, text=f"ClamAV {version.engine} runs")

@@ -81,7 +81,7 @@ class Watch:
         try:
             metrics.write(self._file, figures)
         except OSError as problem:
-            log.warning("metrics.unwritten", extra={"reason": problem.strerror})
+            log.warning("metrics.failed", extra={"reason": problem.strerror})
 
     def _notify(self, error: BaseException | None, ended: datetime) -> datetime | None:
         """Deliver all notifications; return when a failure was last reported, if it goes on."""

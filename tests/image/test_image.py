@@ -186,7 +186,7 @@ def test_the_default_command(
     try:
         wait_for(lambda: backend.status_of(bomb) == "scanning", 2 * TICK + SLACK)
         assert (backend.status_of(infected), backend.status_of(clean)) == ("infected", "clean")
-        first = container.events("pass.ended")[0]["reason"]
+        first = container.events("pass.failed")[0]["reason"]
         assert first.startswith("waiting for signatures: /signatures has none yet")
         assert len(container.events("refresh.finished")) == 1
         health = container.run("avscan", "health")
