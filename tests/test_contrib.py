@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -58,7 +59,7 @@ def blocks(page: Path) -> list[str]:
 def test_the_service_and_the_commands_by_hand_have_the_same_settings_and_user() -> None:
     service = dict(directives(text_of("systemd/avscan.service")))
     properties = re.findall(r"--property=(\w+)=(.*?) \\$", text_of("systemd/avscan"), re.MULTILINE)
-    unlike = {"Description", "Wants", "After", "Type", "ExecStart"}
+    unlike = {"Description", "Wants", "After", "Type", "ExecStart", "SuccessExitStatus"}
     assert dict(properties) == {key: service[key] for key in service.keys() - unlike}
     assert service["ExecStart"] == f"{INSTALLED} run"
 
@@ -131,10 +132,12 @@ def test_figures_are_written_and_what_can_not_be_renewed_is_removed(
     command = status_of_systemd() if where == "systemd" else status_of_kubernetes(folder)
     name = "avscan-status.prom" if where == "systemd" else "avscan.txt"
     backend.init()
+    backend.upload({"a.txt": b"a game that no pass has scanned"})
+    backend.sql("UPDATE app_builds SET updated = '2026-01-01 00:00:00.000Z'")
     env = backend.environment()
     run_in_shell(command, folder, env)
     assert [each.name for each in folder.iterdir()] == [name]
-    assert "avscan_oldest_pending_seconds 0.0\n" in (folder / name).read_text()
+    assert 'avscan_waiting_builds{state="unchecked"} 1\n' in (folder / name).read_text()
     run_in_shell(
         command, folder, env | {"POCKETBASE_URL": "http://127.0.0.1:1", "MAX_RETRIES": "1"}
     )
@@ -194,6 +197,22 @@ def test_who_serves_the_metrics_has_no_credentials() -> None:
     spec = kubernetes()["Deployment avscan-metrics"]["spec"]["template"]["spec"]
     (serving,) = [each for each in spec["containers"] if "ports" in each]
     assert not {"env", "envFrom"} & set(serving)
+
+
+def test_the_page_makes_a_job_of_health_from_the_cronjob() -> None:
+    every = yaml.safe_load_all((REPOSITORY / "cronjob.yaml").read_text(encoding="utf-8"))
+    scan, _ = [each for each in every if each["kind"] == "CronJob"]
+    spec = json.dumps(scan["spec"]["jobTemplate"]["spec"], separators=(",", ":"))
+    (block,) = [each for each in blocks(PAGES[1]) if each.startswith("printf ")]
+    command, _, _ = block.partition("\n")
+    kubectl = f"kubectl() {{ case $1 in get) echo {shlex.quote(spec)} ;; apply) cat ;; esac; }}"
+    done = subprocess.run(
+        ["sh", "-euc", f"{kubectl}\n{command}"], capture_output=True, text=True, check=True
+    )
+    made = json.loads(done.stdout)
+    kubernetes_validate.validate(made, "1.33", strict=True)
+    (running,) = made["spec"]["template"]["spec"]["containers"]
+    assert running["args"] == ["avscan", "health"]
 
 
 # -- containers -----------------------------------------------------------------------------------

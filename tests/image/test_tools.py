@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -85,9 +86,9 @@ def installation(tmp_path: Path) -> Path:
 
 
 def test_one_line_sets_the_image_of_every_pod(installation: Path) -> None:
-    (installation / "kustomization.yaml").write_text(
-        (installation / "kustomization.yaml").read_text().replace("newTag: 0.1.0", "newTag: 0.2.0")
-    )
+    page = (REPOSITORY / "docs/kubernetes.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^sed -i .*0\.2\.0.*$", page, re.MULTILINE)
+    assert done("sh", "-c", command, folder=installation) == (0, "")
     found = yaml.safe_dump_all(rendered(installation).values())
     images = [line.split()[-1] for line in found.splitlines() if "image:" in line]
     assert len(images) == 4
