@@ -25,6 +25,7 @@ from avscan.ops.reading import Reading
 from avscan.ops.report import report
 from avscan.settings import VARIABLES
 from avscan.summary import Summary
+from avscan.workspace import Workspace
 
 CONTRIB = REPOSITORY / "contrib"
 SYSTEMD = CONTRIB / "systemd"
@@ -62,6 +63,18 @@ def test_the_service_and_the_commands_by_hand_have_the_same_settings_and_user() 
     unlike = {"Description", "Wants", "After", "Type", "ExecStart", "SuccessExitStatus"}
     assert dict(properties) == {key: service[key] for key in service.keys() - unlike}
     assert service["ExecStart"] == f"{INSTALLED} run"
+
+
+def test_the_service_works_below_the_link_that_systemd_makes_of_its_cache(tmp_path: Path) -> None:
+    service = dict(directives(text_of("systemd/avscan.service")))
+    cache = f"/var/cache/{service['CacheDirectory']}"
+    folder = Path(service["Environment"].removeprefix("WORK_DIR="))
+    assert str(folder.parent) == cache
+    private = tmp_path / "private"
+    private.mkdir()
+    (tmp_path / "cache").symlink_to(private)  # under DynamicUser=
+    with Workspace(tmp_path / "cache" / folder.name) as workspace:
+        assert workspace.folder.is_dir()
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
