@@ -110,3 +110,14 @@ def test_one_patch_says_where_pocketbase_is_for_all_that_reach_it(installation: 
     assert peers[0]["ports"] == [{"protocol": "TCP", "port": 8090}]
     selector = peers[0]["to"][0]["namespaceSelector"]["matchLabels"]
     assert selector == {"kubernetes.io/metadata.name": "zapuskalka"}
+
+
+def test_the_patches_that_are_comments_can_be_used(installation: Path) -> None:
+    path = installation / "kustomization.yaml"
+    path.write_text(re.sub(r"^  # (?=- target|  )", "  ", path.read_text(), flags=re.MULTILINE))
+    found = rendered(installation)
+    assert found["PersistentVolumeClaim avscan-signatures"]["spec"]["accessModes"] == [
+        "ReadWriteMany"
+    ]
+    webhook = found["NetworkPolicy avscan-scan"]["spec"]["egress"][2]
+    assert webhook["ports"] == [{"protocol": "TCP", "port": 443}]
