@@ -1,6 +1,6 @@
 # docker build -t avscan .
 
-# Debian's stable release has no supercronic. It is one binary that needs nothing but libc.
+# Debian's stable release has no supercronic. It is one binary that needs only libc.
 FROM debian:sid-slim AS supercronic
 RUN apt-get update \
     && apt-get install -y --no-install-recommends supercronic \
@@ -12,7 +12,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 RUN python3 -m venv /tools && python3 -m venv --without-pip /opt/avscan
 WORKDIR /src
-# What avscan needs changes less often than avscan, and has a layer of its own.
+# The dependencies change less often than avscan, so they have a layer of their own.
 COPY pyproject.toml ./
 RUN python3 -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; print(*project["dependencies"], *project["optional-dependencies"]["demo"], sep="\n")' > requirements.txt \
     && /tools/bin/pip --python /opt/avscan/bin/python install --no-cache-dir -r requirements.txt
@@ -25,9 +25,10 @@ LABEL org.opencontainers.image.title="avscan" \
       org.opencontainers.image.description="Scans every build that is uploaded to Zapuskalka with ClamAV" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.base.name="docker.io/library/debian:trixie-slim"
+# In this release 7zz is in 7zip-standalone; 7zip has only wrappers of other names.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates clamav clamav-freshclam python3 \
-       7zip libarchive-tools lz4 lzip lzop \
+       7zip-standalone libarchive-tools lz4 lzip lzop \
     && rm -rf /var/lib/apt/lists/* /var/lib/clamav/* \
     && install -d -o 65532 -g 65532 /work /signatures
 COPY --from=supercronic /usr/bin/supercronic /usr/local/bin/supercronic
@@ -38,10 +39,10 @@ ENV PATH=/opt/avscan/bin:/usr/local/bin:/usr/bin:/bin \
     TMPDIR=/work \
     WORK_DIR=/work \
     SIGNATURE_DIR=/signatures
-# A number that is nobody's: no name, no home, no shell.
+# A user without a name, a home or a shell.
 USER 65532:65532
 VOLUME ["/work", "/signatures"]
-# The first signatures take some minutes to come.
+# The first signatures arrive after some minutes.
 HEALTHCHECK --start-period=15m --interval=2m --timeout=1m CMD ["avscan", "health"]
-# Told to stop, supercronic waits for its jobs and does not tell them: so all are told.
+# On a signal supercronic waits for its jobs and does not pass the signal on: the shell sends it to all.
 CMD ["sh", "-c", "trap 'kill -TERM -1' TERM INT; supercronic -json -quiet -passthrough-logs -no-reap /etc/avscan/crontab & wait $! || wait $!"]

@@ -1,4 +1,4 @@
-"""What ships for running it: Kubernetes manifests, crontab, Dockerfile, settings' example."""
+"""What ships to run it: Kubernetes manifests, crontab, Dockerfile, example of the settings."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 import yaml
 from support.backend import REPOSITORY
 
+from avscan import __version__
 from avscan.cli import main
 from avscan.settings import REFRESH_VARIABLES, VARIABLES, RefreshSettings, Settings
 
@@ -30,7 +31,7 @@ def documents(text: str = MANIFEST) -> dict[str, Document]:
 
 
 def sharded() -> str:
-    """Give the manifest for several machines, as its comments tell."""
+    """Return the manifest for several machines, edited as its comments say."""
     text = re.sub(
         r"^ +backoffLimit: 0\n(?= +(# A pass.*\n +)?activeDeadlineSeconds: 14400\n +# For)",
         "",
@@ -38,7 +39,7 @@ def sharded() -> str:
         flags=re.MULTILINE,
     )
     return re.sub(
-        r"^( +)# (completion|completions|parallelism|backoffLimitPerIndex|- name: AVSCAN|  value)",
+        r"^( +)# (completion|parallelism|backoffLimitPerIndex|env:|  - name: AVSCAN|    value)",
         r"\1\2",
         text,
         flags=re.MULTILINE,
@@ -140,9 +141,14 @@ def test_scans_read_the_signatures_that_the_refresh_writes() -> None:
     assert "PersistentVolumeClaim avscan-signatures" in documents()
 
 
+def test_an_upgrade_resets_no_secret() -> None:
+    assert not [name for name in documents() if name.startswith("Secret")]
+    assert container("avscan-scan")["envFrom"] == [{"secretRef": {"name": "avscan"}}]
+
+
 def test_the_refresh_knows_no_secret() -> None:
-    assert "env" not in container("avscan-refresh")
-    assert "secret" not in yaml.safe_dump(pod("avscan-refresh"))
+    assert not {"env", "envFrom"} & set(container("avscan-refresh"))
+    assert "secret" not in yaml.safe_dump(pod("avscan-refresh")).lower()
 
 
 @JOBS
@@ -165,6 +171,11 @@ def test_the_settings_in_the_manifest_are_settings() -> None:
     names = re.findall(r"- name: ([A-Z_]+)", MANIFEST)
     assert names
     assert set(names) <= SETTINGS
+
+
+@JOBS
+def test_the_image_has_the_tag_of_this_version(name: str) -> None:
+    assert container(name)["image"] == f"registry.example.com/avscan:{__version__}"
 
 
 def test_the_crontab_runs_commands_that_there_are_each_minute() -> None:

@@ -22,6 +22,7 @@ from support.signatures import EICAR, write_official
 from test_survival import Pass
 from test_sweep import a_pass_over
 
+from avscan.backend import journal
 from avscan.errors import EngineError
 from avscan.summary import Summary
 
@@ -172,7 +173,8 @@ def test_a_log_names_the_signatures_that_its_files_were_scanned_with(
 ) -> None:
     builds = [backend.upload({"a.bin": CLEAN}) for _ in range(3)]
     sweep_by(Ageing, backend, tmp_path / "work")
-    named = {logged(backend, build).partition("engine: ")[2].partition("\n")[0] for build in builds}
+    entries = [journal.read(logged(backend, build)) for build in builds]
+    named = {entry.engine for entry in entries if entry}
     assert named == {"signatures 1", "signatures 2", "signatures 3"}
 
 

@@ -149,6 +149,13 @@ def test_nothing_but_its_volumes_can_be_written() -> None:
     assert said.count("cannot touch") == 4
 
 
+def test_the_programs_that_open_archives_are_in_it() -> None:
+    code, said = once(
+        "python3", "-c", "from avscan.archives import programs as p; print(p.missing())"
+    )
+    assert (code, said) == (0, "()\n")
+
+
 def test_no_stale_signatures_are_in_it() -> None:
     _, said = once("sh", "-c", "ls -A /signatures /var/lib/clamav")
     assert said.split() == ["/signatures:", "/var/lib/clamav:"]
