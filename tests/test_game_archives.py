@@ -17,7 +17,7 @@ from support.examine import examined, read
 from support.samples import EICAR, HASHED, ar, signatures, tar
 from test_unpack import ROOMY, FakeEngine, look
 
-from avscan.archives import asar, pck, pickled, registry, rpa
+from avscan.archives import asar, pck, plain_pickle, registry, rpa
 from avscan.archives.bounds import Bounds
 from avscan.archives.reader import HEAD, UNREADABLE, DamagedError, Reader
 from avscan.clamav.clamscan import Clamscan
@@ -218,7 +218,7 @@ def test_what_is_damaged_is_an_error_or_noted_inside_of_another(
 
 
 @each_format
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(place=st.integers(0, 400), wrong=st.binary(max_size=9), cut=st.integers(0, 40))
 def test_no_damage_raises_anything_unexpected(
     reader: Reader, data: bytes, place: int, wrong: bytes, cut: int
@@ -369,7 +369,7 @@ VALUES = st.recursive(
 
 @given(value=VALUES, protocol=st.integers(0, 5))
 def test_pickles_of_plain_values_are_decoded_as_python_does(value: object, protocol: int) -> None:
-    assert pickled.loads(pickle.dumps(value, protocol)) == value
+    assert plain_pickle.loads(pickle.dumps(value, protocol)) == value
 
 
 @pytest.mark.parametrize(
@@ -387,25 +387,23 @@ def test_pickles_of_plain_values_are_decoded_as_python_does(value: object, proto
     ],
 )
 def test_what_other_writers_put_into_pickles(data: bytes, value: object) -> None:
-    assert pickled.loads(data) == value
+    assert plain_pickle.loads(data) == value
 
 
 HOSTILE = [
     pickle.dumps(print),
     pickle.dumps(Path()),
     pickle.dumps(print, 0),
-    pickle.dumps({1.5}),
-    pickle.dumps({(1, 2): 3}),
-    pickle.dumps(bytearray(b"x"), 5),
     b"cos\nsystem\n(S'id'\ntR.",
     b"(S'id'\nios\nsystem\n.",
     b"(cos\nsystem\nS'id'\no.",
-    b"c_codecs\nencode\n.",
-    b"(c_codecs\nencode\nl.",
+    b"c_codecs\nencode\nN}S'x'\nK\1s\x86b.",  # sets an attribute
+    b"c_codecs\nencode\n}S'x'\nK\1sb.",
+    b"c_codecs\nencode\n)\x81.",
+    b"c_codecs\nencode.__class__\n.",
     b"c_codecs\nencode\n(V\\u20ac\nVlatin1\ntR.",
     b"c_codecs\nencode\n(Vx\nVrot13\ntR.",
     b"c__builtin__\nbytes\n(K\x09tR.",
-    b"c_codecs\nencode\np0\n(X\x40\0\0\0" + b"x" * 64 + b"X\6\0\0\0latin1tp1\nR" + b"g0\ng1\nR" * 9,
     b"Pid\n.",
     b"\x82\1.",
     b"K\1K\1a.",
@@ -415,7 +413,6 @@ HOSTILE = [
     b"g0\n.",
     b"S'a\n.",
     b"S'\\q'\n.",
-    b"I0x10\n.",
     b"I1",
     b"t.",
     b".",
@@ -426,12 +423,19 @@ HOSTILE = [
 @pytest.mark.parametrize("data", HOSTILE, ids=range(len(HOSTILE)))
 def test_a_pickle_of_anything_else_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
-        pickled.loads(data)
+        plain_pickle.loads(data)
 
 
 def test_depth_is_no_limit_of_a_pickle() -> None:
-    deep = pickled.loads(b"K\1" + b"\x85" * 200_000 + b".")
+    deep = plain_pickle.loads(b"K\1" + b"\x85" * 200_000 + b".")
     assert isinstance(deep, tuple)
+
+
+def test_a_name_that_is_no_text_does_not_hide_the_others() -> None:
+    deep = b"K\1" + b"\x85" * 5000  # `repr` and `str` of it would recurse too deeply
+    index = b"}" + deep + b"](K\x19K\4tasX\1\0\0\0e](K\x19K\4tas."
+    data = b"RPA-2.0 %016x\nabcd" % 29 + zlib.compress(index)
+    assert read(rpa.READER, data) == ({"(no text)": b"abcd", "e": b"abcd"}, [])
 
 
 OPERATIONS = st.lists(
@@ -441,8 +445,8 @@ OPERATIONS = st.lists(
 ).map(b"".join)
 
 
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 @given(data=st.binary() | OPERATIONS.map(lambda data: data + b"."))
-def test_no_bytes_raise_anything_but_a_value_error(data: bytes) -> None:
-    with suppress(ValueError):
-        pickled.loads(data)
+def test_no_bytes_raise_anything_unexpected(data: bytes) -> None:
+    with suppress(ValueError, MemoryError):  # the walk ends where memory is short
+        plain_pickle.loads(data)

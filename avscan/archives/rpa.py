@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO
 
-from avscan.archives import pickled
-from avscan.archives.pickled import Value
+from avscan.archives import plain_pickle
 from avscan.archives.reader import HEAD, Archive, DamagedError, FileReader, Item, Member, Problem
 from avscan.archives.streams import CHUNK, Stream, chunked, read_at, region
 
@@ -50,11 +49,13 @@ def _members(archive: Archive) -> Iterator[Item]:
         raise DamagedError("an unusual header")
     offset = int(header[1] or header[2] or header[4], 16)
     key = int(header[3] or header[5] or b"0", 16)
-    index = pickled.loads(_unpacked(archive, offset))
+    index = plain_pickle.loads(_unpacked(archive, offset))
     if not isinstance(index, dict):
         raise DamagedError("its index is no dict")
     for name, value in index.items():
-        label = name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else str(name)
+        if isinstance(name, bytes):
+            name = name.decode("utf-8", "surrogateescape")  # noqa: PLW2901
+        label = name if isinstance(name, str) else "(no text)"
         parts = _parts(value, key)
         if parts is None:
             yield Problem(text=f"{label} has an unusual entry in the index")
@@ -72,7 +73,7 @@ def _unpacked(archive: Archive, offset: int) -> bytes:
     return index
 
 
-def _parts(value: Value, key: int) -> list[_Part] | None:
+def _parts(value: object, key: int) -> list[_Part] | None:
     """Read what the index says of a file; None if that is unusual."""
     if not isinstance(value, list | tuple):
         return None
@@ -81,7 +82,7 @@ def _parts(value: Value, key: int) -> list[_Part] | None:
     return known if len(known) == len(parts) else None
 
 
-def _part(value: Value, key: int) -> _Part | None:
+def _part(value: object, key: int) -> _Part | None:
     if not isinstance(value, list | tuple) or len(value) not in _PARTS:
         return None
     offset, length, prefix = (*value, b"")[:3]
