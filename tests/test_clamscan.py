@@ -20,7 +20,7 @@ from support.signatures import (
     write_signatures,
 )
 
-from avscan.archives.looks import UNSUPPORTED
+from avscan.archives.unsupported import UNSUPPORTED
 from avscan.clamav import canary, feed
 from avscan.clamav import program as programs
 from avscan.clamav import signatures as sets

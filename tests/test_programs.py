@@ -23,7 +23,8 @@ from support.packed import SQUASHFS
 from support.samples import EICAR, pack, tar, zstd
 from support.takeover import as_nobody
 
-from avscan.archives import disks, extents, process, programs, registry
+from avscan.archives import disks, extents, process, programs, registry, sevenzip
+from avscan.archives import rar as rars
 from avscan.archives.bounds import Account, Bounds, ExceededError
 from avscan.archives.reader import HEAD, Archive, FileReader
 from avscan.findings import Examination, Findings
@@ -430,9 +431,8 @@ def test_damage_does_not_trouble_the_search_for_an_end(packed: bytes, data: st.D
     damaged = bytearray(packed[: data.draw(st.integers(20, len(packed)))])
     for at in data.draw(st.lists(st.integers(8, len(damaged) - 1), max_size=4)):
         damaged[at] = data.draw(st.integers(0, 255))
-    for extent in (extents.rar, extents.squashfs, extents.sevenzip, extents.zstd, extents.nsis):
+    for extent in (rars.extent, extents.squashfs, extents.sevenzip, extents.zstd, extents.nsis):
         assert 0 <= extent(io.BytesIO(damaged), 0, len(damaged)) <= len(damaged)
-    extents.is_rar_volume(bytes(damaged))
 
 
 def test_an_archive_of_nothing_is_an_error(look: Look) -> None:
@@ -515,7 +515,7 @@ def test_a_full_disk_ends_the_extraction(
     (tmp_path / "files/bomb").write_bytes(bytes(40_000_000))
     data = packed("7zz a -t7z %", "bomb")
     killed: list[process.Run] = []
-    monkeypatch.setattr(process.Run, "verdict", killed.append)
+    monkeypatch.setattr(process.Run, "failure", killed.append)
 
     def keep(account: Account, size: int) -> None:
         if size > 1_000_000:
@@ -531,7 +531,7 @@ def test_a_full_disk_ends_the_extraction(
 def test_too_many_files_are_an_error(
     look: Look, packed: Packed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(programs, "MOST_FILES", 1)
+    monkeypatch.setattr(sevenzip, "MOST_FILES", 1)
     assert look(packed("7zz a -t7z %")).errors == (
         "cannot be scanned whole: more than 1 files in one archive",
     )
@@ -555,7 +555,7 @@ def test_messages_without_end_are_an_error(
     (loud := tmp_path / "loud").write_text("#!/bin/sh\nexec cat /dev/zero >&2\n")
     loud.chmod(0o700)
     monkeypatch.setattr(programs, "find", lambda _: str(loud))
-    assert "its messages have no end" in look(SQUASHFS).errors[0]
+    assert "its messages are endless" in look(SQUASHFS).errors[0]
 
 
 def test_a_reader_that_is_closed_early_leaves_nothing(packed: Packed, tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ import lzma
 import pytest
 from support.samples import deb, pack, squeezed, tar
 
-from avscan.archives.looks import is_program, may_embed_archives, unsupported
+from avscan.archives.executables import is_program, may_embed_archives
 from avscan.archives.reader import HEAD
 from avscan.archives.registry import READERS, recognise
+from avscan.archives.unsupported import unsupported
 
 OLD = lzma.compress(b"x" * 99, format=lzma.FORMAT_ALONE)
 SOME = pack([("x", b"x")])

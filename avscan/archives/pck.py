@@ -14,7 +14,7 @@ from functools import partial
 from os import SEEK_END
 from typing import BinaryIO
 
-from avscan.archives.looks import is_program
+from avscan.archives.executables import is_program
 from avscan.archives.reader import (
     HEAD,
     UNREADABLE,

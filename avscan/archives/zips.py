@@ -14,7 +14,7 @@ from functools import partial
 from os import SEEK_END
 from typing import BinaryIO
 
-from avscan.archives.looks import is_program, mistaken_for_disk, mistaken_for_tar
+from avscan.archives.executables import is_program
 from avscan.archives.reader import HEAD, Archive, DamagedError, FileReader, Item, Member, Problem
 from avscan.archives.streams import (
     Decoder,
@@ -44,13 +44,13 @@ from avscan.archives.zip_records import (
     read_zip,
 )
 
-PASSED_OVER = {"zip-lzma": 14, "zip-zstd": 93, "zip-xz": 95, "zip-ppmd": 98}
-"""The methods of entries over which clamscan says `OK`, by names for them (4.4.5)."""
+UNSUPPORTED_METHODS = {"zip-lzma": 14, "zip-zstd": 93, "zip-xz": 95, "zip-ppmd": 98}
+"""The compression methods of entries for which clamscan prints `OK` unopened, by name (4.4.5)."""
 
 ZIP64 = "zip64"
 """The same for an entry whose sizes are in an extra field."""
 
-ENTRY_MARKS = frozenset({*PASSED_OVER, ZIP64})
+ENTRY_MARKERS = frozenset({*UNSUPPORTED_METHODS, ZIP64})
 
 _BEGINNINGS = (
     LOCAL_MAGIC,
@@ -90,7 +90,7 @@ def _members(archive: Archive) -> Iterator[Item]:
 
 
 def _is_plain(zipped: Zip) -> bool:
-    """Return whether clamscan sees a zip as others do."""
+    """Return whether clamscan scans the same entries as other tools unpack."""
     begin = zipped.read(0, min(zipped.size, HEAD))
     return not (
         zipped.prefix
@@ -98,8 +98,8 @@ def _is_plain(zipped: Zip) -> bool:
         or zipped.has_comment
         or zipped.problems
         or any(each.flags & ~_PLAIN_FLAGS for each in zipped.entries)
-        or mistaken_for_tar(begin)
-        or mistaken_for_disk(begin)
+        or begin[257:262] == b"ustar"  # it would be a tar to clamscan
+        or begin[512:520] == b"EFI PART"  # it would be a disk
     )
 
 
@@ -196,7 +196,7 @@ READER = FileReader(
     recognise=lambda head: head.startswith(_BEGINNINGS),
     recognise_end=_has_end,
     magics=(LOCAL_MAGIC,),
-    marks=ENTRY_MARKS,
+    markers=ENTRY_MARKERS,
     members=_members,
     extent=_extent,
 )

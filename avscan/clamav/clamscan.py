@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Self
 
 from avscan.clamav import canary as canaries
-from avscan.clamav import marks
+from avscan.clamav import markers
 from avscan.clamav.feed import DiedError, Feed, FeedError, Transcript
 from avscan.clamav.program import DATABASE, DEFAULT_LIMITS, Limits, executable
 from avscan.clamav.transcript import complaints, parse
@@ -190,6 +190,6 @@ class Clamscan:
             "--disable-cache",
             f"--database={self._database}",
             # Beside the others: clamscan takes any number of these.
-            f"--database={marks.write(folder, self.end_mark)}",
+            f"--database={markers.write(folder, self.end_mark)}",
             *self._limits.options(),
         ]

@@ -30,8 +30,8 @@ _FOUND = b" FOUND"
 _LIMIT = "Heuristics.Limits.Exceeded"
 _OPAQUE = "Heuristics.Encrypted."
 
-MARK = "Avscan.Opaque."
-"""What the names of our own signatures begin with, behind which a format's name stands."""
+MARKER = "Avscan.Opaque."
+"""The prefix of the names of our own signatures (`markers`); a format's name follows."""
 
 # What it says where its temporary file exceeds RLIMIT_FSIZE (errno EFBIG), and of the file then.
 _TOO_LONG = "write error: File too large"
@@ -154,13 +154,13 @@ def _sort(names: list[str], errors: list[str]) -> Findings:
     """Tell malware from what only says that the engine did not look."""
     limits = [name for name in names if name.startswith(_LIMIT)]
     opaque = [name for name in names if name.startswith(_OPAQUE)]
-    marks = [name for name in names if name.startswith(MARK)]
-    known = (_LIMIT, _OPAQUE, MARK)
+    marks = [name for name in names if name.startswith(MARKER)]
+    known = (_LIMIT, _OPAQUE, MARKER)
     return Findings(
         signatures=_distinct([name for name in names if not name.startswith(known)]),
         limits=_distinct([name.removeprefix(_LIMIT).lstrip(".") or "Limit" for name in limits]),
         opaque=_distinct([name.removeprefix("Heuristics.") for name in opaque]),
-        unopened=_distinct([name.removeprefix(MARK).partition(".")[0] for name in marks]),
+        unopened=_distinct([name.removeprefix(MARKER).partition(".")[0] for name in marks]),
         errors=_distinct(errors),
     )
 
