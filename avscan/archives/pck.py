@@ -1,4 +1,4 @@
-"""Pck: the archive that Godot's games keep their files in, alone or at a program's end.
+"""Pck: the archive of Godot's games, alone or at a program's end.
 
 The profile is what Godot opens: versions 0 to 4 of the format, which Godot 2, 3, 4.0, 4.5 and 4.6
 began to write (core/io/file_access_pack.cpp). At a program's end, a trailer has the archive's size
@@ -41,7 +41,7 @@ _LONGEST_NAME = 64 << 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Directory:
-    """Where the directory is, and what each file's offset is relative to."""
+    """The place of the directory, and the base of the files' offsets."""
 
     version: int
     begin: int
@@ -59,13 +59,13 @@ class _Entry:
 
 
 def _is_pck(head: bytes) -> bool:
-    """Check no more than the magic and that a version follows: Godot does not either."""
+    """Check the magic, and that a version follows. Godot checks nothing else."""
     version = int.from_bytes(head[4:8], "little")
     return head.startswith(_MAGIC) and len(head) >= _START.size and version < _NO_VERSION
 
 
 def _embedded(file: BinaryIO) -> int:
-    """Return where an archive begins that ends with the file; 0 if there is none."""
+    """Return the offset of an archive that ends with the file; 0 if there is none."""
     end = file.seek(0, SEEK_END) - _TRAILER.size
     trailer = read_at(file, end, _TRAILER.size)
     if not trailer.endswith(_MAGIC):
@@ -94,7 +94,7 @@ def _members(archive: Archive) -> Iterator[Item]:
 
 
 def _directory(file: BinaryIO, begin: int, end: int) -> _Directory:
-    """Read the header. Raise DamagedError or EOFError if it is damaged."""
+    """Parse the header. Raise DamagedError or EOFError if it is damaged."""
     header = region(file, begin, end)
     _, version, *_ = _START.unpack(_exactly(header, _START.size))
     flags = base = 0
@@ -116,7 +116,7 @@ def _directory(file: BinaryIO, begin: int, end: int) -> _Directory:
 
 
 def _entries(stream: Stream, directory: _Directory) -> Iterator[_Entry]:
-    """Read the directory. Raise DamagedError or EOFError where it is damaged."""
+    """Iterate over the entries of the directory. Raise DamagedError or EOFError if it is damaged."""
     for _ in range(_number(stream)):
         length = _number(stream)
         if length > _LONGEST_NAME:
@@ -141,9 +141,9 @@ def _number(stream: Stream) -> int:
 
 
 def _extent(file: BinaryIO, begin: int, end: int) -> int:
-    """Measure an archive by its files and its directory; 0 if it has no files.
+    """Return the length of an archive by its files and its directory; 0 if it has no files.
 
-    Programs of Godot have the magic in them. So what is damaged has to have a usual version.
+    Programs of Godot contain the magic. So a damaged archive counts only if its version is usual.
     """
     try:
         directory = _directory(file, begin, end)

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from avscan.archives.process import Run
 from avscan.archives.reader import Archive, FileReader, Item, Member, Problem, to_the_end
-from avscan.archives.streams import CHUNK, Stream, region
+from avscan.archives.streams import Stream, region
 from avscan.archives.unsupported import UNSUPPORTED
 from avscan.archives.zips import ENTRY_MARKERS
 
@@ -49,7 +49,7 @@ def decompressed(*arguments: str) -> Read:
         with Run((program, *arguments), archive.path) as run:
             stream = Stream(run.pull)
             yield Member(name="", open=lambda: stream)
-            while data := stream.some(CHUNK):
+            for data in stream.chunks():
                 archive.account.unpack(len(data))
             if (failure := run.failure()) is not None:
                 yield failure

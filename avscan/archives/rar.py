@@ -17,7 +17,7 @@ from typing import BinaryIO
 from avscan.archives import disks, tar
 from avscan.archives.process import Run
 from avscan.archives.reader import HEAD, Archive, Item, Member, Problem
-from avscan.archives.streams import CHUNK, Stream, read_at, region
+from avscan.archives.streams import Stream, read_at, region
 from avscan.archives.tar_fields import BLOCK
 
 _OLD_MAIN, _OLD_FILE, _OLD_SERVICE, _OLD_END = 0x73, 0x74, 0x7A, 0x7B  # types of blocks of rar 4
@@ -81,7 +81,7 @@ def read(program: str, archive: Archive) -> Iterator[Item]:
         stream = Stream(pull)
         is_empty = not stream.peek(BLOCK).strip(b"\0")
         yield from tar.READER.members(stream)
-        while stream.some(CHUNK):
+        for _ in stream.chunks():
             pass
         failure = run.failure()
         if blocks.is_encrypted:

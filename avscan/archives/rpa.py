@@ -1,9 +1,9 @@
-"""Rpa: the archive that Ren'Py's games keep their files in.
+"""Rpa: the archive of Ren'Py's games.
 
-The profile: a line with the index's offset and a key, the files in any places, and the index: a
+The profile: a line with the index's offset and a key, the files at any offsets, and the index: a
 pickled dict of names, compressed by zlib. Each file is a list of parts: an offset and a length, both
-combined with the key by XOR, and the bytes that the part begins with, which the length counts too
-(renpy/loader.py). Version 3.2 is of others, with a field in front of the key.
+combined with the key by XOR, and a prefix, which the length includes (renpy/loader.py). Version 3.2
+is not Ren'Py's, and has a field in front of the key.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import BinaryIO
 
 from avscan.archives import plain_pickle
 from avscan.archives.reader import HEAD, Archive, DamagedError, FileReader, Item, Member, Problem
-from avscan.archives.streams import CHUNK, Stream, chunked, read_at, region
+from avscan.archives.streams import chunked, read_at, region
 
 INDEX = 64 << 20
-"""Bytes that an index may have, packed and unpacked: it is read into memory."""
+"""Bytes of an index, packed and unpacked, at the most: it is read into memory."""
 
-# Whatever Python's `int` may take for a number is opened.
+# All that Python's `int` parses as a number is recognised.
 _MAGIC = re.compile(
     rb"RPA-(?:3\.0 [0-9a-f_x+ \t-]{16}|(?:2\.0|3\.2) [0-9a-f_x+ \t-]+\r?\n)", re.IGNORECASE
 )
@@ -36,7 +36,7 @@ _PARTS = 2, 3  # how many values a part has
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Part:
-    """Bytes of the index, then bytes of the file."""
+    """Bytes of the index, then bytes of the archive."""
 
     prefix: bytes
     begin: int
@@ -60,7 +60,7 @@ def _members(archive: Archive) -> Iterator[Item]:
         if parts is None:
             yield Problem(text=f"{label} has an unusual entry in the index")
             continue
-        yield Member(name=label, open=partial(_content, archive.file, parts))
+        yield Member(name=label, open=partial(chunked, _chunks(archive.file, parts)))
 
 
 def _unpacked(archive: Archive, offset: int) -> bytes:
@@ -74,7 +74,7 @@ def _unpacked(archive: Archive, offset: int) -> bytes:
 
 
 def _parts(value: object, key: int) -> list[_Part] | None:
-    """Read what the index says of a file; None if that is unusual."""
+    """Parse a file's entry in the index; None if it is unusual."""
     if not isinstance(value, list | tuple):
         return None
     parts = [_part(each, key) for each in value]
@@ -94,17 +94,11 @@ def _part(value: object, key: int) -> _Part | None:
     return _Part(prefix=prefix, begin=begin, end=end) if 0 <= begin <= end else None
 
 
-def _content(file: BinaryIO, parts: list[_Part]) -> Stream:
-    return chunked(_chunks(file, parts))
-
-
 def _chunks(file: BinaryIO, parts: list[_Part]) -> Iterator[bytes]:
     for part in parts:
         if part.prefix:
             yield part.prefix
-        stream = region(file, part.begin, part.end)
-        while data := stream.some(CHUNK):
-            yield data
+        yield from region(file, part.begin, part.end).chunks()
 
 
 READER = FileReader(
