@@ -39,7 +39,7 @@ class Account:
 
     The artifact may use the disk's free bytes at the beginning. To need more is the artifact's fault;
     if there are fewer later, it is not. `make_room` is called when there is too little room, and may
-    remove files. `members` counts those that were entered.
+    remove files. `members` is the number of members that were entered.
     """
 
     def __init__(self, bounds: Bounds, workspace: Path) -> None:
