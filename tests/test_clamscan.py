@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from support import fake_clamscan
+from support.processes import children
 from support.signatures import (
     EICAR,
     EICAR_NAME,
@@ -195,16 +196,11 @@ def test_a_missing_file_is_an_error(workspace: Path, signatures: Path, harmless:
 
 
 def test_a_temporary_folder_that_can_not_be_written(
-    workspace: Path, signatures: Path, monkeypatch: pytest.MonkeyPatch, harmless: Path
+    tmp_path: Path, workspace: Path, signatures: Path, harmless: Path
 ) -> None:
-    monkeypatch.setattr(
-        Clamscan,
-        "_command",
-        lambda self, folder, command=Clamscan._command: [
-            option.replace("/clamscan/tmp", "/clamscan/missing") for option in command(self, folder)
-        ],
-    )
-    with real(workspace, signatures) as engine:
+    program = write(tmp_path, b'#!/bin/sh\nrmdir tmp\nexec clamscan "$@"\n', "clamscan")
+    program.chmod(0o755)
+    with Clamscan(program=str(program), workspace=workspace, database=signatures) as engine:
         with pytest.raises(EngineError) as error:
             engine.scan(harmless)
         assert str(error.value) == (
@@ -360,10 +356,10 @@ def test_a_program_that_the_kernel_refuses(tmp_path: Path, workspace: Path) -> N
 
 
 def test_the_end_of_the_context_ends_the_process(workspace: Path, signatures: Path) -> None:
-    with real(workspace, signatures) as engine:
-        process = engine._feed._process
-        assert process.poll() is None
-    assert process.returncode == -signal.SIGKILL
+    before = children()
+    with real(workspace, signatures):
+        assert len(children()) == len(before) + 1
+    assert children() == before
 
 
 def test_endings() -> None:
@@ -506,7 +502,7 @@ def test_a_canary_that_can_not_be_written(tmp_path: Path) -> None:
 def test_an_answer_in_pieces(
     tmp_path: Path, harmless: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "_CHUNK", 1)
+    monkeypatch.setattr(feed, "CHUNK", 1)
     with fake(tmp_path, "find", "noise:5", "find:Worm") as engine:
         assert engine.scan(harmless).clean
         assert engine.scan(harmless) == Findings(signatures=("Worm",))

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from chaos.gate import eventually, lives
 from support.backend import REPOSITORY
+from support.processes import children
 from support.takeover import AS_NOBODY, as_nobody, attempt
 
 from avscan.inspector import confine
@@ -240,7 +241,7 @@ except PermissionError:
 def test_the_pass_cannot_be_read_by_a_process_of_its_user() -> None:
     """Where the kernel has no Landlock, this is what keeps the credentials."""
     code = """
-confine._prctl(4, 1)
+confine.prctl(4, 1)
 command = ["/bin/grep", "-c", ".", f"/proc/{os.getpid()}/environ"]
 print(subprocess.run(command, capture_output=True, text=True).stdout.strip() or "refused")
 confine.refuse_inspection()
@@ -267,15 +268,15 @@ folder = Path({str(tmp_path)!r})
 engine = Engine(program="/usr/bin/clamscan", signatures=write_signatures(folder / "signatures"))
 inspector = Inspector(engine, folder / "own")
 inspector.prove(lambda: None)
-print(inspector._process.pid, flush=True)
+print("ready", flush=True)
 time.sleep(60)
 """
     command = [sys.executable, "-c", code]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
-        child = int(parent.stdout.readline())
-        [task] = Path(f"/proc/{child}/task").iterdir()
-        engine = int((task / "children").read_text())
+        parent.stdout.readline()
+        [child] = children(parent.pid)
+        [engine] = children(child)
         assert lives(child)
         assert lives(engine)
         parent.kill()
@@ -292,17 +293,14 @@ def test_a_confinement_for_another_parent_ends_the_process() -> None:
 
 def test_a_refused_call_raises() -> None:
     with pytest.raises(OSError, match="Invalid argument"):
-        confine._prctl(-1, 0)
+        confine.prctl(-1, 0)
 
 
 @pytest.mark.parametrize(
     ("version", "missing"), [(0, 3), (1, 2), (3, 2), (4, 1), (5, 1), (6, 0), (9, 0)]
 )
-def test_what_an_older_kernel_lacks_is_named(
-    monkeypatch: pytest.MonkeyPatch, version: int, missing: int
-) -> None:
-    monkeypatch.setattr(confine, "_version", lambda: version)
-    assert len(confine.missing_features()) == missing
+def test_what_an_older_kernel_lacks_is_named(version: int, missing: int) -> None:
+    assert len(confine.missing_features(version)) == missing
 
 
 # -- the page -------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from chaos.gate import eventually, lives
 from support import fake_clamscan
+from support.processes import child_that_runs, children
 from support.samples import pack, tar
 from support.signatures import EICAR, EICAR_NAME, write_signatures
 
@@ -47,10 +48,9 @@ def begin(inspector: Inspector, tmp_path: Path, content: bytes) -> None:
     assert not artifact.exists()
 
 
-def processes(inspector: Inspector) -> list[int]:
-    child = inspector._process.pid
-    [task] = Path(f"/proc/{child}/task").iterdir()
-    return [child, *map(int, (task / "children").read_text().split())]
+def processes() -> list[int]:
+    child = child_that_runs("avscan.inspector.child")
+    return [child, *children(child)]
 
 
 def states(pids: list[int]) -> set[str]:
@@ -83,7 +83,7 @@ def test_what_was_found_before_a_death_counts(start: Start, tmp_path: Path) -> N
 def test_a_killed_inspector_is_broken(start: Start, tmp_path: Path) -> None:
     inspector = start("find", "hang")
     begin(inspector, tmp_path, b"a game")
-    child, engine = processes(inspector)
+    child, engine = processes()
     os.kill(child, signal.SIGKILL)
     assert inspector.wait(30.0) == Broken(reason="the inspector was killed by SIGKILL")
     eventually(lambda: not lives(engine))
@@ -93,7 +93,7 @@ def test_a_pause_stops_all_its_processes_and_its_time(start: Start, tmp_path: Pa
     inspector = start("find", "slow:0.5")
     begin(inspector, tmp_path, b"a game")
     assert inspector.wait(0.05) is None
-    pids = processes(inspector)
+    pids = processes()
     inspector.pause()
     ran = inspector.ran
     eventually(lambda: states(pids) == {"T"})
@@ -111,7 +111,7 @@ def test_closing_ends_all_its_processes_and_leaves_no_folder(
 ) -> None:
     inspector = start("find", "hang")
     begin(inspector, tmp_path, b"a game")
-    pids = processes(inspector)
+    pids = processes()
     if paused:
         inspector.pause()
     inspector.close()
@@ -131,16 +131,18 @@ def test_closing_ends_all_its_processes_and_leaves_no_folder(
     ],
 )
 def test_an_inspector_that_sends_anything_else_is_not_believed(
-    start: Start, tmp_path: Path, line: bytes, reason: str
+    tmp_path: Path, line: bytes, reason: str
 ) -> None:
-    inspector = start("find", "hang")
-    begin(inspector, tmp_path, b"a game")
-    reader, writer = os.pipe()
-    os.dup2(reader, inspector._output.fileno())  # as if it had written this
-    os.write(writer, line)
-    assert inspector.wait(30.0) == Broken(reason=f"the inspector sent {reason}")
-    os.close(reader)
-    os.close(writer)
+    (tmp_path / "line").write_bytes(line)
+    (folder := tmp_path / "inspector").mkdir()
+    script = r"printf 'ready\t\t\n'; read artifact; cat ../line; exec sleep 60"
+    engine = Engine(program="", signatures=tmp_path)
+    inspector = Inspector(engine, folder, command=["/bin/sh", "-c", script])
+    try:
+        begin(inspector, tmp_path, b"a game")
+        assert inspector.wait(30.0) == Broken(reason=f"the inspector sent {reason}")
+    finally:
+        inspector.close()
 
 
 @pytest.mark.parametrize(

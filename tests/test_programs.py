@@ -20,6 +20,7 @@ from support import packed as samples
 from support.examine import OneByOne, examined
 from support.images import IMAGES
 from support.packed import SQUASHFS
+from support.processes import children
 from support.samples import EICAR, pack, tar, zstd
 from support.takeover import as_nobody
 
@@ -483,15 +484,6 @@ def test_what_is_only_compressed_is_shown_where_the_program_is_missing(
 
 
 # Bounds.
-
-
-def children() -> list[str]:
-    """Return this process's children (proc(5))."""
-    mine = str(os.getpid())
-    stats = [
-        path.read_text().rpartition(")")[2].split() for path in Path("/proc").glob("[0-9]*/stat")
-    ]
-    return [fields[0] for fields in stats if fields[1] == mine]
 
 
 BOMBS = ["7zz a -t7z %", "bsdtar --zstd -cf %", "bsdtar --format=xar -cf %"]

@@ -27,7 +27,7 @@ TRANSCRIPT_LENGTH = 1024 * 1024
 FILE_SIZE = 2 * 1024**3
 """Bytes of a temporary file of clamscan, at the most: above its own limit, or it warns."""
 
-_CHUNK = 64 * 1024
+CHUNK = 64 * 1024
 
 
 class FeedError(Exception):
@@ -121,7 +121,7 @@ class Feed:
             lost += max(0, len(known) - room)
             if whole:
                 break
-            chunk = os.read(self._output.fileno(), _CHUNK)
+            chunk = os.read(self._output.fileno(), CHUNK)
             if not chunk:
                 raise DiedError(self._process.wait(), bytes(kept) + pending)
             pending += chunk

@@ -72,12 +72,15 @@ def refuse_inspection() -> None:
 
     Call it before secrets are read. It does not restrict root. Raise OSError.
     """
-    _prctl(_PR_SET_DUMPABLE, 0)
+    prctl(_PR_SET_DUMPABLE, 0)
 
 
-def missing_features() -> tuple[str, ...]:
-    """Return what this kernel cannot deny an inspector, as texts for people."""
-    version = _version()
+def missing_features(version: int | None = None) -> tuple[str, ...]:
+    """Return what a kernel cannot deny an inspector, as texts for people.
+
+    `version` is that of its Landlock; without it, this kernel is asked.
+    """
+    version = landlock_version() if version is None else version
     return tuple(text for needed, text in _FEATURES.items() if version < needed)
 
 
@@ -98,13 +101,13 @@ def confine(*, parent: int, folder: Path, readable: Sequence[Path], memory: int)
     `memory` is in bytes. The process ends with `parent`, which must be its parent. Raise OSError.
     """
     die_with(parent)
-    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    prctl(_PR_SET_NO_NEW_PRIVS, 1)
     os.umask(0o077)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _limit(resource.RLIMIT_DATA, memory, hard=ENGINE_MEMORY)
     with suppress(OSError):  # the out-of-memory killer shall choose this process first
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
-    if version := _version():
+    if version := landlock_version():
         _restrict(version, folder, readable)
 
 
@@ -134,7 +137,7 @@ def program_limits(memory: int, file_size: int, *, threads: bool) -> Callable[[]
 
 def die_with(parent: int) -> None:
     """Have the kernel kill this process when the thread that started it ends. Raise OSError."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before the call
         os._exit(1)
 
@@ -172,7 +175,7 @@ def _allow(ruleset: int, path: Path, rights: int) -> None:
         os.close(opened)
 
 
-def _version() -> int:
+def landlock_version() -> int:
     """Return the version of the kernel's Landlock; 0 if there is none."""
     try:
         return _syscall(_CREATE_RULESET, None, 0, _VERSION)
@@ -197,9 +200,9 @@ def _limit(kind: int, most: int, *, hard: int | None = None) -> None:
     resource.setrlimit(kind, (most, hard or most))
 
 
-def _prctl(option: int, value: int) -> None:
-    """Call prctl(2), whose unused arguments must be zero. Raise OSError."""
-    zero = ctypes.c_ulong(0)
+def prctl(option: int, value: int) -> None:
+    """Set an option of this process by prctl (its manual: section 2). Raise OSError."""
+    zero = ctypes.c_ulong(0)  # unused arguments must be 0
     if _libc.prctl(option, ctypes.c_ulong(value), zero, zero, zero) != 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))

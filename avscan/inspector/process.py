@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,9 +70,16 @@ class Inspector:
     """
 
     def __init__(
-        self, engine: Engine, folder: Path, *, clock: Callable[[], float] = time.monotonic
+        self,
+        engine: Engine,
+        folder: Path,
+        *,
+        command: Sequence[str] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Start an inspector in an empty folder, without waiting for its clamscan.
+
+        `command` is another program that follows the protocol.
 
         Raises:
             EngineError: it cannot be started.
@@ -90,7 +97,7 @@ class Inspector:
         self._since: float | None = None
         try:
             self._process = subprocess.Popen(
-                _command(engine, folder),
+                command or _command(engine, folder),
                 bufsize=0,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
