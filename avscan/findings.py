@@ -8,7 +8,6 @@ soon as it is known. An `Examination` is all that is known of one artifact. None
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 LINES = 100
@@ -92,14 +91,6 @@ class Examination:
     errors: tuple[str, ...] = ()
     opaque: tuple[str, ...] = ()
     oversize: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, findings: Iterable[Finding]) -> Examination:
-        """Collect all findings on one artifact."""
-        collector = Collector()
-        for finding in findings:
-            collector.add(finding)
-        return collector.examination()
 
 
 class Collector:

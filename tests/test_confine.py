@@ -1,4 +1,4 @@
-"""What a taken-over engine can reach: each line of docs/security.md, tried by one."""
+"""What a compromised engine can reach: it tries each line of docs/security.md."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_it_cannot_read_the_files_of_the_system_or_of_its_user(tmp_path: Path) -
 
 
 def test_it_cannot_read_the_environment_of_another_process(tmp_path: Path) -> None:
-    """Not that of the pass, and not that of one that starts later."""
+    """Neither that of the pass nor that of a process that starts later."""
     for process in (os.getpid(), 1):
         body = f"return open('/proc/{process}/environ', 'rb').read()"
         assert attempt(tmp_path / str(process), body) == DENIED
@@ -116,7 +116,7 @@ return "connected"
 
 
 def test_it_can_reach_a_socket_that_has_a_path(tmp_path: Path) -> None:
-    """What remains: docs/security.md says so."""
+    """This is not prevented, as docs/security.md says."""
     with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
         listener.bind(f"{folder}/socket")
         listener.listen()
@@ -125,7 +125,7 @@ def test_it_can_reach_a_socket_that_has_a_path(tmp_path: Path) -> None:
 
 
 def test_it_can_send_udp(tmp_path: Path) -> None:
-    """What remains: docs/security.md says so."""
+    """This is not prevented, as docs/security.md says."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
         listener.bind(("127.0.0.1", 0))
         body = f"""
@@ -239,7 +239,7 @@ except PermissionError:
 
 
 def test_the_pass_cannot_be_read_by_a_process_of_its_user() -> None:
-    """Where the kernel has no Landlock, this is what keeps the credentials."""
+    """This protects the credentials if the kernel has no Landlock."""
     code = """
 confine.prctl(4, 1)
 command = ["/bin/grep", "-c", ".", f"/proc/{os.getpid()}/environ"]
@@ -256,7 +256,7 @@ print(subprocess.run(command, capture_output=True, text=True).stdout.strip() or 
 
 
 def test_it_ends_with_the_pass(tmp_path: Path) -> None:
-    """Killed, the pass can end nothing itself: the kernel does."""
+    """A pass that was killed cannot end its inspector: the kernel does."""
     code = f"""
 import sys, time
 sys.path[:0] = [{str(REPOSITORY)!r}, {str(REPOSITORY / "tests")!r}]

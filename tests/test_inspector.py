@@ -1,4 +1,4 @@
-"""The inspector: the real child process, with the real clamscan and with one that misbehaves."""
+"""The inspector: the real child process, with the real clamscan or a fake one that misbehaves."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Start = Callable[..., Inspector]
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Start an inspector: with the real clamscan, or with one that follows steps."""
+    """Start an inspector with the real clamscan, or with a fake one that follows steps."""
     started: list[Inspector] = []
 
     def start(*steps: str) -> Inspector:
@@ -71,7 +71,7 @@ def test_one_inspector_examines_one_artifact_after_another(start: Start, tmp_pat
         assert not (tmp_path / "inspector" / "artifact").exists()
 
 
-def test_what_was_found_before_a_death_counts(start: Start, tmp_path: Path) -> None:
+def test_findings_before_a_death_count(start: Start, tmp_path: Path) -> None:
     inspector = start("find", "find:Worm", "die:SIGSEGV")
     members = [("x", b"1" * SMALL + b"1"), ("y", b"2" * SMALL + b"2")]
     begin(inspector, tmp_path, gzip.compress(tar(members)))
@@ -99,7 +99,7 @@ def test_a_pause_stops_all_its_processes_and_its_time(start: Start, tmp_path: Pa
     eventually(lambda: states(pids) == {"T"})
     assert inspector.wait(0.2) is None
     assert inspector.ran == ran
-    assert not inspector.works  # it is in the midst of an artifact
+    assert not inspector.works  # it is examining an artifact
     inspector.resume()
     assert inspector.wait(30.0) == Examined()
     assert inspector.ran > ran
@@ -130,7 +130,7 @@ def test_closing_ends_all_its_processes_and_leaves_no_folder(
         (b"ready\t\t\n", "a line out of turn"),
     ],
 )
-def test_an_inspector_that_sends_anything_else_is_not_believed(
+def test_an_inspector_that_breaks_the_protocol_is_broken(
     tmp_path: Path, line: bytes, reason: str
 ) -> None:
     (tmp_path / "line").write_bytes(line)
@@ -153,7 +153,9 @@ def test_an_inspector_that_sends_anything_else_is_not_believed(
         (["die:SIGABRT"], "was killed by SIGABRT while it loaded its signatures"),
     ],
 )
-def test_an_engine_that_does_not_work_is_named(start: Start, steps: list[str], words: str) -> None:
+def test_an_engine_that_does_not_work_is_an_error(
+    start: Start, steps: list[str], words: str
+) -> None:
     with pytest.raises(EngineError, match=words):
         start(*steps).prove(lambda: None)
 

@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from avscan.clamav import canary as canaries
@@ -70,12 +69,7 @@ class Clamscan:
         self._feed.send(self._packed)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Kill the process."""
         self._feed.close()
 

@@ -1,4 +1,4 @@
-"""The walk over an artifact with an engine in memory that sees what clamscan sees of small files."""
+"""The walk over an artifact with an engine in Python that scans small files as clamscan does."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NOTHING = Examination()
 
 @dataclass
 class FakeEngine(OneByOne):
-    """Finds EICAR in bytes, plain zips, gzip and tar; what is longer than the ceiling it cuts."""
+    """Finds EICAR in bytes, plain zips, gzip and tar, whose content it cuts at the ceiling."""
 
     answer: Callable[[bytes], Findings | None] = lambda data: None
     shown: list[bytes] = field(default_factory=list)
