@@ -39,7 +39,8 @@ class Account:
 
     The artifact may use the disk's free bytes at the beginning. To need more is the artifact's fault;
     if there are fewer later, it is not. `make_room` is called when there is too little room, and may
-    remove files. `members` is the number of members that were entered.
+    remove files. `members` is the number of members that were entered, `on_disk` the bytes that
+    are on the disk.
     """
 
     def __init__(self, bounds: Bounds, workspace: Path) -> None:
@@ -48,7 +49,7 @@ class Account:
         self._unpacked = 0
         self.members = 0
         self.make_room: Callable[[], None] = lambda: None
-        self._on_disk = 0
+        self.on_disk = 0
         self._room = self._free()
 
     def unpack(self, size: int) -> None:
@@ -78,19 +79,14 @@ class Account:
             self.make_room()
             free = self._free()
         if size > free:
-            if self._room > LITTLE and self._on_disk + size > self._room:
+            if self._room > LITTLE and self.on_disk + size > self._room:
                 raise ExceededError(f"needs more than the {self._room} bytes of free disk")
             raise full(self._workspace)
-        self._on_disk += size
-
-    @property
-    def on_disk(self) -> int:
-        """The bytes on the disk at the moment."""
-        return self._on_disk
+        self.on_disk += size
 
     def drop(self, size: int) -> None:
         """Account for `size` bytes that were removed."""
-        self._on_disk -= size
+        self.on_disk -= size
 
     def _free(self) -> int:
         return shutil.disk_usage(self._workspace).free - self._bounds.reserve

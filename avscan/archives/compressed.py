@@ -7,6 +7,7 @@ of the first stream. So the content of the first stream is scanned as well.
 
 from __future__ import annotations
 
+import struct
 import zlib
 from bz2 import BZ2Decompressor
 from collections.abc import Callable, Iterator
@@ -80,9 +81,7 @@ def _read_extra(source: Stream, state: _Unpacked, begin: int) -> bytes:
 def _read_header(source: Stream, state: _Unpacked) -> None:
     """Read a header of gzip (RFC 1952, 2.3). Note what only some readers reject."""
     begin = source.tell()
-    head = source.read(10)
-    if len(head) < 10:  # noqa: PLR2004 - its length
-        raise EOFError("it is cut short")
+    head = source.read_exactly(10)
     flags = head[3]
     if flags & _EXTRA:
         head += _read_extra(source, state, begin)
@@ -110,12 +109,7 @@ def _gunzip(source: Stream, state: _Unpacked) -> Iterator[bytes]:
         checksum, size = zlib.crc32(data, checksum), size + len(data)
         yield data
     state.ended = True
-    trailer = source.read(8)
-    if len(trailer) < 8:  # noqa: PLR2004 - its length
-        raise EOFError("it is cut short")
-    if trailer != b"".join(
-        (number & 0xFFFFFFFF).to_bytes(4, "little") for number in (checksum, size)
-    ):
+    if source.read_exactly(8) != struct.pack("<2I", checksum, size & 0xFFFFFFFF):
         state.note("a wrong checksum or size", begin)
 
 

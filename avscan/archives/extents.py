@@ -1,4 +1,4 @@
-"""Where an archive ends that 7-Zip opens, which skips whatever is behind the end."""
+"""The lengths of archives that 7-Zip opens: it skips all data behind their ends."""
 
 from __future__ import annotations
 

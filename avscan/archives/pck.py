@@ -79,8 +79,8 @@ def _members(archive: Archive) -> Iterator[Item]:
     begin = 0 if _is_pck(read_at(archive.file, 0, HEAD)) else _embedded(archive.file)
     if begin:
         front = region(archive.file, 0, begin)
-        seen = is_program(front.peek(HEAD))
-        yield Member(name="(in front)", open=lambda: front, already_scanned=seen)
+        is_scanned = is_program(front.peek(HEAD))
+        yield Member(name="(in front)", open=lambda: front, already_scanned=is_scanned)
     directory = _directory(archive.file, begin, archive.size)
     if directory.is_encrypted:
         yield Member(name="", closed="encrypted")
@@ -96,14 +96,14 @@ def _members(archive: Archive) -> Iterator[Item]:
 def _directory(file: BinaryIO, begin: int, end: int) -> _Directory:
     """Parse the header. Raise DamagedError or EOFError if it is damaged."""
     header = region(file, begin, end)
-    _, version, *_ = _START.unpack(_exactly(header, _START.size))
+    _, version, *_ = _START.unpack(header.read_exactly(_START.size))
     flags = base = 0
     if version > _LATEST:
         raise DamagedError(f"version {version} of the format is not known")
     if version >= _FLAGGED:
-        flags, base = _FLAGS.unpack(_exactly(header, _FLAGS.size))
+        flags, base = _FLAGS.unpack(header.read_exactly(_FLAGS.size))
     if version >= _MOVABLE:
-        at = begin + int.from_bytes(_exactly(header, 8), "little")
+        at = begin + int.from_bytes(header.read_exactly(8), "little")
     else:
         at = begin + header.tell() + _RESERVED
     return _Directory(
@@ -121,23 +121,15 @@ def _entries(stream: Stream, directory: _Directory) -> Iterator[_Entry]:
         length = _number(stream)
         if length > _LONGEST_NAME:
             raise DamagedError(f"a name of {length:,} bytes")
-        name = _exactly(stream, length).rstrip(b"\0").decode("utf-8", "surrogateescape")
-        offset, size, _ = _PLACE.unpack(_exactly(stream, _PLACE.size))
+        name = stream.read_exactly(length).rstrip(b"\0").decode("utf-8", "surrogateescape")
+        offset, size, _ = _PLACE.unpack(stream.read_exactly(_PLACE.size))
         flags = _number(stream) if directory.version >= _FLAGGED else 0
         begin = directory.base + offset
         yield _Entry(name=name, begin=begin, size=size, is_encrypted=bool(flags & _ENCRYPTED))
 
 
-def _exactly(stream: Stream, size: int) -> bytes:
-    """Read `size` bytes. Raise EOFError if there are fewer."""
-    data = stream.read(size)
-    if len(data) < size:
-        raise EOFError("it is cut short")
-    return data
-
-
 def _number(stream: Stream) -> int:
-    return int.from_bytes(_exactly(stream, 4), "little")
+    return int.from_bytes(stream.read_exactly(4), "little")
 
 
 def _extent(file: BinaryIO, begin: int, end: int) -> int:

@@ -31,7 +31,6 @@ _HEADER = re.compile(
     rb"|3\.2 ([0-9a-f]{1,16}) [0-9a-f]{1,8} ([0-9a-f]{1,8}))\r?\n",
     re.IGNORECASE,
 )
-_PARTS = 2, 3  # how many values a part has
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +55,9 @@ def _members(archive: Archive) -> Iterator[Item]:
         if isinstance(name, bytes):
             name = name.decode("utf-8", "surrogateescape")  # noqa: PLW2901
         label = name if isinstance(name, str) else "(no text)"
-        parts = _parts(value, key)
-        if parts is None:
+        try:
+            parts = _parts(value, key)
+        except ValueError:
             yield Problem(text=f"{label} has an unusual entry in the index")
             continue
         yield Member(name=label, open=partial(chunked, _chunks(archive.file, parts)))
@@ -73,25 +73,27 @@ def _unpacked(archive: Archive, offset: int) -> bytes:
     return index
 
 
-def _parts(value: object, key: int) -> list[_Part] | None:
-    """Parse a file's entry in the index; None if it is unusual."""
+def _parts(value: object, key: int) -> list[_Part]:
+    """Parse a file's entry in the index. Raise ValueError if it is unusual."""
     if not isinstance(value, list | tuple):
-        return None
-    parts = [_part(each, key) for each in value]
-    known = [part for part in parts if part is not None]
-    return known if len(known) == len(parts) else None
+        raise ValueError("no list of parts")  # noqa: TRY004 - damage, no bug
+    return [_part(each, key) for each in value]
 
 
-def _part(value: object, key: int) -> _Part | None:
-    if not isinstance(value, list | tuple) or len(value) not in _PARTS:
-        return None
-    offset, length, prefix = (*value, b"")[:3]
-    if isinstance(prefix, str):
-        prefix = prefix.encode("latin-1")
-    if not (isinstance(offset, int) and isinstance(length, int) and isinstance(prefix, bytes)):
-        return None
+def _part(value: object, key: int) -> _Part:
+    match value:
+        case [int(offset), int(length)]:
+            prefix = b""
+        case [int(offset), int(length), bytes(prefix)]:
+            pass
+        case [int(offset), int(length), str(text)]:
+            prefix = text.encode("latin-1")
+        case _:
+            raise ValueError("no part")
     begin, end = offset ^ key, (offset ^ key) + (length ^ key) - len(prefix)
-    return _Part(prefix=prefix, begin=begin, end=end) if 0 <= begin <= end else None
+    if not 0 <= begin <= end:
+        raise ValueError("a part of negative size")
+    return _Part(prefix=prefix, begin=begin, end=end)
 
 
 def _chunks(file: BinaryIO, parts: list[_Part]) -> Iterator[bytes]:

@@ -61,6 +61,13 @@ class Stream:
             missing -= len(data)
         return b"".join(parts)
 
+    def read_exactly(self, size: int) -> bytes:
+        """Read `size` bytes. Raise EOFError if there are fewer."""
+        data = self.read(size)
+        if len(data) < size:
+            raise EOFError("it is cut short")
+        return data
+
     def unread(self, data: bytes) -> None:
         """Put bytes back, to be read again."""
         self._ahead, self._used = data + self._ahead[self._used :], 0

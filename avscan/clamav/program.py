@@ -106,7 +106,7 @@ def version(program: str, database: Path) -> EngineVersion:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Return the environment of a child process, which has nothing of ours and so no secret."""
+    """Return the environment of a child process, which has no variable of this one and no secret."""
     return {
         "PATH": os.defpath,
         "LANG": "C",
