@@ -77,17 +77,21 @@ def gunzipped(data: bytes) -> bytes:
 
 @dataclass
 class Scanned:
+    """The findings, and the engine that scanned."""
+
     examination: Examination
     engine: FakeEngine
 
     @property
     def members(self) -> list[str]:
+        """The members in which a signature was found."""
         return [sighting.member for sighting in self.examination.sightings]
 
 
 def look(
     folder: Path, data: bytes, bounds: Bounds, engine: FakeEngine, **options: object
 ) -> Scanned:
+    """Examine `data` in a folder, and check that nothing is left there."""
     workspace = folder / "work"
     workspace.mkdir(exist_ok=True)
     (path := folder / "artifact").write_bytes(data)
