@@ -1,14 +1,13 @@
-"""What a scan has found: the values that the inspector hands to the verdict.
+"""The results of a scan, from clamscan's lines to what the inspector reports of an artifact.
 
-Two grains. `Findings` is what clamscan says of one path. A `Finding` is one fact about an artifact,
-reported as soon as it is known; an `Examination` is all that is known of one artifact. None of them
-holds a policy: what unsupported content means for a build is decided in `verdict`.
+`Findings` is clamscan's result for one path. A `Finding` is one fact about an artifact, reported as
+soon as it is known. An `Examination` is all that is known of one artifact. None of them has a policy:
+`verdict` decides what unsupported content means for a build.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 LINES = 100
@@ -20,12 +19,12 @@ NAMES = 1_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """What clamscan says of one path.
+    """clamscan's result for one path.
 
-    `signatures` are malware names; `limits` the names of the engine's limits that were hit
-    (`MaxFileSize`); `opaque` what it recognised and could not look into (`Encrypted.Zip`);
-    `unopened` the formats that it came upon and has no way to open (`zstd`), the file's own or
-    those of its members; `errors` its error lines. Nothing in any of them, and the engine's own `OK`: clean.
+    `signatures` are malware names; `limits` the names of clamscan's limits that were exceeded
+    (`MaxFileSize`); `opaque` what it recognised and could not open (`Encrypted.Zip`); `unopened` the
+    formats, of the file or of its members, that it has no way to open (`zstd`); `errors` its error
+    lines. If all are empty, clamscan has printed `OK`.
     """
 
     signatures: tuple[str, ...] = ()
@@ -36,18 +35,22 @@ class Findings:
 
     @property
     def clean(self) -> bool:
-        """Whether the engine saw all of it and found nothing."""
-        found = self.signatures or self.limits or self.opaque or self.unopened
-        return not (found or self.errors)
+        """Whether clamscan scanned all of it and found nothing."""
+        return self == Findings()
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether clamscan may not have scanned everything in an archive."""
+        return bool(self.limits or self.unopened)
 
 
 class Kind(enum.StrEnum):
-    """What a finding is about."""
+    """The kinds of findings."""
 
     SIGNATURE = "signature"
     """A signature matched: the text is its name."""
     ERROR = "error"
-    """Something could not be scanned; the text says what and why."""
+    """Something could not be scanned; the text names it and the reason."""
     OPAQUE = "opaque"
     """Content that could not be inspected: encrypted, damaged or of an unsupported format."""
     OVERSIZE = "oversize"
@@ -59,7 +62,7 @@ class Finding:
     """One fact about an artifact; `text` is one printable line.
 
     `member` is the place of a signature within the artifact ('' is the artifact itself); the texts
-    of the other kinds name their place themselves.
+    of the other kinds include the place.
     """
 
     kind: Kind
@@ -77,25 +80,17 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examination:
-    """What is known of one artifact. Every text is one printable line, fit for a log.
+    """All that is known of one artifact. Every text is one printable line.
 
-    `errors` say what could not be scanned and why; `opaque` what nobody can look into (encrypted,
-    unsupported format); `oversize` what was too large to be seen as one file and was scanned in
-    windows.
+    `errors` name what could not be scanned, and the reason; `opaque` is unsupported content
+    (encrypted, of an unsupported format); `oversize` was too large to be scanned as one file, and was
+    scanned in windows.
     """
 
     sightings: tuple[Sighting, ...] = ()
     errors: tuple[str, ...] = ()
     opaque: tuple[str, ...] = ()
     oversize: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, findings: Iterable[Finding]) -> Examination:
-        """Collect all findings on one artifact."""
-        collector = Collector()
-        for finding in findings:
-            collector.add(finding)
-        return collector.examination()
 
 
 class Collector:
@@ -107,7 +102,7 @@ class Collector:
         self._more: dict[Kind, int] = dict.fromkeys(Kind, 0)
 
     def add(self, finding: Finding) -> None:
-        """Keep a finding, or count it; of signatures every name is kept, and the first places."""
+        """Keep a finding, or count it. Every signature's name is kept, and its first places."""
         kept = self._kept[finding.kind]
         if finding in kept:
             return
@@ -122,7 +117,8 @@ class Collector:
     def examination(self) -> Examination:
         """Return what is known so far.
 
-        A signature that was found in the artifact as a whole and in a member is the member's.
+        A signature that was found in the artifact as a whole and in a member is listed for the
+        member only.
         """
         sightings = [
             Sighting(signature=each.text, member=each.member) for each in self._kept[Kind.SIGNATURE]

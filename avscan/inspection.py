@@ -1,4 +1,4 @@
-"""From a file that was fetched to the report on it."""
+"""The examination of a downloaded file by an inspector, and the report on it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from avscan.verdict import FileReport, Policies, file_status
 log = logging.getLogger(__name__)
 
 TICK = 1.0
-"""Seconds from one look at what else there is to do to the next, while an artifact is examined."""
+"""Seconds between two calls of `meanwhile` during an examination."""
 
 
 class GaveWay:
-    """The examination was given up so that others need not wait; nothing is known of the file."""
+    """The examination was given up in favour of others; there is no result for the file."""
 
 
 Outcome: TypeAlias = FileReport | Broken | GaveWay
@@ -37,9 +37,9 @@ def inspect(
 ) -> Outcome:
     """Have an inspector examine a build's file within `timeout` seconds of running.
 
-    `meanwhile` is called each second and may pause the inspector; False gives the examination up.
-    `Broken` says that the inspector ended before it found anything: whether the file or the
-    installation is to blame is for the caller to find out.
+    `meanwhile` is called each second and may pause the inspector; if it returns False, the
+    examination is given up. `Broken` means that the inspector ended before it found anything: the
+    caller must find out whether the file or the installation is the cause.
     """
     where = {"build": build, "file": name, "size": artifact.size}
     log.info("file.started", extra=where)

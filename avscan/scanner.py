@@ -1,7 +1,7 @@
 """The inspectors of a pass: at most two, started when there is something to scan.
 
-One examines artifacts, one after another. While it is paused in the midst of a slow artifact, a
-second one examines what waits.
+One examines artifacts, one after another. While it is paused during a slow artifact, a second one
+examines the artifacts that wait.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ RENEW_AFTER = 1800.0
 class Scanner:
     """A pass's inspectors. Not for use by several threads.
 
-    `folder` makes a fresh private folder. `server_time` is the clock by which the signatures' age is
-    judged, `most` the age that they may have (0: any).
+    `folder` makes a new private folder. `server_time` is the clock for the signatures' age, and `most`
+    the maximum of that age (0: any).
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Scanner:
 
     @property
     def is_paused(self) -> bool:
-        """Whether an inspector is paused, so that no other may be."""
+        """Whether an inspector is paused: no second one may be."""
         return self._paused is not None
 
     def version(self) -> str:
@@ -84,7 +84,7 @@ class Scanner:
         """Start an inspector, if there is none, without waiting for its clamscan.
 
         Raises:
-            EngineError: it can't be started.
+            EngineError: it cannot be started.
 
         """
         if not self._inspectors:
@@ -111,7 +111,7 @@ class Scanner:
 
     @contextmanager
     def pausing(self, inspector: Inspector) -> Iterator[None]:
-        """Pause an inspector while the context lasts; the second one ends with it."""
+        """Pause an inspector while the context lasts."""
         inspector.pause()
         self._paused = inspector
         try:
@@ -121,12 +121,12 @@ class Scanner:
         inspector.resume()
 
     def release_second(self) -> None:
-        """End the inspectors but one, which take memory."""
+        """End all inspectors but the first, to free their memory."""
         for each in self._inspectors[1:]:
             self.discard(each)
 
     def discard(self, inspector: Inspector) -> None:
-        """End an inspector, with all that it has in its folder; can be called twice."""
+        """End an inspector and remove its folder. It can be called twice."""
         if inspector in self._inspectors:
             self._inspectors.remove(inspector)
         inspector.close()

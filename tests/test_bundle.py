@@ -1,4 +1,4 @@
-"""Small members that clamscan is shown together, and what is shown ahead of its answers."""
+"""Small members that are shown to clamscan together, and files that are shown ahead of its answers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.examine import OneByOne, examined
-from support.samples import EICAR, HASHED, Squeeze, signatures, tar
+from support.samples import EICAR, HASHED, Compression, signatures, tar
 
 from avscan.archives.bounds import Account, Bounds
 from avscan.archives.bundle import END, Bundle
@@ -48,7 +48,7 @@ def look(data: bytes, engine: object, folder: Path) -> Examination:
 
 
 def scripts(*odd: bytes) -> list[tuple[str, bytes]]:
-    """Make two hundred small files, with the odd ones in their midst."""
+    """Return two hundred small files, with the `odd` ones in the middle."""
     plain = [b"print(%d)\n" % number for number in range(200)]
     contents = [*plain[:100], *odd, *plain[100:]]
     return [(f"{number}.lua", content) for number, content in enumerate(contents)]
@@ -64,9 +64,9 @@ def test_a_bundle_is_a_tar_of_its_members(contents: list[bytes]) -> None:
         assert [file.read() for file in files if file] == [b"", *contents, MARK]
 
 
-def test_what_is_found_in_a_bundle_is_its_members(clamscan: Clamscan, folder: Path) -> None:
-    """A hash matches a whole file alone: so each member was seen as one."""
-    forms: tuple[Squeeze, ...] = ("gz", "xz")
+def test_a_finding_in_a_bundle_is_reported_for_its_member(clamscan: Clamscan, folder: Path) -> None:
+    """A hash matches only a whole file: so each member was scanned as one."""
+    forms: tuple[Compression, ...] = ("gz", "xz")
     for form in forms:
         assert set(look(tar(scripts(EICAR, HASHED), form), clamscan, folder).sightings) == {
             Sighting(signature=EICAR_NAME, member="100.lua"),
@@ -94,21 +94,21 @@ HEADER = tar([("x", b"x")])[:512]
         b"<html>\0" + bytes(9),
     ],
 )
-def test_no_content_keeps_clamscan_from_the_next(
+def test_clamscan_scans_the_members_behind_any_content(
     clamscan: Clamscan, folder: Path, odd: bytes
 ) -> None:
     found = look(tar(scripts(odd, HASHED), "gz"), clamscan, folder)
     assert Sighting(signature=HASH_NAME, member="101.lua") in found.sightings
 
 
-def test_what_matches_across_members_only_is_no_finding(clamscan: Clamscan, folder: Path) -> None:
-    """Behind 'X5O', a member ends at a block: the rest begins behind the next header."""
+def test_a_match_across_members_is_no_finding(clamscan: Clamscan, folder: Path) -> None:
+    """The member ends at a block, after 'X5O': the rest begins behind the next header."""
     padded = bytes(512 - 30) + EICAR[:30]
     assert look(tar(scripts(padded, EICAR[30:]), "gz"), clamscan, folder) == Examination()
 
 
 class Forgetful(OneByOne):
-    """Says nothing of a bundle's end, as if it had stopped before."""
+    """Reports no end of a bundle, as if it had stopped before."""
 
     def __init__(self, answer: Findings) -> None:
         super().__init__()
@@ -131,14 +131,16 @@ class Forgetful(OneByOne):
         Findings(unopened=(END, "zstd")),
     ],
 )
-def test_of_a_bundle_that_is_not_clean_each_member_is_shown(folder: Path, answer: Findings) -> None:
+def test_each_member_of_a_bundle_that_is_not_clean_is_shown_alone(
+    folder: Path, answer: Findings
+) -> None:
     engine = Forgetful(answer)
     assert look(tar([("a", b"aa"), ("b", b"bb")], "gz"), engine, folder) == Examination()
     assert engine.shown[1:] == [b"aa", b"bb"]
 
 
 class Slow:
-    """Answers only when it is asked, and then by the file's name."""
+    """Answers only in `collect`, with the file's name."""
 
     end_mark = MARK
 
@@ -155,7 +157,7 @@ class Slow:
 
 
 @given(st.lists(st.integers(0, 3), max_size=40))
-def test_answers_come_to_those_that_asked_and_few_files_are_ahead(waits: list[int]) -> None:
+def test_each_file_gets_its_own_answer_and_few_files_are_ahead(waits: list[int]) -> None:
     engine = Slow()
     answers: list[tuple[str, ...]] = []
     pipeline = Pipeline(engine, Path(), Account(BOUNDS, Path()), ceiling=1 << 20)
@@ -174,8 +176,8 @@ def test_answers_come_to_those_that_asked_and_few_files_are_ahead(waits: list[in
     assert engine.most <= MOST_FILES
 
 
-def test_a_file_that_has_no_room_waits_for_those_ahead(folder: Path) -> None:
-    """What is ahead takes room of the disk, and is no reason for an error."""
+def test_a_file_without_room_on_the_disk_waits_for_those_ahead(folder: Path) -> None:
+    """Files that are shown ahead take room on the disk, which must not lead to an error."""
     engine = Slow()
     account = Account(BOUNDS, folder)
     pipeline = Pipeline(engine, folder, account, ceiling=1 << 20)

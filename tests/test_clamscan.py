@@ -1,4 +1,4 @@
-"""The engine, with the real clamscan and a small signature folder, and with one that misbehaves."""
+"""The real clamscan with a small signature folder, and a fake one that misbehaves."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from support import fake_clamscan
+from support.processes import children
 from support.signatures import (
     EICAR,
     EICAR_NAME,
@@ -20,7 +21,7 @@ from support.signatures import (
     write_signatures,
 )
 
-from avscan.archives.looks import UNSUPPORTED
+from avscan.archives.unsupported import UNSUPPORTED
 from avscan.clamav import canary, feed
 from avscan.clamav import program as programs
 from avscan.clamav import signatures as sets
@@ -85,7 +86,7 @@ def test_one_process_scans_all(workspace: Path, signatures: Path, harmless: Path
     assert names(workspace) == ["a1", "a2", "a3", "clamscan"]
 
 
-def test_every_packing_is_looked_into(workspace: Path, signatures: Path) -> None:
+def test_every_container_of_clamav_s_samples_is_opened(workspace: Path, signatures: Path) -> None:
     unpacked = {}
     with real(workspace, signatures) as engine:
         for sample in sorted(SAMPLES.iterdir()):
@@ -95,7 +96,8 @@ def test_every_packing_is_looked_into(workspace: Path, signatures: Path) -> None
         assert unpacked[name], name
 
 
-def test_a_large_file_is_seen_to_its_end(workspace: Path, signatures: Path) -> None:
+@pytest.mark.slow
+def test_a_large_file_is_scanned_to_its_end(workspace: Path, signatures: Path) -> None:
     path = workspace / "a1"
     with path.open("wb") as file:
         file.truncate(150_000_000)
@@ -106,21 +108,22 @@ def test_a_large_file_is_seen_to_its_end(workspace: Path, signatures: Path) -> N
 
 
 @pytest.mark.slow
-def test_a_large_member_is_seen_to_its_end(workspace: Path, signatures: Path) -> None:
+def test_a_large_member_is_scanned_to_its_end(workspace: Path, signatures: Path) -> None:
     path = zipped(workspace / "a1", large=bytes(110_000_000) + EICAR)
     with real(workspace, signatures) as engine:
         assert engine.scan(path) == Findings(signatures=(EICAR_NAME,))
 
 
 @pytest.mark.slow
-def test_many_members_are_all_seen(workspace: Path, signatures: Path) -> None:
+def test_many_members_are_all_scanned(workspace: Path, signatures: Path) -> None:
     members = {f"m{number:05}": b"%d" % number for number in range(10_500)}
     path = zipped(workspace / "a1", **members, zz=EICAR)
     with real(workspace, signatures) as engine:
         assert engine.scan(path) == Findings(signatures=(EICAR_NAME,))
 
 
-def test_long_html_is_looked_at(workspace: Path, signatures: Path) -> None:
+@pytest.mark.slow
+def test_long_html_is_scanned(workspace: Path, signatures: Path) -> None:
     (signatures / "html.ndb").write_text(f"Html-Test:0:*:{b'a-marker-in-the-page'.hex()}\n")
     page = b"<html><head></head><body>" + b"<p>some text, and more</p>\n" * 1_700_000
     path = write(workspace, page + b"a-marker-in-the-page</body></html>")
@@ -129,13 +132,13 @@ def test_long_html_is_looked_at(workspace: Path, signatures: Path) -> None:
         assert engine.scan(path).signatures == ("Html-Test.UNOFFICIAL",)
 
 
-def test_a_limit_is_told(workspace: Path, signatures: Path) -> None:
+def test_an_exceeded_limit_is_reported(workspace: Path, signatures: Path) -> None:
     path = write(workspace, b"x" * 20_000)
     with real(workspace, signatures, limits=Limits(file_size=10_000)) as engine:
         assert engine.scan(path) == Findings(limits=("MaxFileSize",))
 
 
-def test_nesting_is_told(workspace: Path, signatures: Path) -> None:
+def test_exceeded_nesting_is_reported(workspace: Path, signatures: Path) -> None:
     path = zipped(workspace / "b0", eicar=EICAR)
     for level in range(1, 12):
         path = zipped(workspace / f"b{level}", nested=path.read_bytes())
@@ -153,13 +156,13 @@ ENCRYPTED = bytes.fromhex(
 )
 
 
-def test_what_is_encrypted_is_told(workspace: Path, signatures: Path) -> None:
+def test_encrypted_content_is_reported(workspace: Path, signatures: Path) -> None:
     path = write(workspace, ENCRYPTED)
     with real(workspace, signatures) as engine:
         assert engine.scan(path) == Findings(opaque=("Encrypted.Zip",))
 
 
-# Two blocks of one MD5 (found by Marc Stevens in 2012), by which clamscan before 1.5 remembers.
+# Two blocks with the same MD5 (Marc Stevens, 2012), the key of the cache of clamscan before 1.5.
 TWINS = [
     bytes.fromhex(
         "4dc968ff0ee35c209572d4777b721587d36fa7b21bdc56b74a3dc0783e7b9518"
@@ -169,7 +172,7 @@ TWINS = [
 ]
 
 
-def test_a_format_that_it_cannot_open_is_told(workspace: Path, signatures: Path) -> None:
+def test_a_format_that_it_cannot_open_is_reported(workspace: Path, signatures: Path) -> None:
     with real(workspace, signatures) as engine:
         for magic, name in UNSUPPORTED.items():
             found = engine.scan(write(workspace, magic + b" and more of it"))
@@ -178,7 +181,7 @@ def test_a_format_that_it_cannot_open_is_told(workspace: Path, signatures: Path)
             assert name in inside.unopened
 
 
-def test_a_harmless_twin_vouches_for_nothing(workspace: Path, signatures: Path) -> None:
+def test_a_harmless_file_of_the_same_md5_hides_nothing(workspace: Path, signatures: Path) -> None:
     good, evil = TWINS
     (signatures / "twin.ndb").write_text(f"Twin:0:*:{evil[16:48].hex()}\n")
     with real(workspace, signatures) as engine:
@@ -194,17 +197,12 @@ def test_a_missing_file_is_an_error(workspace: Path, signatures: Path, harmless:
         assert engine.scan(harmless).clean
 
 
-def test_a_temporary_folder_that_can_not_be_written(
-    workspace: Path, signatures: Path, monkeypatch: pytest.MonkeyPatch, harmless: Path
+def test_a_temporary_folder_that_cannot_be_written(
+    tmp_path: Path, workspace: Path, signatures: Path, harmless: Path
 ) -> None:
-    monkeypatch.setattr(
-        Clamscan,
-        "_command",
-        lambda self, folder, command=Clamscan._command: [
-            option.replace("/clamscan/tmp", "/clamscan/missing") for option in command(self, folder)
-        ],
-    )
-    with real(workspace, signatures) as engine:
+    program = write(tmp_path, b'#!/bin/sh\nrmdir tmp\nexec clamscan "$@"\n', "clamscan")
+    program.chmod(0o755)
+    with Clamscan(program=str(program), workspace=workspace, database=signatures) as engine:
         with pytest.raises(EngineError) as error:
             engine.scan(harmless)
         assert str(error.value) == (
@@ -213,7 +211,7 @@ def test_a_temporary_folder_that_can_not_be_written(
         )
 
 
-def test_a_temporary_folder_that_vanishes_is_no_file_s_fault(
+def test_a_temporary_folder_that_vanishes_is_an_error_of_the_engine(
     workspace: Path, signatures: Path, harmless: Path
 ) -> None:
     with real(workspace, signatures) as engine:
@@ -224,7 +222,7 @@ def test_a_temporary_folder_that_vanishes_is_no_file_s_fault(
             engine.scan(zipped(workspace / "a2", eicar=EICAR))
 
 
-def test_a_vanished_work_folder_is_told_at_once(
+def test_a_vanished_work_folder_is_an_error_of_the_engine_at_once(
     workspace: Path, signatures: Path, harmless: Path
 ) -> None:
     with real(workspace, signatures) as engine:
@@ -281,7 +279,7 @@ def test_signatures_without_eicar(workspace: Path, signatures: Path, harmless: P
         engine.scan(harmless)
 
 
-def test_a_canary_of_the_operator_s_own(
+def test_a_canary_file_of_the_operator(
     workspace: Path, signatures: Path, harmless: Path, tmp_path: Path
 ) -> None:
     (signatures / "eicar.ndb").unlink()
@@ -330,7 +328,7 @@ def test_a_program_that_is_missing(workspace: Path, program: str) -> None:
         pass
 
 
-def test_a_program_that_is_something_else(workspace: Path, harmless: Path) -> None:
+def test_a_program_that_is_not_clamscan(workspace: Path, harmless: Path) -> None:
     with pytest.raises(EngineError, match="does not print a version"):
         programs.version("true", workspace)
     with (
@@ -340,7 +338,7 @@ def test_a_program_that_is_something_else(workspace: Path, harmless: Path) -> No
         engine.scan(harmless)
 
 
-def test_a_work_folder_that_can_not_be_written(tmp_path: Path) -> None:
+def test_a_work_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (
         pytest.raises(EngineError, match="work folder can't be written: Not a directory"),
@@ -360,13 +358,13 @@ def test_a_program_that_the_kernel_refuses(tmp_path: Path, workspace: Path) -> N
 
 
 def test_the_end_of_the_context_ends_the_process(workspace: Path, signatures: Path) -> None:
-    with real(workspace, signatures) as engine:
-        process = engine._feed._process
-        assert process.poll() is None
-    assert process.returncode == -signal.SIGKILL
+    before = children()
+    with real(workspace, signatures):
+        assert len(children()) == len(before) + 1
+    assert children() == before
 
 
-def test_endings() -> None:
+def test_how_a_process_ended() -> None:
     assert programs.ending(2) == "ended with exit code 2"
     assert programs.ending(-signal.SIGSEGV) == "was killed by SIGSEGV"
     assert programs.ending(-signal.SIGRTMIN - 1) == f"was killed by signal {signal.SIGRTMIN + 1}"
@@ -380,7 +378,7 @@ def test_endings() -> None:
     [
         ("die:SIGSEGV", "clamscan was killed by SIGSEGV"),
         ("exit:3", "clamscan ended with exit code 3"),
-        ("ok-die", "clamscan was killed by SIGKILL"),  # its verdict had no end
+        ("ok-die", "clamscan was killed by SIGKILL"),  # its line was incomplete
     ],
 )
 def test_a_death_is_an_error_and_no_finding(
@@ -435,13 +433,17 @@ def test_a_death_before_the_canary_is_found(
         engine.scan(harmless)
 
 
-def test_errors_are_the_file_s_if_the_canary_is_found_again(tmp_path: Path, harmless: Path) -> None:
+def test_errors_are_about_the_file_if_the_canary_is_found_again(
+    tmp_path: Path, harmless: Path
+) -> None:
     with fake(tmp_path, "find", "say:PATH: broken ERROR", "find", "ok") as engine:
         assert engine.scan(harmless) == Findings(errors=("broken ERROR",))
         assert engine.scan(harmless).clean
 
 
-def test_errors_are_not_the_file_s_if_it_is_not(tmp_path: Path, harmless: Path) -> None:
+def test_errors_are_about_the_engine_if_the_canary_is_not_found_again(
+    tmp_path: Path, harmless: Path
+) -> None:
     with (
         fake(tmp_path, "find", "say:PATH: broken ERROR", "ok") as engine,
         pytest.raises(EngineError, match="its canary"),
@@ -450,7 +452,7 @@ def test_errors_are_not_the_file_s_if_it_is_not(tmp_path: Path, harmless: Path) 
 
 
 def test_answers_come_in_the_order_of_what_was_submitted(tmp_path: Path, harmless: Path) -> None:
-    """Behind an error the canary is asked for; its turn comes behind what is ahead already."""
+    """After an error the canary is submitted, behind the files that were submitted before."""
     steps = ("find", "say:PATH: broken ERROR", "find:Worm", "ok", "find", "find:Trojan")
     with fake(tmp_path, *steps) as engine:
         for _ in range(3):
@@ -462,7 +464,7 @@ def test_answers_come_in_the_order_of_what_was_submitted(tmp_path: Path, harmles
         assert engine.collect() == Findings(signatures=("Trojan",))
 
 
-def test_a_death_is_the_end_of_all_that_was_ahead(tmp_path: Path, harmless: Path) -> None:
+def test_a_death_is_an_error_for_all_submitted_files(tmp_path: Path, harmless: Path) -> None:
     with fake(tmp_path, "find", "find:Worm", "die:SIGSEGV") as engine:
         for _ in range(3):
             engine.submit(harmless)
@@ -483,8 +485,8 @@ def test_an_endless_transcript_is_bounded(
         assert engine.scan(harmless).clean
 
 
-def test_the_ceiling_is_accepted_as_it_is(workspace: Path, signatures: Path) -> None:
-    """Above it, clamscan warns; so it does if the limit of a file's size is below it."""
+def test_clamscan_accepts_its_options_without_a_warning(workspace: Path, signatures: Path) -> None:
+    """It warns above its limit of a file's size, and if RLIMIT_FSIZE is below the option."""
     path = canary.pack(workspace, None)
     options = Limits().options()
     done = subprocess.run(
@@ -498,7 +500,7 @@ def test_the_ceiling_is_accepted_as_it_is(workspace: Path, signatures: Path) -> 
     assert f"--max-filesize={MAX_FILE_SIZE}" in options
 
 
-def test_a_canary_that_can_not_be_written(tmp_path: Path) -> None:
+def test_a_canary_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="the work folder can't be written: No such file"):
         canary.pack(tmp_path / "nowhere", None)
 
@@ -506,7 +508,7 @@ def test_a_canary_that_can_not_be_written(tmp_path: Path) -> None:
 def test_an_answer_in_pieces(
     tmp_path: Path, harmless: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "_CHUNK", 1)
+    monkeypatch.setattr(feed, "CHUNK", 1)
     with fake(tmp_path, "find", "noise:5", "find:Worm") as engine:
         assert engine.scan(harmless).clean
         assert engine.scan(harmless) == Findings(signatures=("Worm",))

@@ -1,4 +1,4 @@
-"""Compressed files, and ar: what is in the profile, and what is said of the rest."""
+"""Compressed files and ar: the profile, and the problems of files outside of it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ from contextlib import suppress
 
 import pytest
 from support.examine import content, items, read
-from support.samples import Squeeze, ar, deb, squeezed
+from support.samples import Compression, ar, compress, deb
 
 from avscan.archives import ar as ars
 from avscan.archives import compressed, registry, streams
 from avscan.archives.reader import UNREADABLE, Member, Reader
 
 READERS: dict[str, Reader] = {reader.name: reader for reader in registry.READERS}
-OF: dict[Squeeze, Reader] = {"gz": READERS["gzip"], "bz2": READERS["bzip2"], "xz": READERS["xz"]}
+OF: dict[Compression, Reader] = {
+    "gz": READERS["gzip"],
+    "bz2": READERS["bzip2"],
+    "xz": READERS["xz"],
+}
 OLD_GZIP = READERS["old formats of gzip"]
 OLD = lzma.compress(b"x" * 99, format=lzma.FORMAT_ALONE)
 
@@ -31,12 +35,12 @@ def gzipped(
     return b"\x1f\x8b" + bytes([method, flags]) + bytes(6) + fields + body + (trailer or sums)
 
 
-@pytest.mark.parametrize("squeeze", ["gz", "bz2", "xz"])
+@pytest.mark.parametrize("compression", ["gz", "bz2", "xz"])
 @pytest.mark.parametrize("size", [0, 1, 5000, 3_000_000])
 @pytest.mark.parametrize("padding", [0, 99])
-def test_unpacking(squeeze: Squeeze, size: int, padding: int) -> None:
+def test_unpacking(compression: Compression, size: int, padding: int) -> None:
     data = bytes(size) + b"the end"
-    assert read(OF[squeeze], squeezed(data, squeeze) + bytes(padding)) == ({"": data}, [])
+    assert read(OF[compression], compress(data, compression) + bytes(padding)) == ({"": data}, [])
 
 
 @pytest.mark.parametrize("rest", [b"\x1f\x8b", b"\x1f\x8b\x08", gzipped(b"x")[:9]])
@@ -49,27 +53,29 @@ def test_lzma() -> None:
     assert read(READERS["lzma"], OLD) == ({"": b"x" * 99}, [])
 
 
-@pytest.mark.parametrize("squeeze", ["gz", "bz2", "xz"])
-def test_what_lies_behind_the_end_is_a_member_and_a_problem(squeeze: Squeeze) -> None:
-    packed = squeezed(b"x", squeeze)
+@pytest.mark.parametrize("compression", ["gz", "bz2", "xz"])
+def test_data_behind_the_end_are_a_member_and_a_problem(compression: Compression) -> None:
+    packed = compress(b"x", compression)
     for zeros in (0, 8):
-        members, problems = read(OF[squeeze], packed + bytes(zeros) + b"behind")
+        members, problems = read(OF[compression], packed + bytes(zeros) + b"behind")
         assert members == {"": b"x", "(behind the end)": b"behind"}
         assert problems == [f"data behind the end at byte {len(packed) + zeros}"]
 
 
-@pytest.mark.parametrize("squeeze", ["gz", "bz2", "xz"])
-def test_of_several_streams_the_first_one_is_a_member_too(squeeze: Squeeze) -> None:
-    packed = squeezed(b"one", squeeze) + squeezed(b"two", squeeze)
-    assert read(OF[squeeze], packed) == ({"": b"onetwo", "(the first stream)": b"one"}, [])
+@pytest.mark.parametrize("compression", ["gz", "bz2", "xz"])
+def test_the_first_of_several_streams_is_a_member_too(compression: Compression) -> None:
+    packed = compress(b"one", compression) + compress(b"two", compression)
+    assert read(OF[compression], packed) == ({"": b"onetwo", "(the first stream)": b"one"}, [])
 
 
-@pytest.mark.parametrize(("squeeze", "is_partial"), [("gz", False), ("bz2", True), ("xz", True)])
-def test_only_gzip_is_never_cut_into_streams(squeeze: Squeeze, *, is_partial: bool) -> None:
-    """What is partial may be cut: of a gzip that is a problem, since the launcher installs it."""
-    packed = squeezed(b"one", squeeze) + squeezed(b"two", squeeze)
+@pytest.mark.parametrize(
+    ("compression", "is_partial"), [("gz", False), ("bz2", True), ("xz", True)]
+)
+def test_only_gzip_is_never_cut_into_streams(compression: Compression, *, is_partial: bool) -> None:
+    """Of a gzip a cut first stream is a problem, since the launcher installs it."""
+    packed = compress(b"one", compression) + compress(b"two", compression)
     partial = {}
-    for item in items(OF[squeeze], packed):
+    for item in items(OF[compression], packed):
         assert isinstance(item, Member)
         partial[content(item)] = item.is_partial
     assert partial == {b"onetwo": False, b"one": is_partial}
@@ -109,27 +115,27 @@ def test_headers_of_gzip(packed: bytes) -> None:
         (gzipped(b"x", trailer=bytes(8)), "a wrong checksum or size in the stream at byte 0"),
     ],
 )
-def test_what_only_some_readers_of_gzip_object_to(packed: bytes, problem: str) -> None:
+def test_what_only_some_readers_of_gzip_reject_is_a_problem(packed: bytes, problem: str) -> None:
     assert OF["gz"].recognise(packed)
     assert read(OF["gz"], packed) == ({"": b"x"}, [problem])
 
 
-@pytest.mark.parametrize("squeeze", ["gz", "bz2", "xz"])
+@pytest.mark.parametrize("compression", ["gz", "bz2", "xz"])
 @pytest.mark.parametrize("damage", ["cut", "changed"])
-def test_damage_is_found(squeeze: Squeeze, damage: str) -> None:
-    packed = bytearray(squeezed(bytes(range(256)) * 99, squeeze))
+def test_damage_is_found(compression: Compression, damage: str) -> None:
+    packed = bytearray(compress(bytes(range(256)) * 99, compression))
     if damage == "cut":
         packed = packed[:-20]
     else:
         packed[len(packed) // 2] ^= 0xFF
     with suppress(*UNREADABLE):
-        assert read(OF[squeeze], bytes(packed))[1]
+        assert read(OF[compression], bytes(packed))[1]
 
 
-def test_xz_may_not_ask_for_much_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_xz_may_not_allocate_much_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streams, "CODER_MEMORY", 1 << 20)
     with pytest.raises(UNREADABLE, match=r"[Mm]emory"):
-        read(OF["xz"], squeezed(b"x", "xz"))
+        read(OF["xz"], compress(b"x", "xz"))
 
 
 def test_a_name_without_an_end() -> None:
@@ -141,7 +147,7 @@ def test_the_proof_is_longer_than_a_sector() -> None:
     assert compressed.PROVEN > 512
 
 
-# What gzip opens besides.
+# Old formats that gzip opens.
 
 
 def test_a_file_of_pack() -> None:
@@ -150,7 +156,7 @@ def test_a_file_of_pack() -> None:
 
 @pytest.mark.parametrize("magic", [b"\x1f\x1e", b"\x1f\xa0", b"\x1f\x9d"])
 @pytest.mark.parametrize("rest", [b"", b"no more than the magic"])
-def test_nothing_is_said_of_what_has_an_old_magic_by_chance(magic: bytes, rest: bytes) -> None:
+def test_an_old_magic_by_chance_is_not_reported(magic: bytes, rest: bytes) -> None:
     assert OLD_GZIP in registry.recognise(magic + rest)
     assert read(OLD_GZIP, magic + rest)[1] == []
 

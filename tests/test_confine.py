@@ -1,4 +1,4 @@
-"""What a taken-over engine can reach: each line of docs/security.md, tried by one."""
+"""What a compromised engine can reach: it tries each line of docs/security.md."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from chaos.gate import eventually, lives
 from support.backend import REPOSITORY
+from support.processes import children
 from support.takeover import AS_NOBODY, as_nobody, attempt
 
 from avscan.inspector import confine
@@ -41,7 +42,7 @@ def test_it_cannot_read_the_files_of_the_system_or_of_its_user(tmp_path: Path) -
 
 
 def test_it_cannot_read_the_environment_of_another_process(tmp_path: Path) -> None:
-    """Not that of the pass, and not that of one that starts later."""
+    """Neither that of the pass nor that of a process that starts later."""
     for process in (os.getpid(), 1):
         body = f"return open('/proc/{process}/environ', 'rb').read()"
         assert attempt(tmp_path / str(process), body) == DENIED
@@ -115,7 +116,7 @@ return "connected"
 
 
 def test_it_can_reach_a_socket_that_has_a_path(tmp_path: Path) -> None:
-    """What remains: docs/security.md says so."""
+    """This is not prevented, as docs/security.md says."""
     with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
         listener.bind(f"{folder}/socket")
         listener.listen()
@@ -124,7 +125,7 @@ def test_it_can_reach_a_socket_that_has_a_path(tmp_path: Path) -> None:
 
 
 def test_it_can_send_udp(tmp_path: Path) -> None:
-    """What remains: docs/security.md says so."""
+    """This is not prevented, as docs/security.md says."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
         listener.bind(("127.0.0.1", 0))
         body = f"""
@@ -238,9 +239,9 @@ except PermissionError:
 
 
 def test_the_pass_cannot_be_read_by_a_process_of_its_user() -> None:
-    """Where the kernel has no Landlock, this is what keeps the credentials."""
+    """This protects the credentials if the kernel has no Landlock."""
     code = """
-confine._prctl(4, 1)
+confine.prctl(4, 1)
 command = ["/bin/grep", "-c", ".", f"/proc/{os.getpid()}/environ"]
 print(subprocess.run(command, capture_output=True, text=True).stdout.strip() or "refused")
 confine.refuse_inspection()
@@ -255,7 +256,7 @@ print(subprocess.run(command, capture_output=True, text=True).stdout.strip() or 
 
 
 def test_it_ends_with_the_pass(tmp_path: Path) -> None:
-    """Killed, the pass can end nothing itself: the kernel does."""
+    """A pass that was killed cannot end its inspector: the kernel does."""
     code = f"""
 import sys, time
 sys.path[:0] = [{str(REPOSITORY)!r}, {str(REPOSITORY / "tests")!r}]
@@ -267,15 +268,15 @@ folder = Path({str(tmp_path)!r})
 engine = Engine(program="/usr/bin/clamscan", signatures=write_signatures(folder / "signatures"))
 inspector = Inspector(engine, folder / "own")
 inspector.prove(lambda: None)
-print(inspector._process.pid, flush=True)
+print("ready", flush=True)
 time.sleep(60)
 """
     command = [sys.executable, "-c", code]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
-        child = int(parent.stdout.readline())
-        [task] = Path(f"/proc/{child}/task").iterdir()
-        engine = int((task / "children").read_text())
+        parent.stdout.readline()
+        [child] = children(parent.pid)
+        [engine] = children(child)
         assert lives(child)
         assert lives(engine)
         parent.kill()
@@ -292,17 +293,14 @@ def test_a_confinement_for_another_parent_ends_the_process() -> None:
 
 def test_a_refused_call_raises() -> None:
     with pytest.raises(OSError, match="Invalid argument"):
-        confine._prctl(-1, 0)
+        confine.prctl(-1, 0)
 
 
 @pytest.mark.parametrize(
     ("version", "missing"), [(0, 3), (1, 2), (3, 2), (4, 1), (5, 1), (6, 0), (9, 0)]
 )
-def test_what_an_older_kernel_lacks_is_named(
-    monkeypatch: pytest.MonkeyPatch, version: int, missing: int
-) -> None:
-    monkeypatch.setattr(confine, "_version", lambda: version)
-    assert len(confine.missing_features()) == missing
+def test_what_an_older_kernel_lacks_is_named(version: int, missing: int) -> None:
+    assert len(confine.missing_features(version)) == missing
 
 
 # -- the page -------------------------------------------------------------------------------------

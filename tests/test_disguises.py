@@ -1,4 +1,4 @@
-"""Archives that two programs read in two ways: none may be clean for what clamscan makes of it."""
+"""Archives that two programs read in two ways: none may be clean because of clamscan's reading."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def gzip_named(name: bytes, content: bytes) -> bytes:
 
 
 def told_of(headers: Mapping[str, str], everybody: Mapping[str, str] | None = None) -> bytes:
-    """Write EICAR into a tar whose pax headers tell of it what is not so."""
+    """Write EICAR into a tar whose pax headers have false values."""
     buffer = io.BytesIO()
     with tarfile.open(
         fileobj=buffer, mode="w:gz", format=tarfile.PAX_FORMAT, pax_headers=everybody or {}
@@ -58,7 +58,7 @@ def told_of(headers: Mapping[str, str], everybody: Mapping[str, str] | None = No
 
 
 def with_an_empty_header(kind: bytes) -> bytes:
-    """Put a header of headers, which has none, before a member that only its hash tells."""
+    """Put an empty global header in front of a member that only a hash signature matches."""
     plain = tar([("./", b""), ("./a", b"x"), ("./e", HASHED)])
     at = plain.index(b"./e\0")
     empty = tarfile.TarInfo("./x")
@@ -67,7 +67,7 @@ def with_an_empty_header(kind: bytes) -> bytes:
 
 
 def hidden_behind_data() -> bytes:
-    """Have a zip's entry reach over another one, which the directory does not name."""
+    """Write a zip whose entry covers another one that the directory does not list."""
     shown, hidden = pack([("a.txt", b"x" * 99)]), pack([("e.exe", EICAR)], zipfile.ZIP_STORED)
     within = hidden[: hidden.index(CENTRAL)]
     central, end = shown.index(CENTRAL), shown.index(END)

@@ -1,4 +1,4 @@
-"""The archives of Electron, Godot and Ren'Py: what is in them, and what of them is refused."""
+"""The archives of Electron, Godot and Ren'Py: their members, and what is refused."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.examine import examined, read
 from support.samples import EICAR, HASHED, ar, signatures, tar
-from test_unpack import ROOMY, FakeEngine, look
+from support.walk import ROOMY, FakeEngine, look
 
-from avscan.archives import asar, pck, pickled, registry, rpa
+from avscan.archives import asar, pck, plain_pickle, registry, rpa
 from avscan.archives.bounds import Bounds
 from avscan.archives.reader import HEAD, UNREADABLE, DamagedError, Reader
 from avscan.clamav.clamscan import Clamscan
@@ -36,7 +36,7 @@ def framed(header: object) -> bytes:
 
 
 def make_asar(files: Files, beside: dict[str, object] | None = None) -> bytes:
-    """Pack an asar; what stands in `beside` comes into its header alone."""
+    """Pack an asar; `beside` are entries of its header without content."""
     root: dict[str, object] = dict(beside or {})
     body = b""
     for path, content in files:
@@ -54,7 +54,7 @@ def make_asar(files: Files, beside: dict[str, object] | None = None) -> bytes:
 def make_pck(
     files: Files, version: int = 2, flags: int = 2, start: int = 0, encrypted: str = ""
 ) -> bytes:
-    """Pack what Godot opens when it lies `start` bytes behind a file's beginning."""
+    """Pack a pck that Godot opens `start` bytes behind a file's beginning."""
     godot = {0: (2, 1, 6), 1: (3, 5, 3), 2: (4, 2, 1)}.get(version, (4, 5, 0))
     head = struct.pack("<4s4I", b"GDPC", version, *godot)
     entries, body = b"", b""
@@ -127,7 +127,7 @@ def plain(name: str) -> str:
     return name.removeprefix("res://")
 
 
-# What is in them.
+# Members.
 
 
 @every_sample
@@ -172,7 +172,7 @@ def test_the_real_clamscan_finds_what_only_a_whole_member_shows(tmp_path: Path) 
             assert [plain(each.member) for each in found] == ["e"]
 
 
-# What is damaged.
+# Damage.
 
 DAMAGED = [
     make_asar(FILES).replace(b'"size"', b'"SIZE"'),
@@ -205,7 +205,7 @@ DAMAGED = [
 
 
 @pytest.mark.parametrize("data", DAMAGED, ids=range(len(DAMAGED)))
-def test_what_is_damaged_is_an_error_or_noted_inside_of_another(
+def test_a_damaged_archive_is_an_error_or_unsupported_content_inside_of_another(
     tmp_path: Path, data: bytes
 ) -> None:
     alone = look(tmp_path, data, ROOMY, FakeEngine())
@@ -218,7 +218,7 @@ def test_what_is_damaged_is_an_error_or_noted_inside_of_another(
 
 
 @each_format
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(place=st.integers(0, 400), wrong=st.binary(max_size=9), cut=st.integers(0, 40))
 def test_no_damage_raises_anything_unexpected(
     reader: Reader, data: bytes, place: int, wrong: bytes, cut: int
@@ -248,7 +248,7 @@ def test_an_entry_that_is_a_link_with_content_is_a_member() -> None:
 @pytest.mark.parametrize(
     ("offset", "problem"), [("0", "its files overlap"), ("9", "2 bytes behind its last file")]
 )
-def test_bytes_of_two_files_or_of_none(offset: str, problem: str) -> None:
+def test_bytes_that_belong_to_two_files_or_to_none(offset: str, problem: str) -> None:
     nodes = {"a": {"size": 9, "offset": "0"}, "b": {"size": 2, "offset": offset}}
     members, problems = read(asar.READER, framed({"files": nodes}) + bytes(9 + 2 * 2))
     assert members.keys() == {"a", "b"}
@@ -256,7 +256,7 @@ def test_bytes_of_two_files_or_of_none(offset: str, problem: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["n" * 5000, "n" * 2500 + "/" + "n" * 2500])
-def test_a_path_of_more_characters_than_any_system_has_is_refused(name: str) -> None:
+def test_a_path_longer_than_any_system_allows_is_refused(name: str) -> None:
     with pytest.raises(DamagedError, match="unusual entry"):
         read(asar.READER, make_asar([(name, b"x")]))
 
@@ -293,7 +293,7 @@ def test_the_magic_in_the_code_of_a_program_is_no_pck(tmp_path: Path, begin: byt
     assert not scanned.examination.opaque
 
 
-def test_a_pck_of_no_usual_version_of_godot_is_opened(tmp_path: Path) -> None:
+def test_a_pck_of_an_unusual_version_of_godot_is_opened(tmp_path: Path) -> None:
     data = bytearray(behind_program(2, 2, FILES) + b"certificate")
     data[len(PROGRAM) + 8 : len(PROGRAM) + 20] = b"\xff" * 12
     for part in (data, data[len(PROGRAM) :]):
@@ -344,7 +344,9 @@ def test_an_unusual_entry_does_not_hide_the_others(entry: object) -> None:
     assert problems == ["a has an unusual entry in the index"]
 
 
-def test_an_index_that_is_no_dict_or_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_index_that_is_not_a_dict_or_is_too_large_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     data = b"RPA-2.0 %016x\n" % 25 + zlib.compress(pickle.dumps([1]))
     with pytest.raises(DamagedError, match="no dict"):
         read(rpa.READER, data)
@@ -368,8 +370,8 @@ VALUES = st.recursive(
 
 
 @given(value=VALUES, protocol=st.integers(0, 5))
-def test_pickles_of_plain_values_are_decoded_as_python_does(value: object, protocol: int) -> None:
-    assert pickled.loads(pickle.dumps(value, protocol)) == value
+def test_pickles_of_plain_values_are_loaded_as_python_does(value: object, protocol: int) -> None:
+    assert plain_pickle.loads(pickle.dumps(value, protocol)) == value
 
 
 @pytest.mark.parametrize(
@@ -386,26 +388,24 @@ def test_pickles_of_plain_values_are_decoded_as_python_does(value: object, proto
         (b"K\0012\x86.", (1, 1)),
     ],
 )
-def test_what_other_writers_put_into_pickles(data: bytes, value: object) -> None:
-    assert pickled.loads(data) == value
+def test_pickles_of_other_writers(data: bytes, value: object) -> None:
+    assert plain_pickle.loads(data) == value
 
 
 HOSTILE = [
     pickle.dumps(print),
     pickle.dumps(Path()),
     pickle.dumps(print, 0),
-    pickle.dumps({1.5}),
-    pickle.dumps({(1, 2): 3}),
-    pickle.dumps(bytearray(b"x"), 5),
     b"cos\nsystem\n(S'id'\ntR.",
     b"(S'id'\nios\nsystem\n.",
     b"(cos\nsystem\nS'id'\no.",
-    b"c_codecs\nencode\n.",
-    b"(c_codecs\nencode\nl.",
+    b"c_codecs\nencode\nN}S'x'\nK\1s\x86b.",  # sets an attribute
+    b"c_codecs\nencode\n}S'x'\nK\1sb.",
+    b"c_codecs\nencode\n)\x81.",
+    b"c_codecs\nencode.__class__\n.",
     b"c_codecs\nencode\n(V\\u20ac\nVlatin1\ntR.",
     b"c_codecs\nencode\n(Vx\nVrot13\ntR.",
     b"c__builtin__\nbytes\n(K\x09tR.",
-    b"c_codecs\nencode\np0\n(X\x40\0\0\0" + b"x" * 64 + b"X\6\0\0\0latin1tp1\nR" + b"g0\ng1\nR" * 9,
     b"Pid\n.",
     b"\x82\1.",
     b"K\1K\1a.",
@@ -415,7 +415,6 @@ HOSTILE = [
     b"g0\n.",
     b"S'a\n.",
     b"S'\\q'\n.",
-    b"I0x10\n.",
     b"I1",
     b"t.",
     b".",
@@ -426,12 +425,19 @@ HOSTILE = [
 @pytest.mark.parametrize("data", HOSTILE, ids=range(len(HOSTILE)))
 def test_a_pickle_of_anything_else_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
-        pickled.loads(data)
+        plain_pickle.loads(data)
 
 
-def test_depth_is_no_limit_of_a_pickle() -> None:
-    deep = pickled.loads(b"K\1" + b"\x85" * 200_000 + b".")
+def test_a_pickle_may_be_deep() -> None:
+    deep = plain_pickle.loads(b"K\1" + b"\x85" * 200_000 + b".")
     assert isinstance(deep, tuple)
+
+
+def test_a_name_that_is_not_text_does_not_hide_the_others() -> None:
+    deep = b"K\1" + b"\x85" * 5000  # `repr` and `str` of it would recurse too deeply
+    index = b"}" + deep + b"](K\x19K\4tasX\1\0\0\0e](K\x19K\4tas."
+    data = b"RPA-2.0 %016x\nabcd" % 29 + zlib.compress(index)
+    assert read(rpa.READER, data) == ({"(no text)": b"abcd", "e": b"abcd"}, [])
 
 
 OPERATIONS = st.lists(
@@ -441,8 +447,8 @@ OPERATIONS = st.lists(
 ).map(b"".join)
 
 
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 @given(data=st.binary() | OPERATIONS.map(lambda data: data + b"."))
-def test_no_bytes_raise_anything_but_a_value_error(data: bytes) -> None:
-    with suppress(ValueError):
-        pickled.loads(data)
+def test_no_bytes_raise_anything_unexpected(data: bytes) -> None:
+    with suppress(ValueError, MemoryError):  # the walk ends where memory is short
+        plain_pickle.loads(data)

@@ -1,4 +1,4 @@
-"""The inspector: the real child process, with the real clamscan and with one that misbehaves."""
+"""The inspector: the real child process, with the real clamscan or a fake one that misbehaves."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from chaos.gate import eventually, lives
 from support import fake_clamscan
+from support.processes import child_that_runs, children
 from support.samples import pack, tar
 from support.signatures import EICAR, EICAR_NAME, write_signatures
 
@@ -25,7 +26,7 @@ Start = Callable[..., Inspector]
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Start an inspector: with the real clamscan, or with one that follows steps."""
+    """Start an inspector with the real clamscan, or with a fake one that follows steps."""
     started: list[Inspector] = []
 
     def start(*steps: str) -> Inspector:
@@ -47,10 +48,9 @@ def begin(inspector: Inspector, tmp_path: Path, content: bytes) -> None:
     assert not artifact.exists()
 
 
-def processes(inspector: Inspector) -> list[int]:
-    child = inspector._process.pid
-    [task] = Path(f"/proc/{child}/task").iterdir()
-    return [child, *map(int, (task / "children").read_text().split())]
+def processes() -> list[int]:
+    child = child_that_runs("avscan.inspector.child")
+    return [child, *children(child)]
 
 
 def states(pids: list[int]) -> set[str]:
@@ -71,7 +71,7 @@ def test_one_inspector_examines_one_artifact_after_another(start: Start, tmp_pat
         assert not (tmp_path / "inspector" / "artifact").exists()
 
 
-def test_what_was_found_before_a_death_counts(start: Start, tmp_path: Path) -> None:
+def test_findings_before_a_death_count(start: Start, tmp_path: Path) -> None:
     inspector = start("find", "find:Worm", "die:SIGSEGV")
     members = [("x", b"1" * SMALL + b"1"), ("y", b"2" * SMALL + b"2")]
     begin(inspector, tmp_path, gzip.compress(tar(members)))
@@ -83,7 +83,7 @@ def test_what_was_found_before_a_death_counts(start: Start, tmp_path: Path) -> N
 def test_a_killed_inspector_is_broken(start: Start, tmp_path: Path) -> None:
     inspector = start("find", "hang")
     begin(inspector, tmp_path, b"a game")
-    child, engine = processes(inspector)
+    child, engine = processes()
     os.kill(child, signal.SIGKILL)
     assert inspector.wait(30.0) == Broken(reason="the inspector was killed by SIGKILL")
     eventually(lambda: not lives(engine))
@@ -93,13 +93,13 @@ def test_a_pause_stops_all_its_processes_and_its_time(start: Start, tmp_path: Pa
     inspector = start("find", "slow:0.5")
     begin(inspector, tmp_path, b"a game")
     assert inspector.wait(0.05) is None
-    pids = processes(inspector)
+    pids = processes()
     inspector.pause()
     ran = inspector.ran
     eventually(lambda: states(pids) == {"T"})
     assert inspector.wait(0.2) is None
     assert inspector.ran == ran
-    assert not inspector.works  # it is in the midst of an artifact
+    assert not inspector.works  # it is examining an artifact
     inspector.resume()
     assert inspector.wait(30.0) == Examined()
     assert inspector.ran > ran
@@ -111,7 +111,7 @@ def test_closing_ends_all_its_processes_and_leaves_no_folder(
 ) -> None:
     inspector = start("find", "hang")
     begin(inspector, tmp_path, b"a game")
-    pids = processes(inspector)
+    pids = processes()
     if paused:
         inspector.pause()
     inspector.close()
@@ -130,17 +130,19 @@ def test_closing_ends_all_its_processes_and_leaves_no_folder(
         (b"ready\t\t\n", "a line out of turn"),
     ],
 )
-def test_an_inspector_that_sends_anything_else_is_not_believed(
-    start: Start, tmp_path: Path, line: bytes, reason: str
+def test_an_inspector_that_breaks_the_protocol_is_broken(
+    tmp_path: Path, line: bytes, reason: str
 ) -> None:
-    inspector = start("find", "hang")
-    begin(inspector, tmp_path, b"a game")
-    reader, writer = os.pipe()
-    os.dup2(reader, inspector._output.fileno())  # as if it had written this
-    os.write(writer, line)
-    assert inspector.wait(30.0) == Broken(reason=f"the inspector sent {reason}")
-    os.close(reader)
-    os.close(writer)
+    (tmp_path / "line").write_bytes(line)
+    (folder := tmp_path / "inspector").mkdir()
+    script = r"printf 'ready\t\t\n'; read artifact; cat ../line; exec sleep 60"
+    engine = Engine(program="", signatures=tmp_path)
+    inspector = Inspector(engine, folder, command=["/bin/sh", "-c", script])
+    try:
+        begin(inspector, tmp_path, b"a game")
+        assert inspector.wait(30.0) == Broken(reason=f"the inspector sent {reason}")
+    finally:
+        inspector.close()
 
 
 @pytest.mark.parametrize(
@@ -151,7 +153,9 @@ def test_an_inspector_that_sends_anything_else_is_not_believed(
         (["die:SIGABRT"], "was killed by SIGABRT while it loaded its signatures"),
     ],
 )
-def test_an_engine_that_does_not_work_is_named(start: Start, steps: list[str], words: str) -> None:
+def test_an_engine_that_does_not_work_is_an_error(
+    start: Start, steps: list[str], words: str
+) -> None:
     with pytest.raises(EngineError, match=words):
         start(*steps).prove(lambda: None)
 

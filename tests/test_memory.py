@@ -38,7 +38,7 @@ examine(
 """
 
 
-def squeezed(data: bytes) -> bytes:
+def compress(data: bytes) -> bytes:
     """Compress with a dictionary of 192 MiB, which an unpacking program has to have at once."""
     filters = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 192 << 20}]
     return lzma.compress(data, filters=filters)
@@ -65,7 +65,7 @@ def path(tmp_path: Path) -> Path:
 def test_layers_of_xz_take_the_memory_of_one(path: Path) -> None:
     data = EICAR
     for _ in range(LAYERS):
-        data = squeezed(data)
+        data = compress(data)
     path.write_bytes(data)
     assert examined(path) == ["signature Eicar"]
 
@@ -73,7 +73,7 @@ def test_layers_of_xz_take_the_memory_of_one(path: Path) -> None:
 def test_decoders_that_are_open_at_once_are_an_error_of_the_artifact(path: Path) -> None:
     data = b"x"
     for layer in range(LAYERS):
-        data = squeezed(tar([(f"{layer}.tar.xz", data), ("e", EICAR)]))
+        data = compress(tar([(f"{layer}.tar.xz", data), ("e", EICAR)]))
     path.write_bytes(data)
     *_, line = examined(path)
     assert line.startswith("error ")

@@ -1,4 +1,4 @@
-"""Formats that programs open. The samples are packed here, by the same programs and others."""
+"""Formats that programs open. The same programs and others pack most of the samples."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ from support import packed as samples
 from support.examine import OneByOne, examined
 from support.images import IMAGES
 from support.packed import SQUASHFS
+from support.processes import children
 from support.samples import EICAR, pack, tar, zstd
 from support.takeover import as_nobody
 
-from avscan.archives import disks, extents, process, programs, registry
+from avscan.archives import disks, extents, process, programs, registry, sevenzip
+from avscan.archives import rar as rars
 from avscan.archives.bounds import Account, Bounds, ExceededError
 from avscan.archives.reader import HEAD, Archive, FileReader
 from avscan.findings import Examination, Findings
@@ -34,7 +36,7 @@ NOISE = random.Random(1).randbytes(300_000)
 
 @dataclass
 class Engine(OneByOne):
-    """Finds EICAR in bytes as they are."""
+    """Finds EICAR at the beginning of a file."""
 
     shown: list[bytes] = field(default_factory=list)
 
@@ -205,7 +207,7 @@ def test_an_lha(look: Look) -> None:
 
 
 def test_an_app_image(look: Look) -> None:
-    """Links that lead out of it are neither followed nor a problem."""
+    """Links that lead out of it are not followed, and no problem."""
     assert found(look(SQUASHFS)) == ["z.exe"]
     program = b"\x7fELF\2\1\1\0AI\2".ljust(4096, b"\0")
     assert found(look(program + SQUASHFS)) == ["(at byte 4096)/z.exe"]
@@ -235,7 +237,7 @@ def test_files_without_content_are_members(look: Look, packed: Packed, tmp_path:
         assert look(packed(command, "empty", name=f"{command[4]}.bin")) == Examination()
 
 
-def test_members_that_may_not_be_read(look: Look, packed: Packed, tmp_path: Path) -> None:
+def test_members_without_read_permission(look: Look, packed: Packed, tmp_path: Path) -> None:
     folder = tmp_path / "files/d"
     folder.mkdir()
     (folder / "z.exe").write_bytes(EICAR)
@@ -278,7 +280,7 @@ def test_every_file_of_an_image_is_found(look: Look, name: str) -> None:
     assert Path(member).name == "z.exe"
 
 
-def test_both_trees_of_a_bridge_disc_are_read(look: Look) -> None:
+def test_both_file_systems_of_a_bridge_disc_are_read(look: Look) -> None:
     assert found(look(IMAGES["UDF"])) == ["Z.EXE", "z.exe"]
 
 
@@ -289,7 +291,7 @@ def test_the_boot_file_of_ntfs_is_no_disk() -> None:
 
 
 def test_an_installer_for_windows(look: Look) -> None:
-    """Its cabinet is clamscan's matter."""
+    """clamscan opens its cabinet."""
     engine = Engine()
     assert look(IMAGES["MSI"], engine=engine) == Examination()
     assert any(shown.startswith(b"MSCF") for shown in engine.shown)
@@ -304,7 +306,7 @@ def test_arbitrary_data_is_no_image(data: bytes) -> None:
     assert not any(recognise(io.BytesIO(data)) for _, recognise in disks.KINDS.values())
 
 
-def test_7_zip_knows_each_kind_of_disk() -> None:
+def test_7_zip_supports_each_kind_of_disk() -> None:
     formats = subprocess.run(["7zz", "i"], capture_output=True, text=True, check=True).stdout
     assert {kind for kind, _ in disks.KINDS.values()} <= {*formats.split()}
 
@@ -326,12 +328,12 @@ def test_the_partitions_of_a_disk_are_opened(look: Look, packed: Packed) -> None
         struct.pack("<B3xB3xII", 0x80, 0x0C, 1, 1 << 20),
     ],
 )
-def test_an_ending_of_a_sector_is_no_table_of_partitions(entries: bytes) -> None:
+def test_the_magic_at_the_end_of_a_sector_is_no_table_of_partitions(entries: bytes) -> None:
     sector = bytes(446) + entries.ljust(64, b"\0") + b"\x55\xaa"
     assert not registry.recognise_end(io.BytesIO(sector + bytes(9000)))
 
 
-# What does not open whole.
+# Archives that cannot be opened whole.
 
 
 @pytest.mark.parametrize("arguments", ["-psecret", "-psecret -mhe=on"])
@@ -388,13 +390,13 @@ def test_a_damaged_member_is_an_error(look: Look, packed: Packed) -> None:
     assert "b.txt" in look(bytes(data)).errors[0]
 
 
-def test_a_lone_part_is_an_error(look: Look, packed: Packed, tmp_path: Path) -> None:
+def test_a_part_of_several_is_an_error(look: Look, packed: Packed, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         packed("7zz a -t7z -v100k %")
     assert look((tmp_path / "archive.bin.001").read_bytes()).errors
 
 
-def test_a_lone_part_of_a_rar_is_an_error(look: Look) -> None:
+def test_a_part_of_a_rar_is_an_error(look: Look) -> None:
     line = "cannot be scanned whole: rar: a part of several"
     for part in (samples.RAR_PART, samples.RAR5_PART):
         assert line in look(part).errors
@@ -407,7 +409,7 @@ def test_a_lone_part_of_a_rar_is_an_error(look: Look) -> None:
 
 @pytest.mark.parametrize("pack_rar", [rar, rar5])
 def test_a_rar_that_ends_with_a_stored_zip(look: Look, pack_rar: Callable[..., bytes]) -> None:
-    """Given the file, bsdtar would open the zip, and not the rar."""
+    """If it got the file, bsdtar would open the zip, and not the rar."""
     data = pack_rar(("z.exe", EICAR), ("in.zip", pack([("a", b"x")])))
     assert found(look(data)) == ["z.exe"]
 
@@ -426,16 +428,17 @@ def test_data_behind_a_rar_are_an_error_and_opened(
 
 
 @given(st.sampled_from([rar(*FILES[::2]), rar5(*FILES[::2]), SQUASHFS[:200]]), st.data())
-def test_damage_does_not_trouble_the_search_for_an_end(packed: bytes, data: st.DataObject) -> None:
+def test_an_extent_is_within_the_file_whatever_is_damaged(
+    packed: bytes, data: st.DataObject
+) -> None:
     damaged = bytearray(packed[: data.draw(st.integers(20, len(packed)))])
     for at in data.draw(st.lists(st.integers(8, len(damaged) - 1), max_size=4)):
         damaged[at] = data.draw(st.integers(0, 255))
-    for extent in (extents.rar, extents.squashfs, extents.sevenzip, extents.zstd, extents.nsis):
+    for extent in (rars.extent, extents.squashfs, extents.sevenzip, extents.zstd, extents.nsis):
         assert 0 <= extent(io.BytesIO(damaged), 0, len(damaged)) <= len(damaged)
-    extents.is_rar_volume(bytes(damaged))
 
 
-def test_an_archive_of_nothing_is_an_error(look: Look) -> None:
+def test_an_archive_without_members_is_an_error(look: Look) -> None:
     for data in (rar(), rar5()):
         assert look(data).errors == (
             "cannot be scanned whole: rar: could not be opened whole: no members",
@@ -449,7 +452,7 @@ def test_data_behind_the_end_are_an_error_and_opened(look: Look, packed: Packed)
 
 
 def test_a_rar_that_may_be_an_image_of_a_disk_is_an_error(look: Look) -> None:
-    """Or else bsdtar reads that, and not the rar."""
+    """bsdtar would read the image, and not the rar."""
     data = rar(("a", bytes(32_769 - 54) + b"CD001"))
     at = data.index(b"CD001")
     data = rar(("a", bytes(32_769 - 54 + 32_769 - at - 1) + b"\1CD001"))
@@ -474,7 +477,7 @@ def test_where_a_program_is_missing_its_formats_are_noted(
     assert look(tar([("a", data)], "gz")) == Examination(opaque=(f"{name}: a",))
 
 
-def test_what_is_only_compressed_is_shown_where_the_program_is_missing(
+def test_a_compressed_file_is_shown_as_it_is_if_its_program_is_missing(
     look: Look, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(programs, "find", lambda _: None)
@@ -483,15 +486,6 @@ def test_what_is_only_compressed_is_shown_where_the_program_is_missing(
 
 
 # Bounds.
-
-
-def children() -> list[str]:
-    """Return this process's children (proc(5))."""
-    mine = str(os.getpid())
-    stats = [
-        path.read_text().rpartition(")")[2].split() for path in Path("/proc").glob("[0-9]*/stat")
-    ]
-    return [fields[0] for fields in stats if fields[1] == mine]
 
 
 BOMBS = ["7zz a -t7z %", "bsdtar --zstd -cf %", "bsdtar --format=xar -cf %"]
@@ -515,7 +509,7 @@ def test_a_full_disk_ends_the_extraction(
     (tmp_path / "files/bomb").write_bytes(bytes(40_000_000))
     data = packed("7zz a -t7z %", "bomb")
     killed: list[process.Run] = []
-    monkeypatch.setattr(process.Run, "verdict", killed.append)
+    monkeypatch.setattr(process.Run, "failure", killed.append)
 
     def keep(account: Account, size: int) -> None:
         if size > 1_000_000:
@@ -531,7 +525,7 @@ def test_a_full_disk_ends_the_extraction(
 def test_too_many_files_are_an_error(
     look: Look, packed: Packed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(programs, "MOST_FILES", 1)
+    monkeypatch.setattr(sevenzip, "MOST_FILES", 1)
     assert look(packed("7zz a -t7z %")).errors == (
         "cannot be scanned whole: more than 1 files in one archive",
     )
@@ -555,7 +549,7 @@ def test_messages_without_end_are_an_error(
     (loud := tmp_path / "loud").write_text("#!/bin/sh\nexec cat /dev/zero >&2\n")
     loud.chmod(0o700)
     monkeypatch.setattr(programs, "find", lambda _: str(loud))
-    assert "its messages have no end" in look(SQUASHFS).errors[0]
+    assert "its messages are endless" in look(SQUASHFS).errors[0]
 
 
 def test_a_reader_that_is_closed_early_leaves_nothing(packed: Packed, tmp_path: Path) -> None:
@@ -574,10 +568,10 @@ def test_a_reader_that_is_closed_early_leaves_nothing(packed: Packed, tmp_path: 
     assert account.on_disk == 0
 
 
-def test_files_that_go_meanwhile_are_not_taken_for_extracted_ones(
+def test_files_removed_meanwhile_do_not_change_the_account_of_extracted_ones(
     packed: Packed, tmp_path: Path
 ) -> None:
-    """Those that were shown ahead are answered, and removed, while 7-Zip is at work."""
+    """Files that were shown ahead are removed while 7-Zip runs."""
     (path := tmp_path / "a").write_bytes(data := packed("7zz a -t7z %"))
     [reader] = registry.recognise(data[:HEAD])
     assert isinstance(reader, FileReader)
@@ -593,8 +587,8 @@ def test_files_that_go_meanwhile_are_not_taken_for_extracted_ones(
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, "rar", "rar5"])
-def test_a_program_works_within_the_inspectors_limits(packed: Packed, command: str) -> None:
-    """7-Zip starts threads for chains of methods, also when it is told to take one."""
+def test_a_program_works_within_the_limits_of_the_inspector(packed: Packed, command: str) -> None:
+    """7-Zip starts threads for chains of methods, despite its option for one thread."""
     made = {"rar": rar(*FILES), "rar5": rar5(*FILES)}
     data = made.get(command) or packed(command)
     code = f"""

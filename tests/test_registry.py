@@ -1,4 +1,4 @@
-"""What is recognised by its first bytes or its end, and what may carry archives."""
+"""Formats by a file's first bytes or its end, and files that may embed archives."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import io
 import lzma
 
 import pytest
-from support.samples import deb, pack, squeezed, tar
+from support.samples import compress, deb, pack, tar
 
-from avscan.archives.looks import is_program, may_embed_archives, unsupported
+from avscan.archives.executables import is_program, may_embed_archives
 from avscan.archives.reader import HEAD
 from avscan.archives.registry import READERS, recognise
+from avscan.archives.unsupported import unsupported
 
 OLD = lzma.compress(b"x" * 99, format=lzma.FORMAT_ALONE)
 SOME = pack([("x", b"x")])
@@ -23,10 +24,10 @@ def names(data: bytes) -> list[str]:
 @pytest.mark.parametrize(
     ("data", "formats"),
     [
-        (squeezed(b"x", "gz"), ["gzip"]),
-        (squeezed(b"x", "bz2"), ["bzip2"]),
-        (squeezed(b"", "bz2"), ["bzip2"]),
-        (squeezed(b"x", "xz"), ["xz"]),
+        (compress(b"x", "gz"), ["gzip"]),
+        (compress(b"x", "bz2"), ["bzip2"]),
+        (compress(b"", "bz2"), ["bzip2"]),
+        (compress(b"x", "xz"), ["xz"]),
         (OLD, ["lzma"]),
         (tar([("x", b"x")]), ["tar"]),
         (tar([("BZh91AY&SY", b"x")]), ["bzip2", "tar"]),
@@ -55,7 +56,7 @@ def test_every_magic_is_long_enough_to_be_searched_for() -> None:
     assert all(len(magic) > 2 for reader in READERS for magic in reader.magics)
 
 
-def test_what_nothing_opens() -> None:
+def test_unsupported_formats() -> None:
     assert unsupported(b"\x1f\x9d\x90") == "compress"
     assert unsupported(b"\x7fELF\2\1\1\0AI\2") == "AppImage"
     assert unsupported(b"\x7fELF\2\1\1\0\0\0\0") == ""
@@ -78,14 +79,14 @@ def test_programs() -> None:
         "@echo off & rem cut in midst ofü, within the letter",
     ],
 )
-def test_a_script_may_carry_an_archive(text: str) -> None:
-    assert may_embed_archives(text.encode() + squeezed(b"x", "gz"))
+def test_a_script_may_embed_archives(text: str) -> None:
+    assert may_embed_archives(text.encode() + compress(b"x", "gz"))
 
 
 @pytest.mark.parametrize("data", [b"", b"text", bytes(99), b"\x89PNG\r\n\x1a\n", b"\xffa\n" * 30])
-def test_what_is_no_script_carries_none(data: bytes) -> None:
+def test_other_files_embed_no_archives(data: bytes) -> None:
     assert not may_embed_archives(data)
 
 
-def test_a_program_for_several_processors_may_carry_an_archive() -> None:
+def test_a_program_for_several_processors_may_embed_archives() -> None:
     assert may_embed_archives(b"\xca\xfe\xba\xbf" + bytes(99))

@@ -22,7 +22,8 @@ from support.samples import (
     EICAR,
     HASHED,
     MIB,
-    Squeeze,
+    Compression,
+    compress,
     cpio,
     deb,
     encrypted_beside,
@@ -32,7 +33,6 @@ from support.samples import (
     pack,
     signatures,
     sparse,
-    squeezed,
     swarm,
     tar,
     zip_of_unknown_length,
@@ -104,10 +104,11 @@ def hashed_at(examination: Examination) -> list[str]:
     return [sighting.member for sighting in examination.sightings]
 
 
-def test_the_ceiling_is_the_engines() -> None:
+def test_the_ceiling_is_the_limit_of_clamscan() -> None:
     assert DEFAULT.ceiling == MAX_FILE_SIZE
 
 
+@pytest.mark.slow
 def test_a_file_of_150_mb(eyes: Eyes) -> None:
     assert infected_at(eyes.see(sparse(eyes.workspace / "x", 150 * MIB, EICAR))) == [""]
 
@@ -137,12 +138,12 @@ def test_a_deb(eyes: Eyes) -> None:
 
 
 def test_a_tar_zst(eyes: Eyes) -> None:
-    inner = squeezed(EICAR, "gz")  # what is in raw blocks is seen without being unpacked
+    inner = compress(EICAR, "gz")  # what is in raw blocks is seen without being unpacked
     assert infected_at(eyes.see(zstd(tar([("e.gz", inner)])))) == ["e.gz"]
 
 
 def test_a_tar_zst_in_a_tar_gz(eyes: Eyes) -> None:
-    packed = zstd(tar([("e.gz", squeezed(EICAR, "gz"))]))
+    packed = zstd(tar([("e.gz", compress(EICAR, "gz"))]))
     assert infected_at(eyes.see(tar([("game.tar.zst", packed)], "gz"))) == ["game.tar.zst/e.gz"]
 
 
@@ -158,7 +159,7 @@ def test_methods_of_a_zip(eyes: Eyes, method: int) -> None:
 
 
 def test_several_bzip2_streams(eyes: Eyes) -> None:
-    assert infected_at(eyes.see(squeezed(b"x", "bz2") + squeezed(EICAR, "bz2")))
+    assert infected_at(eyes.see(compress(b"x", "bz2") + compress(EICAR, "bz2")))
 
 
 def test_a_zip_written_as_a_stream_of_unknown_length(eyes: Eyes) -> None:
@@ -168,7 +169,7 @@ def test_a_zip_written_as_a_stream_of_unknown_length(eyes: Eyes) -> None:
 
 
 def test_a_tar_with_a_size_in_base_256(eyes: Eyes) -> None:
-    data = bytearray(tar([("e.gz", inner := squeezed(EICAR, "gz"))]))
+    data = bytearray(tar([("e.gz", inner := compress(EICAR, "gz"))]))
     data[124:136] = b"\x80" + len(inner).to_bytes(11, "big")
     data[148:156] = b" " * 8
     data[148:156] = b"%06o\0 " % sum(data[:512])
@@ -176,16 +177,16 @@ def test_a_tar_with_a_size_in_base_256(eyes: Eyes) -> None:
 
 
 def test_a_tar_that_begins_like_a_pdf(eyes: Eyes) -> None:
-    data = tar([("%PDF-1.4", b"x"), ("e.gz", squeezed(EICAR, "gz"))])
+    data = tar([("%PDF-1.4", b"x"), ("e.gz", compress(EICAR, "gz"))])
     assert infected_at(eyes.see(data)) == ["e.gz"]
 
 
 @pytest.mark.parametrize("first", ["GIF", "FWS", "%PDF-1.4", "070701", "Game"])
-@pytest.mark.parametrize("squeeze", ["", "gz"])
+@pytest.mark.parametrize("compression", ["", "gz"])
 def test_a_hash_signature_in_a_tar_that_begins_like_something_else(
-    eyes: Eyes, first: str, squeeze: Squeeze
+    eyes: Eyes, first: str, compression: Compression
 ) -> None:
-    data = tar([(first, b"EFI PART"), ("e", HASHED)], squeeze)
+    data = tar([(first, b"EFI PART"), ("e", HASHED)], compression)
     assert {found.member for found in eyes.see(data).sightings} == {"e"}
 
 
@@ -194,15 +195,15 @@ def test_a_hash_signature_in_a_plain_tar_gz(eyes: Eyes) -> None:
     assert {found.member for found in eyes.see(data).sightings} == {"./e"}
 
 
-@pytest.mark.parametrize("squeeze", ["gz", "bz2", "xz", ""])
+@pytest.mark.parametrize("compression", ["gz", "bz2", "xz", ""])
 @pytest.mark.parametrize(
     "program", ["MZ", "\x7fELF", "#!/bin/sh\n", "@echo off, and more text\r\n"]
 )
 def test_an_archive_behind_a_program_or_a_script(
-    eyes: Eyes, program: str, squeeze: Squeeze
+    eyes: Eyes, program: str, compression: Compression
 ) -> None:
     front = program.encode().ljust(99, b" ")
-    examination = eyes.see(front + tar([("e.gz", squeezed(EICAR, "gz"))], squeeze))
+    examination = eyes.see(front + tar([("e.gz", compress(EICAR, "gz"))], compression))
     assert "(at byte 99)/e.gz" in infected_at(examination)
     assert not examination.errors
     assert not examination.opaque
@@ -231,7 +232,9 @@ def test_an_nsis_installer_packed_as_a_whole_by_zlib(eyes: Eyes) -> None:
 
 @pytest.mark.parametrize("front", ["", "MZ", "#!/bin/sh\n"])
 @pytest.mark.parametrize("command", ["zstd", "lz4", "lzop", "compress", "lzip"])
-def test_what_other_programs_compress(eyes: Eyes, tmp_path: Path, command: str, front: str) -> None:
+def test_files_compressed_by_other_programs(
+    eyes: Eyes, tmp_path: Path, command: str, front: str
+) -> None:
     (tmp_path / "h").write_bytes(HASHED)
     lzip = "tar --use-compress-program=lzip -cf x h"
     line = lzip if command == "lzip" else f"bsdtar --{command} -cf x h"
@@ -283,8 +286,8 @@ def test_an_encrypted_rar(eyes: Eyes) -> None:
 def test_an_rpm(eyes: Eyes) -> None:
     """Its payload is a cpio, which clamscan opens."""
     lead = b"\xed\xab\xee\xdb" + bytes(92)
-    assert infected_at(eyes.see(lead + squeezed(cpio("e", EICAR), "xz"))) == ["(at byte 96)"]
-    assert eyes.see(lead + squeezed(cpio("e", b"x"), "xz")) == Examination()
+    assert infected_at(eyes.see(lead + compress(cpio("e", EICAR), "xz"))) == ["(at byte 96)"]
+    assert eyes.see(lead + compress(cpio("e", b"x"), "xz")) == Examination()
     assert eyes.see(lead + b"nothing that is known") == Examination(opaque=("rpm",))
 
 
@@ -313,6 +316,7 @@ def test_a_zip_behind_a_picture_in_a_tar_gz(eyes: Eyes) -> None:
     assert infected_at(examination) == ["./p.png/e"]
 
 
+@pytest.mark.slow
 def test_a_gzip_bomb_of_6_gb(eyes: Eyes) -> None:
     eyes.most = 0
     bounds = Bounds(unpacked_bytes=GIB)
@@ -321,7 +325,7 @@ def test_a_gzip_bomb_of_6_gb(eyes: Eyes) -> None:
     assert eyes.most <= GIB
 
 
-def test_a_zip_that_holds_itself(eyes: Eyes) -> None:
+def test_a_zip_that_contains_itself(eyes: Eyes) -> None:
     data = quine()
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         assert archive.read(archive.namelist()[0]) == data
@@ -330,12 +334,12 @@ def test_a_zip_that_holds_itself(eyes: Eyes) -> None:
 
 
 @pytest.mark.slow
-def test_zips_in_zips_without_an_end(eyes: Eyes) -> None:
+def test_endless_zips_in_zips(eyes: Eyes) -> None:
     examination = eyes.see(swarm(4, 12), Bounds(members=2000))
     assert any("more than 2000 members" in line for line in examination.errors)
 
 
-def test_zips_beyond_all_depth(eyes: Eyes) -> None:
+def test_zips_nested_too_deeply(eyes: Eyes) -> None:
     examination = eyes.see(nested(120, EICAR))
     assert examination.errors
 
@@ -354,23 +358,26 @@ def test_a_tar_gz_of_half_a_gb(eyes: Eyes) -> None:
     assert infected_at(eyes.see(sample)) == ["game/1.pak"]
 
 
+@pytest.mark.xdist_group("large")
 @pytest.mark.slow
-def test_a_tar_gz_of_more_than_clamscan_can_take(eyes: Eyes) -> None:
+def test_a_tar_gz_beyond_the_limit_of_clamscan(eyes: Eyes) -> None:
     sample = large_tar_gz(eyes.workspace / "x", [900 * MIB, 900 * MIB, 900 * MIB, 9], EICAR)
     examination = eyes.see(sample)
     assert infected_at(examination) == ["game/3.pak"]
     assert not examination.errors
 
 
+@pytest.mark.xdist_group("large")
 @pytest.mark.slow
-def test_a_member_of_more_than_clamscan_can_take(eyes: Eyes) -> None:
+def test_a_member_beyond_the_limit_of_clamscan(eyes: Eyes) -> None:
     eyes.most = 0
     sample = large_tar_gz(eyes.workspace / "x", [2500 * MIB], EICAR)
     assert infected_at(eyes.see(sample)) == ["game/0.pak"]
     assert eyes.most <= MAX_FILE_SIZE
 
 
+@pytest.mark.xdist_group("large")
 @pytest.mark.slow
-def test_a_member_of_more_than_clamscan_can_take_is_never_just_clean(eyes: Eyes) -> None:
+def test_a_member_beyond_the_limit_of_clamscan_is_never_just_clean(eyes: Eyes) -> None:
     sample = large_tar_gz(eyes.workspace / "x", [2500 * MIB], b"the end")
     assert eyes.see(sample) == Examination(oversize=(f"game/0.pak: {2500 * MIB + 7} bytes",))

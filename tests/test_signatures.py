@@ -1,4 +1,4 @@
-"""What counts as signatures that can be scanned with."""
+"""The checks of the signatures before a scan."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NOW = datetime(2026, 11, 24, tzinfo=UTC)
         ("main.cvd", "daily.cvd", "freshclam.dat", "refresh.dat"),
     ],
 )
-def test_a_set_that_can_be_scanned_with(tmp_path: Path, names: tuple[str, ...]) -> None:
+def test_a_complete_set(tmp_path: Path, names: tuple[str, ...]) -> None:
     for name in names:
         (tmp_path / name).touch()
     signatures.require(tmp_path)
@@ -39,7 +39,9 @@ def test_a_set_that_can_be_scanned_with(tmp_path: Path, names: tuple[str, ...]) 
         (("main.cvd",), "has no daily set yet"),
     ],
 )
-def test_what_has_to_be_waited_for(tmp_path: Path, names: tuple[str, ...], reason: str) -> None:
+def test_an_incomplete_set_must_be_waited_for(
+    tmp_path: Path, names: tuple[str, ...], reason: str
+) -> None:
     for name in names:
         (tmp_path / name).touch()
     (tmp_path / "tmp.5f641254e1").mkdir()
@@ -53,7 +55,7 @@ def test_one_file_is_taken_as_it_is(tmp_path: Path) -> None:
     signatures.require(own)
 
 
-def test_a_folder_that_is_gone(tmp_path: Path) -> None:
+def test_a_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="can't be read: No such file"):
         signatures.require(tmp_path / "gone")
 
@@ -62,7 +64,7 @@ def test_a_folder_that_is_gone(tmp_path: Path) -> None:
     ("days", "most", "fresh"),
     [(None, 7, True), (6.9, 7, True), (7.1, 7, False), (1000, 0, True)],
 )
-def test_how_old_the_daily_set_may_be(days: float | None, most: int, fresh: bool) -> None:  # noqa: FBT001
+def test_the_maximum_age_of_the_daily_set(days: float | None, most: int, fresh: bool) -> None:  # noqa: FBT001
     date = None if days is None else NOW - timedelta(days=days)
     version = EngineVersion(engine="1.4.6", signatures=27800, date=date)
     most_age = timedelta(days=most)

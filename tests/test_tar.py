@@ -1,4 +1,4 @@
-"""Tars: what is in the profile, and what of the rest is said and still found."""
+"""Tars: the profile, and the problems and members of tars outside of it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def header(
     magic: bytes = b"ustar\x0000",
     at: dict[int, bytes] | None = None,
 ) -> bytes:
-    """Write a header by hand, with the right sum."""
+    """Return a header with the right checksum."""
     block = bytearray(BLOCK)
     block[:100] = name.encode().ljust(100, b"\0")
     block[124:136] = b"%011o\0" % size
@@ -60,7 +60,7 @@ def pax(*records: tuple[str, str], kind: bytes = b"x") -> bytes:
 
 
 def found(data: bytes) -> tuple[dict[str, bytes], list[str]]:
-    """Read a tar, and what its members are besides, as a sparse file is."""
+    """Read a tar, and its members by their own readers, such as that of sparse files."""
     members: dict[str, bytes] = {}
     problems: list[str] = []
     for item in items(READER, data):
@@ -124,7 +124,7 @@ def test_a_pax_header_may_repeat_the_size() -> None:
     assert found(pax(("size", "3")) + entry(b"abc")) == ({"e": b"abc"}, [])
 
 
-def test_a_size_that_only_a_pax_header_can_say() -> None:
+def test_a_size_that_only_a_pax_header_can_express() -> None:
     data = pax(("size", str(9 << 30))) + header() + b"abc"
     first = next(items(READER, data))
     assert isinstance(first, Member)
@@ -157,14 +157,14 @@ def sparse(version: str, *more: tuple[str, str]) -> bytes:
 
 
 @pytest.mark.parametrize("version", ["old", "0.0", "0.1", "1.0"])
-def test_a_sparse_file_is_shown_as_it_is_and_with_its_holes(version: str) -> None:
+def test_a_sparse_file_is_shown_packed_and_expanded(version: str) -> None:
     members, problems = found(sparse(version) + END)
     assert not problems
     assert members["e/"] == HOLES
     assert members["e"].endswith(DATA)
 
 
-# Everything else.
+# Outside of the profile.
 
 
 def edited(edit: Edit) -> bytes:
@@ -230,7 +230,7 @@ ODD = {
 
 
 @pytest.mark.parametrize("problem", ODD)
-def test_what_readers_disagree_about_is_said(problem: str) -> None:
+def test_what_readers_disagree_about_is_a_problem(problem: str) -> None:
     assert READER.recognise(ODD[problem])
     assert problem in found(ODD[problem])[1]
 
@@ -249,7 +249,7 @@ def test_what_readers_disagree_about_is_said(problem: str) -> None:
         pytest.param(pax(("GNU.sparse.size", "9")) + sparse("old"), id="two kinds"),
     ],
 )
-def test_a_sparse_file_that_only_some_readers_take_for_one(data: bytes) -> None:
+def test_a_sparse_file_that_only_some_readers_recognise(data: bytes) -> None:
     assert "a sparse file of an unusual kind at byte 1024" in found(data)[1]
 
 
@@ -280,7 +280,7 @@ def test_data_behind_the_fields_that_a_header_of_its_kind_has(data: bytes) -> No
         pytest.param(b"\0%06o\0", id="a zero in front"),
     ],
 )
-def test_a_sum_that_some_reader_accepts_is_that_of_a_header(form: bytes) -> None:
+def test_a_checksum_that_some_reader_accepts_makes_a_header(form: bytes) -> None:
     block = bytearray(header(size=3))
     block[148:156] = (form % int(block[148:154], 8)).ljust(8, b"\0")
     assert READER.recognise(bytes(block))
@@ -290,7 +290,7 @@ def test_a_sum_that_some_reader_accepts_is_that_of_a_header(form: bytes) -> None
     assert list(find_headers(io.BytesIO(bytes(BLOCK) + block))) == [BLOCK]
 
 
-def test_sums_of_signed_bytes_and_in_base_256() -> None:
+def test_checksums_of_signed_bytes_and_in_base_256() -> None:
     block = bytearray(header(magic=bytes(8), at={0: b"\xff" * 9}))
     total = int(block[148:154], 8)
     for field in (b"%06o\0 " % (total - 9 * 256), b"\x80" + total.to_bytes(7, "big")):
@@ -299,7 +299,7 @@ def test_sums_of_signed_bytes_and_in_base_256() -> None:
 
 
 def hidden_from_tarfile() -> bytes:
-    """Write a tar of which the launcher unpacks `e`, and tarfile a file that is no more than junk.
+    """Write a tar from which the launcher unpacks `e`, and tarfile a file of junk.
 
     A directory has 1,024 bytes of content: the header of a file that reaches over all that follows,
     and a block of junk.
@@ -340,7 +340,7 @@ def test_each_reading_is_found(data: bytes) -> None:
 
 
 @given(st.data())
-def test_damage_does_no_harm(data: st.DataObject) -> None:
+def test_damage_raises_nothing_unexpected(data: st.DataObject) -> None:
     whole = bytearray(tar([("a", b"a" * 600), ("b" * 200, b"b")]) + sparse("1.0") + sparse("old"))
     for at in data.draw(st.lists(st.integers(0, len(whole) - 1), max_size=4)):
         whole[at] = data.draw(st.integers(0, 255))

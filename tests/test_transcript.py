@@ -1,4 +1,4 @@
-"""What clamscan's lines mean, and that nothing is clean by mistake."""
+"""The meaning of clamscan's lines: nothing is clean by mistake."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ lines = st.one_of(
 
 
 @given(st.lists(lines))
-def test_nothing_without_its_ok_is_clean(some: list[bytes]) -> None:
+def test_nothing_without_its_own_ok_is_clean(some: list[bytes]) -> None:
     text = b"\n".join(some)
     evidence = {OWN + b": OK", OWN + b": Empty file"}
     if parse(text, Path("/w/1")).clean:

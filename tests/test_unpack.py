@@ -1,4 +1,4 @@
-"""The walk, with an engine that sees what clamscan sees of small files, within small bounds."""
+"""The walk, with an engine that scans small files as clamscan does, within small bounds."""
 
 from __future__ import annotations
 
@@ -7,103 +7,32 @@ import random
 import tarfile
 import tempfile
 import zipfile
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.examine import OneByOne, examined, items
 from support.samples import (
     EICAR,
-    Squeeze,
+    Compression,
     ar,
+    compress,
     deb,
     encrypted_beside,
     nested,
     pack,
-    squeezed,
     swarm,
     tar,
     zstd,
 )
+from support.walk import CEILING, NOTHING, ROOMY, SMALL, FakeEngine, Scanned, look
 
-from avscan.archives import zips
 from avscan.archives.bounds import LITTLE, Account, Bounds, ExceededError
 from avscan.archives.pipeline import MOST_FILES
-from avscan.archives.reader import UNREADABLE, Member
 from avscan.errors import EngineError, WorkspaceError
 from avscan.findings import LINES, Examination, Findings, Sighting
-
-CEILING = 4096
-SMALL = Bounds(unpacked_bytes=2_000_000, members=1000, depth=12, ceiling=CEILING, reserve=0)
-ROOMY = replace(SMALL, ceiling=1 << 20)
-FOUND = Findings(signatures=("Eicar",))
-NOTHING = Examination()
-
-
-@dataclass
-class FakeEngine(OneByOne):
-    """Finds EICAR in bytes, plain zips, gzip and tar; what is longer than the ceiling it cuts."""
-
-    answer: Callable[[bytes], Findings | None] = lambda data: None
-    shown: list[bytes] = field(default_factory=list)
-    beside: list[int] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        super().__init__()
-
-    def scan(self, path: Path) -> Findings:
-        data = path.read_bytes()
-        assert len(data) <= CEILING, "longer than clamscan can take"
-        self.shown.append(data)
-        self.beside.append(len([*path.parent.iterdir()]))
-        return self.answer(data) or (FOUND if self._sees(data) else Findings())
-
-    def _sees(self, data: bytes) -> bool:
-        return EICAR in data or any(self._sees(member[:CEILING]) for member in self._members(data))
-
-    def _members(self, data: bytes) -> Iterator[bytes]:
-        file = io.BytesIO(data)
-        if data.startswith(b"PK") and all(
-            isinstance(item, Member) and item.already_scanned for item in items(zips.READER, data)
-        ):
-            with suppress(*UNREADABLE, zipfile.BadZipFile), zipfile.ZipFile(file) as archive:
-                for info in archive.infolist():
-                    if info.compress_type in {0, 8} and not info.flag_bits & 1:
-                        yield archive.read(info)
-        elif data.startswith(b"\x1f\x8b"):
-            yield gunzipped(data)
-        elif data[257:262] == b"ustar":
-            with suppress(*UNREADABLE, tarfile.TarError), tarfile.open(fileobj=file) as tape:
-                for entry in tape:
-                    if entry.isreg() and (content := tape.extractfile(entry)) is not None:
-                        yield content.read()
-
-
-def gunzipped(data: bytes) -> bytes:
-    """Unpack as clamscan does: one member after another, until something else comes."""
-    content = b""
-    while data.startswith(b"\x1f\x8b") and len(content) < CEILING:
-        decoder = zlib.decompressobj(zlib.MAX_WBITS | 16)
-        with suppress(zlib.error):
-            content += decoder.decompress(data, CEILING - len(content))
-        data = decoder.unused_data
-    return content
-
-
-@dataclass
-class Scanned:
-    examination: Examination
-    engine: FakeEngine
-
-    @property
-    def members(self) -> list[str]:
-        return [sighting.member for sighting in self.examination.sightings]
-
 
 Scan = Callable[..., Scanned]
 
@@ -116,22 +45,11 @@ def scan(tmp_path: Path) -> Scan:
     return scan
 
 
-def look(
-    folder: Path, data: bytes, bounds: Bounds, engine: FakeEngine, **options: object
-) -> Scanned:
-    workspace = folder / "work"
-    workspace.mkdir(exist_ok=True)
-    (path := folder / "artifact").write_bytes(data)
-    examination = examined(path, engine=engine, workspace=workspace, bounds=bounds, **options)
-    assert not [*workspace.iterdir()]
-    return Scanned(examination, engine)
-
-
 def long(content: bytes, size: int = 3 * CEILING) -> bytes:
     return random.Random(1).randbytes(size) + content
 
 
-# What is found, and where.
+# Findings and their places.
 
 
 def test_a_plain_file_is_shown_as_it_is(scan: Scan) -> None:
@@ -147,7 +65,7 @@ def test_a_plain_file_is_shown_as_it_is(scan: Scan) -> None:
         (tar([("a", b"x"), ("b/c", EICAR)], "gz"), "b/c"),
         (tar([("a", b"x"), ("b/c", EICAR)], "bz2"), "b/c"),
         (tar([("a", b"x"), ("b/c", EICAR)], "xz"), "b/c"),
-        (squeezed(EICAR, "gz"), ""),
+        (compress(EICAR, "gz"), ""),
         (deb(EICAR), "data.tar.xz/./usr/games/game"),
         (
             tar([("t.zip", pack([("in.tar.gz", tar([("e", EICAR)], "gz"))]))], "gz"),
@@ -164,20 +82,20 @@ def test_the_member_is_named(scan: Scan, data: bytes, member: str) -> None:
 
 
 def test_members_stay_on_the_disk_until_they_are_answered(scan: Scan) -> None:
-    """As many as may be shown ahead: a game may have 100,000."""
+    """No more than may be shown ahead: a game may have 100,000 files."""
     contents = [bytes([n]) * 2000 for n in range(1, 40)]
     scanned = scan(tar([(str(n), content) for n, content in enumerate(contents)], "xz"))
     assert scanned.engine.shown == contents
     assert 1 < max(scanned.engine.beside) <= MOST_FILES
 
 
-@pytest.mark.parametrize("squeeze", ["gz", "bz2", "xz"])
-def test_a_compressed_tar_is_shown_member_by_member(scan: Scan, squeeze: Squeeze) -> None:
-    artifact = tar([("./", b""), *((f"./{n}", b"%d" % n) for n in range(9))], squeeze)
+@pytest.mark.parametrize("compression", ["gz", "bz2", "xz"])
+def test_a_compressed_tar_is_shown_member_by_member(scan: Scan, compression: Compression) -> None:
+    artifact = tar([("./", b""), *((f"./{n}", b"%d" % n) for n in range(9))], compression)
     assert scan(artifact, ROOMY).engine.shown == [b"%d" % n for n in range(9)]
 
 
-def test_a_tar_gz_that_the_engine_cut_is_shown_member_by_member(scan: Scan) -> None:
+def test_a_tar_gz_beyond_the_ceiling_is_shown_member_by_member(scan: Scan) -> None:
     artifact = tar([(str(n), b"%d" % n * 999) for n in range(9)], "gz")
     assert scan(artifact).engine.shown == [b"%d" % n * 999 for n in range(9)]
 
@@ -189,7 +107,7 @@ def test_a_tar_larger_than_the_ceiling_is_walked(scan: Scan) -> None:
     assert not scanned.examination.errors
 
 
-def test_a_zip_that_the_engine_saw_is_not_shown_twice(scan: Scan) -> None:
+def test_members_that_the_engine_has_scanned_are_not_shown_again(scan: Scan) -> None:
     data = pack([("a", b"a"), ("b", b"b" * 5000)])
     bounds = replace(SMALL, ceiling=CEILING)
     assert [len(shown) for shown in scan(pack([("a", b"a")]), bounds).engine.shown] == [
@@ -198,7 +116,7 @@ def test_a_zip_that_the_engine_saw_is_not_shown_twice(scan: Scan) -> None:
     assert len(scan(data, bounds).engine.shown) > 1  # b is cut by the engine
 
 
-def test_limits_of_the_outside_are_lifted_by_the_walk(tmp_path: Path) -> None:
+def test_a_limit_that_the_walk_makes_up_for_is_not_reported(tmp_path: Path) -> None:
     data = pack([("a", b"a"), ("b", b"b")])
     engine = FakeEngine(
         lambda shown: Findings(limits=("MaxFiles",)) if shown.startswith(b"PK") else None
@@ -216,7 +134,7 @@ def test_a_limit_on_what_cannot_be_opened_is_an_error(tmp_path: Path) -> None:
     )
 
 
-def test_all_that_the_engine_says_is_kept(tmp_path: Path) -> None:
+def test_everything_that_the_engine_reports_is_kept(tmp_path: Path) -> None:
     engine = FakeEngine(
         lambda shown: (
             Findings(signatures=("A", "B"), opaque=("Encrypted.7Zip",), errors=("no",))
@@ -241,11 +159,11 @@ def test_an_engine_that_does_not_work_ends_it_and_leaves_nothing(tmp_path: Path)
     assert not [*(tmp_path / "work").iterdir()]
 
 
-# What is too long.
+# Files beyond the ceiling.
 
 
 @pytest.mark.parametrize("at", [0, 1, CEILING - 30, CEILING, 2 * CEILING - 1000, 9000])
-def test_what_is_too_long_is_shown_in_windows(scan: Scan, at: int) -> None:
+def test_a_file_beyond_the_ceiling_is_shown_in_windows(scan: Scan, at: int) -> None:
     noise = long(b"", 12000)
     data = noise[:at] + EICAR + noise[at:]
     inside, itself = scan(tar([("big.pak", data)], "gz")), scan(data)
@@ -255,31 +173,31 @@ def test_what_is_too_long_is_shown_in_windows(scan: Scan, at: int) -> None:
     assert itself.examination.oversize == (f"{len(data)} bytes",)
 
 
-def test_a_long_zip_is_walked_instead(scan: Scan) -> None:
+def test_a_zip_beyond_the_ceiling_is_walked(scan: Scan) -> None:
     data = pack([("noise", long(b"", 3000)), ("more", long(b"", 2999)), ("e", EICAR)])
     scanned = scan(tar([("z.zip", data)], "gz"))
     assert "z.zip/e" in scanned.members
     assert not scanned.examination.oversize
 
 
-def test_a_member_that_the_engine_cuts_is_shown_by_itself(scan: Scan) -> None:
+def test_a_member_that_the_engine_cuts_is_shown_alone(scan: Scan) -> None:
     scanned = scan(pack([("a", b"a"), ("b", bytes(9000) + EICAR)]))
     assert scanned.members == ["b"]
     assert scanned.examination.oversize == ("b: 9068 bytes",)
 
 
-def test_a_member_that_lies_about_its_size_is_measured(scan: Scan) -> None:
+def test_a_member_with_a_false_size_is_measured(scan: Scan) -> None:
     data = bytearray(pack([("b", bytes(9000) + EICAR)]))
     for at in (22, data.index(b"PK\1\2") + 24):
         data[at : at + 4] = (10).to_bytes(4, "little")
     assert scan(bytes(data)).members == ["b"]
 
 
-# What nobody can look into.
+# Unsupported content.
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "name"),
     [
         (b"\x04\x22\x4d\x18", "lz4"),
         (b"Rar!\x1a\x07\x01\0", "rar"),
@@ -287,10 +205,10 @@ def test_a_member_that_lies_about_its_size_is_measured(scan: Scan) -> None:
         (b"\x7fELF\2\1\1\0AI\2", "AppImage"),
     ],
 )
-def test_what_nobody_opens_is_named(scan: Scan, data: bytes, said: str) -> None:
-    assert scan(data).examination.opaque == (said,)
-    assert scan(pack([("a", data)])).examination.opaque == (f"{said}: a",)
-    assert scan(tar([("d/a", data)], "gz")).examination.opaque == (f"{said}: d/a",)
+def test_an_unsupported_format_is_named(scan: Scan, data: bytes, name: str) -> None:
+    assert scan(data).examination.opaque == (name,)
+    assert scan(pack([("a", data)])).examination.opaque == (f"{name}: a",)
+    assert scan(tar([("d/a", data)], "gz")).examination.opaque == (f"{name}: d/a",)
 
 
 def test_encryption_hides_nothing_beside_it(tmp_path: Path) -> None:
@@ -312,7 +230,7 @@ def test_unknown_methods_are_named(scan: Scan) -> None:
     assert scan(bytes(data)).examination.opaque == ("zip method 98: a",)
 
 
-def test_what_the_engine_opens_and_we_do_not_is_its_own(scan: Scan) -> None:
+def test_a_method_that_only_the_engine_opens(scan: Scan) -> None:
     data = bytearray(pack([("a", b"a")]))
     data[8] = data[data.index(b"PK\1\2") + 10] = 9
     assert scan(bytes(data)).examination == NOTHING
@@ -320,18 +238,18 @@ def test_what_the_engine_opens_and_we_do_not_is_its_own(scan: Scan) -> None:
     assert scan(bytes(data)).examination.opaque == ("deflate64: a",)
 
 
-# What is damaged or hidden.
+# Damaged and hidden content.
 
 
 NAMES = {"gz": "gzip", "bz2": "bzip2", "xz": "xz"}
 
 
-@pytest.mark.parametrize("squeeze", ["gz", "bz2", "xz"])
-def test_what_is_cut_short_is_an_error(scan: Scan, squeeze: Squeeze) -> None:
-    data = tar([("a", long(b"", 3000))], squeeze)
+@pytest.mark.parametrize("compression", ["gz", "bz2", "xz"])
+def test_what_is_cut_short_is_an_error(scan: Scan, compression: Compression) -> None:
+    data = tar([("a", long(b"", 3000))], compression)
     for keep in (30, len(data) // 2, len(data) - 1):
         errors = scan(data[:keep]).examination.errors
-        assert f"cannot be scanned whole: {NAMES[squeeze]}: it is cut short" in errors
+        assert f"cannot be scanned whole: {NAMES[compression]}: it is cut short" in errors
 
 
 def test_a_tar_that_is_cut_short_is_an_error(scan: Scan) -> None:
@@ -341,8 +259,8 @@ def test_a_tar_that_is_cut_short_is_an_error(scan: Scan) -> None:
 
 
 def test_one_damaged_container_does_not_hide_another(scan: Scan) -> None:
-    broken = squeezed(long(b"", 500), "gz")[:-20]
-    scanned = scan(tar([("a.gz", broken), ("b.gz", squeezed(EICAR, "gz"))], "gz"))
+    broken = compress(long(b"", 500), "gz")[:-20]
+    scanned = scan(tar([("a.gz", broken), ("b.gz", compress(EICAR, "gz"))], "gz"))
     assert scanned.members == ["b.gz"]
     assert scanned.examination.opaque == ("gzip: it is cut short: a.gz",)
     assert not scanned.examination.errors
@@ -354,11 +272,11 @@ SAFE = pack([("safe", b"safe")])
 @pytest.mark.parametrize(
     "data",
     [
-        pytest.param(squeezed(b"x", "gz") + squeezed(EICAR, "gz"), id="gzip members"),
-        pytest.param(squeezed(b"x", "gz") + bytes(99) + squeezed(EICAR, "gz"), id="gzip padding"),
-        pytest.param(squeezed(b"x", "gz") + tar([("e", EICAR)], "xz"), id="behind gzip"),
-        pytest.param(squeezed(b"x", "bz2") + squeezed(EICAR, "bz2"), id="bzip2 streams"),
-        pytest.param(squeezed(b"x", "xz") + bytes(8) + squeezed(EICAR, "xz"), id="xz streams"),
+        pytest.param(compress(b"x", "gz") + compress(EICAR, "gz"), id="gzip members"),
+        pytest.param(compress(b"x", "gz") + bytes(99) + compress(EICAR, "gz"), id="gzip padding"),
+        pytest.param(compress(b"x", "gz") + tar([("e", EICAR)], "xz"), id="behind gzip"),
+        pytest.param(compress(b"x", "bz2") + compress(EICAR, "bz2"), id="bzip2 streams"),
+        pytest.param(compress(b"x", "xz") + bytes(8) + compress(EICAR, "xz"), id="xz streams"),
         pytest.param(tar([("x", b"x")]) + tar([("e", EICAR)], "gz"), id="behind tar"),
         pytest.param(
             tar([("x", b"x")])[:2000] + tar([("e", EICAR)], "gz"), id="behind a tar's end"
@@ -379,7 +297,7 @@ SAFE = pack([("safe", b"safe")])
         ),
     ],
 )
-def test_there_is_no_hiding_place(scan: Scan, data: bytes) -> None:
+def test_content_hidden_from_some_readers_is_never_clean(scan: Scan, data: bytes) -> None:
     assert scan(data).examination.sightings
 
 
@@ -392,7 +310,7 @@ def test_headers_that_disagree_are_an_error(scan: Scan) -> None:
         )
 
 
-def test_links_and_devices_are_passed_over(scan: Scan) -> None:
+def test_links_and_devices_are_skipped(scan: Scan) -> None:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w:gz") as archive:
         for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.DIRTYPE):
@@ -404,10 +322,10 @@ def test_links_and_devices_are_passed_over(scan: Scan) -> None:
     assert scanned.engine.shown == []
 
 
-# What is too much.
+# Bounds.
 
 
-def test_a_bomb_ends_at_the_bound(scan: Scan) -> None:
+def test_a_bomb_exceeds_the_bound(scan: Scan) -> None:
     scanned = scan(tar([("bomb", bytes(3_000_000))], "gz"))
     assert scanned.examination.errors == (
         "bomb: cannot be scanned whole: more than 2000000 bytes unpacked",
@@ -424,7 +342,7 @@ def test_too_deep(scan: Scan) -> None:
     assert line.endswith("more than 12 containers within one another")
 
 
-def test_without_an_end(scan: Scan) -> None:
+def test_an_archive_that_contains_itself_exceeds_the_depth(scan: Scan) -> None:
     [line] = scan(swarm(6, 8)).examination.errors
     assert line.endswith("more than 1000 members")
 
@@ -433,7 +351,7 @@ def test_headers_cannot_fill_the_memory(scan: Scan) -> None:
     info = tarfile.TarInfo("big")
     info.type, info.size = tarfile.XHDTYPE, 1 << 40
     data = tar([("a", b"a")])[:1024] + info.tobuf(tarfile.GNU_FORMAT) + b"x" * 2_000
-    [line] = scan(squeezed(data, "gz")).examination.errors
+    [line] = scan(compress(data, "gz")).examination.errors
     assert "tar: a header of type 'x' with 1,099,511,627,776 bytes at byte 1024" in line
 
 
@@ -441,12 +359,12 @@ def test_a_header_of_a_header(scan: Scan) -> None:
     info = tarfile.TarInfo("more")
     info.type = tarfile.XHDTYPE
     data = info.tobuf(tarfile.GNU_FORMAT) * 1500
-    [line] = scan(squeezed(data, "gz")).examination.errors
+    [line] = scan(compress(data, "gz")).examination.errors
     assert line.endswith("tar: a header of type 'x' out of order at byte 512")
 
 
 class Disk:
-    """A disk of which somebody else takes some in between."""
+    """A disk whose free bytes are different at each call."""
 
     def __init__(self, *free: int) -> None:
         self._free = list(free)
@@ -459,7 +377,7 @@ class Disk:
         return self._free.pop(0) if len(self._free) > 1 else self._free[0]
 
 
-def test_more_than_fits_the_disk_is_the_artifacts_fault(
+def test_more_than_the_free_disk_is_an_error_of_the_artifact(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", Disk(9 * LITTLE, 9 * LITTLE, 1))
@@ -469,7 +387,9 @@ def test_more_than_fits_the_disk_is_the_artifacts_fault(
         account.keep(2 * LITTLE)
 
 
-def test_less_than_there_was_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_less_free_disk_than_at_the_beginning_is_no_error_of_the_artifact(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("shutil.disk_usage", Disk(9 * LITTLE, 9 * LITTLE, 1))
     account = Account(SMALL, tmp_path)
     account.keep(3 * LITTLE)
@@ -477,7 +397,9 @@ def test_less_than_there_was_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         account.keep(2 * LITTLE)
 
 
-def test_a_disk_that_others_fill_is_not(scan: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_others_fill_is_no_error_of_the_artifact(
+    scan: Scan, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("shutil.disk_usage", Disk(1 << 30, 0))
     with pytest.raises(WorkspaceError, match="is full"):
         scan(tar([("z", b"z")], "gz"))
@@ -498,7 +420,7 @@ def test_a_folder_that_cannot_be_written(scan: Scan, monkeypatch: pytest.MonkeyP
         scan(data)
 
 
-# What the lines look like.
+# Lines.
 
 
 def test_names_are_printable_and_short(scan: Scan) -> None:
@@ -510,13 +432,13 @@ def test_names_are_printable_and_short(scan: Scan) -> None:
     assert scanned.members[2] == r"\udcff"
 
 
-def test_lines_are_few(scan: Scan) -> None:
+def test_lines_are_limited(scan: Scan) -> None:
     scanned = scan(tar([(f"{n}.rar", b"Rar!\x1a\x07") for n in range(150)], "gz"))
     assert len(scanned.examination.opaque) == LINES + 1
     assert scanned.examination.opaque[-1] == "and 50 more"
 
 
-def test_every_signature_is_told(tmp_path: Path) -> None:
+def test_every_signature_is_reported(tmp_path: Path) -> None:
     engine = FakeEngine(
         lambda shown: (
             Findings(signatures=("Same", shown.decode())) if shown.startswith(b"S") else None
@@ -530,16 +452,16 @@ def test_every_signature_is_told(tmp_path: Path) -> None:
     }
 
 
-# Whatever it is.
+# Properties.
 
 WRAPS: list[Callable[[bytes], bytes]] = [
     lambda data: tar([("a", b"a"), ("b", data), ("c", b"c")]),
     lambda data: tar([("a", b"a"), ("b", data)], "gz"),
     lambda data: tar([("b", data), ("c", b"c" * 600)], "bz2"),
     lambda data: tar([("n" * 200, data)], "xz"),
-    lambda data: squeezed(data, "gz"),
-    lambda data: squeezed(data, "bz2"),
-    lambda data: squeezed(data, "xz"),
+    lambda data: compress(data, "gz"),
+    lambda data: compress(data, "bz2"),
+    lambda data: compress(data, "xz"),
     lambda data: pack([("a", b"a"), ("b", data)]),
     lambda data: pack([("a", data), ("b", b"b")], zipfile.ZIP_STORED),
     lambda data: pack([("a", data)], zipfile.ZIP_LZMA),
@@ -572,7 +494,7 @@ def look_once(data: bytes) -> Examination:
 
 @PROPERTY
 @given(TREES)
-def test_in_whatever_it_is_packed_it_is_sighted(
+def test_eicar_is_found_in_any_combination_of_formats(
     tree: tuple[list[Callable[[bytes], bytes]], int, int],
 ) -> None:
     examination = look_once(build(tree))
@@ -582,7 +504,7 @@ def test_in_whatever_it_is_packed_it_is_sighted(
 
 @PROPERTY
 @given(TREES, st.data())
-def test_whatever_is_damaged_ends_well(
+def test_any_damage_ends_with_a_result(
     tree: tuple[list[Callable[[bytes], bytes]], int, int], data: st.DataObject
 ) -> None:
     damaged = bytearray(build(tree))

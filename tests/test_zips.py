@@ -1,4 +1,4 @@
-"""Zips: what is in the profile, what clamscan sees of it, and what of the rest is still found."""
+"""Zips: the profile, what clamscan scans by itself, and the problems of zips outside of the profile."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Change = Callable[[bytearray], None]
 
 
 class Pipe(io.BytesIO):
-    """What can't be sought in, so that descriptors are written."""
+    """A file without `seek`, so that descriptors are written."""
 
     def seekable(self) -> bool:
         return False
@@ -64,7 +64,7 @@ def zip64(data: bytes, *, count: int | None = None, claimed: int = 0) -> bytes:
 
 
 def scanned(data: bytes) -> bool:
-    """Return whether all members are taken to be seen by clamscan."""
+    """Return whether clamscan scans all members by itself."""
     members = [item for item in items(READER, data) if isinstance(item, Member)]
     return bool(members) and all(each.already_scanned for each in members)
 
@@ -73,19 +73,19 @@ def scanned(data: bytes) -> bool:
 
 
 @pytest.mark.parametrize("data", [PLAIN, pack([("x", b"x" * 99), ("y", b"y")], 0)])
-def test_of_a_plain_zip_clamscan_sees_the_members(data: bytes) -> None:
+def test_clamscan_scans_the_members_of_a_plain_zip(data: bytes) -> None:
     assert read(READER, data) == (WHOLE, [])
     assert scanned(data)
 
 
-def test_signatures_that_only_busybox_passes_over() -> None:
+def test_magics_that_only_busybox_skips() -> None:
     odd = PLAIN.replace(b"PK\3\4", b"PK\7\x08").replace(b"PK\1\2", b"PK\5\5")
     assert READER.recognise(odd)
     assert read(READER, odd)[1]
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_of_other_methods_it_does_not(method: int) -> None:
+def test_clamscan_does_not_scan_members_of_other_methods(method: int) -> None:
     data = pack([("x", b"x" * 99), ("y", b"y")], method)
     assert read(READER, data) == (WHOLE, [])
     assert not scanned(data)
@@ -106,7 +106,7 @@ def test_descriptors(method: int) -> None:
         zip_of_unknown_length(b"x", b"x" * 99),
     ],
 )
-def test_what_is_in_the_profile_and_not_seen_by_clamscan(data: bytes) -> None:
+def test_zips_in_the_profile_that_clamscan_does_not_scan(data: bytes) -> None:
     members, problems = read(READER, data)
     assert members["x"] == b"x" * 99
     assert not problems
@@ -132,7 +132,7 @@ def test_an_empty_zip() -> None:
     assert read(READER, pack([])) == ({}, [])
 
 
-def test_a_zip_that_holds_itself_is_in_the_profile() -> None:
+def test_a_zip_that_contains_itself_is_in_the_profile() -> None:
     data = quine()
     assert list(read(READER, data)[0].values()) == [data]
 
@@ -154,7 +154,7 @@ def test_methods_that_are_not_opened_are_named(method: int, name: str, *, seen: 
     assert scanned(bytes(data)) == seen
 
 
-# Everything else.
+# Outside of the profile.
 
 
 def changed(data: bytes, magic: bytes, field: int, value: bytes) -> bytes:
@@ -164,7 +164,7 @@ def changed(data: bytes, magic: bytes, field: int, value: bytes) -> bytes:
 
 
 def two_directories() -> bytes:
-    """Have the end record name one directory by its offset, and another one by where it stands."""
+    """Write an end record whose offset refers to another directory than the one in front of it."""
     other = pack([("z", b"the hidden")], zipfile.ZIP_STORED)
     return other + STORED[: STORED.rindex(END)] + changed(STORED, END, 16, other[-6:-2])[-22:]
 
@@ -192,7 +192,7 @@ def false_descriptor() -> bytes:
 
 
 def unsigned_descriptor() -> bytes:
-    """Omit the magic of a descriptor: a reader that begins in front looks for it and goes on."""
+    """Omit the magic of a descriptor, which readers that start from the front search for."""
     data = piped(b"content")
     at = data.index(b"PK\7\x08")
     data = data[:at] + data[at + 4 :]
@@ -224,7 +224,7 @@ ODD = {
 
 
 @pytest.mark.parametrize("problem", ODD)
-def test_what_readers_disagree_about_is_said(problem: str) -> None:
+def test_what_readers_disagree_about_is_a_problem(problem: str) -> None:
     try:
         _, problems = read(READER, ODD[problem])
     except DamagedError as error:
@@ -234,7 +234,7 @@ def test_what_readers_disagree_about_is_said(problem: str) -> None:
 
 
 @pytest.mark.parametrize("data", [two_directories(), in_front(), unlisted()])
-def test_what_is_not_listed_is_found(data: bytes) -> None:
+def test_entries_that_are_not_listed_are_found(data: bytes) -> None:
     members, problems = read(READER, data)
     assert problems
     assert {*members.values()} & {b"the hidden", b"the first"}
@@ -247,7 +247,7 @@ def test_a_directory_cannot_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @given(st.sampled_from([PLAIN, STORED, zip64(PLAIN), piped(b"x" * 99)]), st.data())
-def test_damage_does_no_harm(whole: bytes, data: st.DataObject) -> None:
+def test_damage_raises_nothing_unexpected(whole: bytes, data: st.DataObject) -> None:
     damaged = bytearray(whole)
     for at in data.draw(st.lists(st.integers(0, len(whole) - 1), max_size=4)):
         damaged[at] = data.draw(st.integers(0, 255))

@@ -1,6 +1,6 @@
-"""Ar: what Debian's packages and libraries of object files are.
+"""Ar: the format of Debian's packages and of libraries of object files.
 
-The profile: decimal sizes, even offsets (ar(5)), and the long names of GNU's and BSD's programs.
+The profile: decimal sizes, even offsets (ar(5)), and the long names of GNU ar and BSD ar.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _MAGIC = b"!<arch>\n"
 _LENGTH = 60
 # Name, time, owner, group, mode, size, end.
 _HEADER = re.compile(rb"(.{16})[0-9 ]{32}([0-9]+) *`\n", re.DOTALL)
-_LONG_NAME = re.compile(rb"#1/([0-9]+) *")  # BSD: that many bytes of the content
+_LONG_NAME = re.compile(rb"#1/([0-9]+) *")  # BSD: the name is that many bytes of the content
 
 
 def _members(stream: Stream) -> Iterator[Item]:

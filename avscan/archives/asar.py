@@ -1,4 +1,4 @@
-"""Asar: the archive that Electron's programs keep their files in, uncompressed.
+"""Asar: the archive of Electron's programs, uncompressed.
 
 The profile: a header in the framing of Chromium's pickles, then the files, one behind another up to
 the archive's end. The header is JSON: folders with `files`, files with `size` and `offset` (decimal,
@@ -21,17 +21,17 @@ from avscan.archives.reader import HEAD, Archive, DamagedError, FileReader, Item
 from avscan.archives.streams import read_at, region
 
 HEADER = 16 << 20
-"""Bytes that a header may have: it is read into memory."""
+"""Bytes of a header, at the most: it is read into memory."""
 
 _PREFIX = struct.Struct("<4I")  # 4, the header's size, its content's size, the JSON's size
-_NUMBER = 4  # bytes of a number, which each pickle begins with
+_NUMBER = 4  # bytes of the number that each pickle begins with
 _OFFSET = re.compile(r"[0-9]{1,20}")
 _LONGEST_NAME = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class _Entry:
-    """Where a file's content is, relative to the header's end."""
+    """The place of a file's content, relative to the header's end."""
 
     offset: int
     end: int
@@ -47,7 +47,7 @@ def _is_asar(head: bytes) -> bool:
 
 
 def _is_padded(file: BinaryIO) -> bool:
-    """Return whether the pickle of the JSON has a longer head than usual, which Electron skips."""
+    """Return whether the pickle of the JSON has an unusually long header, which Electron skips."""
     first, size, content, _ = _PREFIX.unpack(read_at(file, 0, _PREFIX.size).ljust(_PREFIX.size))
     text = read_at(file, 2 * _NUMBER + size - content, HEAD)[_NUMBER:]
     return first == _NUMBER and size - _NUMBER > content and text.lstrip()[:1] == b"{"
@@ -74,7 +74,7 @@ def _members(archive: Archive) -> Iterator[Item]:
 
 
 def _parse(header: bytes) -> object:
-    """Parse the header. Raise DamagedError or ValueError if it can't be."""
+    """Parse the header. Raise DamagedError or ValueError if it is damaged."""
     try:
         return json.loads(header, object_pairs_hook=_unique)
     except RecursionError as error:
@@ -82,7 +82,7 @@ def _parse(header: bytes) -> object:
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Make an object. Readers differ in which one of two equal names they take."""
+    """Return an object without equal names: readers differ in which one they use."""
     unique = dict(pairs)
     if len(unique) < len(pairs):
         raise DamagedError("its header has a name twice")
@@ -90,7 +90,7 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _files(header: object) -> Iterator[tuple[str, dict[str, object]]]:
-    """Find the files in a header, each with its path. Raise DamagedError if it is malformed."""
+    """Iterate over the files in a header, with their paths. Raise DamagedError if it is malformed."""
     todo = [("", header)]
     while todo:
         name, node = todo.pop()
@@ -107,7 +107,7 @@ def _files(header: object) -> Iterator[tuple[str, dict[str, object]]]:
 
 
 def _entry(node: dict[str, object]) -> _Entry | None:
-    """Return where a file's content is; None if its numbers are unusual."""
+    """Return the place of a file's content; None if its numbers are unusual."""
     offset, size = node.get("offset"), node.get("size")
     if not isinstance(offset, str) or _OFFSET.fullmatch(offset) is None:
         return None
@@ -117,7 +117,7 @@ def _entry(node: dict[str, object]) -> _Entry | None:
 
 
 def _check_layout(entries: list[_Entry], size: int) -> Iterator[Problem]:
-    """Find bytes that two files have, and those behind the last file.
+    """Report bytes that two files share, and bytes behind the last file.
 
     Two files may share all of their content.
     """

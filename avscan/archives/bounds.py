@@ -1,4 +1,4 @@
-"""How much may be unpacked of one artifact, and the account of how much was."""
+"""The bounds of what may be unpacked of one artifact, and the account of what was."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from pathlib import Path
 from avscan.errors import WorkspaceError
 
 _GIB = 1 << 30
-LITTLE = 256 << 20  # bytes of free disk that are too few for any work, whatever the artifact
+LITTLE = 256 << 20  # bytes of free disk that are too few for any artifact
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """What one artifact may cost.
+    """The most that one artifact may need.
 
     `unpacked_bytes` counts a byte once in each layer that it is unpacked from. `members` counts
     files, in all layers together. `depth` counts containers within containers, where a `tar.gz` is
-    two. `ceiling` is how many bytes the engine can look at as one file, and `reserve` how many stay
-    free on the disk.
+    two. `ceiling` is the most bytes that the engine scans as one file, and `reserve` the bytes that
+    stay free on the disk.
     """
 
     unpacked_bytes: int = 128 * _GIB
@@ -35,11 +35,12 @@ class ExceededError(Exception):
 
 
 class Account:
-    """What was spent of one artifact's bounds.
+    """The account of one artifact.
 
-    What of the disk is free at the beginning is this artifact's. To need more is the artifact's
-    fault; to find less is somebody else's. `make_room` is called where there is less than is
-    needed, and may remove files that are still there. `members` is how many were entered.
+    The artifact may use the disk's free bytes at the beginning. To need more is the artifact's fault;
+    if there are fewer later, it is not. `make_room` is called when there is too little room, and may
+    remove files. `members` is the number of members that were entered, `on_disk` the bytes that
+    are on the disk.
     """
 
     def __init__(self, bounds: Bounds, workspace: Path) -> None:
@@ -48,17 +49,17 @@ class Account:
         self._unpacked = 0
         self.members = 0
         self.make_room: Callable[[], None] = lambda: None
-        self._on_disk = 0
+        self.on_disk = 0
         self._room = self._free()
 
     def unpack(self, size: int) -> None:
-        """Account for `size` bytes that were unpacked. Raises ExceededError."""
+        """Account for `size` bytes that were unpacked. Raise ExceededError."""
         self._unpacked += size
         if self._unpacked > self._bounds.unpacked_bytes:
             raise ExceededError(f"more than {self._bounds.unpacked_bytes} bytes unpacked")
 
     def enter(self, depth: int) -> None:
-        """Account for one more member, `depth` containers deep. Raises ExceededError."""
+        """Account for one more member, `depth` containers deep. Raise ExceededError."""
         self.members += 1
         if self.members > self._bounds.members:
             raise ExceededError(f"more than {self._bounds.members} members")
@@ -78,19 +79,14 @@ class Account:
             self.make_room()
             free = self._free()
         if size > free:
-            if self._room > LITTLE and self._on_disk + size > self._room:
+            if self._room > LITTLE and self.on_disk + size > self._room:
                 raise ExceededError(f"needs more than the {self._room} bytes of free disk")
             raise full(self._workspace)
-        self._on_disk += size
-
-    @property
-    def on_disk(self) -> int:
-        """How many bytes are kept at the moment."""
-        return self._on_disk
+        self.on_disk += size
 
     def drop(self, size: int) -> None:
         """Account for `size` bytes that were removed."""
-        self._on_disk -= size
+        self.on_disk -= size
 
     def _free(self) -> int:
         return shutil.disk_usage(self._workspace).free - self._bounds.reserve

@@ -1,8 +1,8 @@
-"""Small files that clamscan is shown together, in a tar of our own.
+"""Small files that are shown to clamscan together, in a tar.
 
-For a file of a path of its own clamscan makes and removes a folder, which takes longer than scanning
-a small file. A plain tar it unpacks by itself, and scans each member as a whole file. Only a whole
-answer counts: of a bundle that is not clean, each member is shown again by itself.
+clamscan makes and removes a folder for each path, which takes longer than scanning a small file. It
+unpacks a plain tar, and scans each member as a whole file. If a bundle is not clean, each of its
+members is shown again alone.
 """
 
 from __future__ import annotations
@@ -14,52 +14,52 @@ from functools import partial
 from avscan.findings import Findings
 
 END = "end-of-bundle"
-"""What the engine reports as unopened when it comes upon the last member, whose whole content it
-knows by a hash: so it has unpacked the bundle to its end."""
+"""The name under which the engine reports the last member of a bundle, the end mark, as unopened: it
+has then unpacked the bundle to its end."""
 
 BYTES = 2 << 20
-"""How long a bundle gets, at most by its last member."""
+"""Bytes of a bundle, without its last member."""
 
 _BLOCK = 512
 _CLEAN = Findings(unopened=(END,))
 _HEADER = tarfile.TarInfo("member").tobuf(tarfile.USTAR_FORMAT)
-_SIZE, _SUM = 124, 148  # where its size and its sum stand, the end of which is fixed
+_SIZE, _SUM = 124, 148  # the offsets of its size and its checksum
 _BEFORE, _BETWEEN, _AFTER = _HEADER[:_SIZE], _HEADER[_SIZE + 11 : _SUM], _HEADER[_SUM + 6 :]
-# The sum takes itself for spaces (pax, "ustar Interchange Format").
+# The checksum is computed as if its own field held spaces (pax, "ustar Interchange Format").
 _SUM_OF_REST = sum(_BEFORE + _BETWEEN + b" " * 8 + _AFTER[2:])
 
 
 class Bundle:
-    """Members that are collected, until they are written."""
+    """Members of a tar that has not been written yet."""
 
     def __init__(self, end_mark: bytes) -> None:
         self._end_mark = end_mark
-        # A first, empty member: so a header stands where a disk of EFI has its magic, no content.
+        # The first member is empty: so no content is at byte 512, where EFI disks have their magic.
         self._blocks = [_HEADER]
         self._members: list[Callable[[], None]] = []
         self.size = 0
 
-    def add(self, content: bytes, again: Callable[[bytes], None]) -> None:
-        """Add a file; `again` is called with its content if it has to be shown by itself."""
+    def add(self, content: bytes, show_alone: Callable[[bytes], None]) -> None:
+        """Add a file; `show_alone` is called with its content if the bundle is not clean."""
         self._append(content)
-        self._members.append(partial(again, content))
+        self._members.append(partial(show_alone, content))
 
     def _append(self, content: bytes) -> None:
         self._blocks += (_header(len(content)), content, bytes(-len(content) % _BLOCK))
         self.size += len(content) + _BLOCK
 
     def tar(self) -> bytes:
-        """Return it as a tar with the end mark behind its members. Can be called once."""
+        """Return the tar, with the end mark behind its members. It can be called once."""
         self._append(self._end_mark)
         whole = b"".join((*self._blocks, bytes(2 * _BLOCK)))
         self._blocks.clear()
         return whole
 
     def settle(self, findings: Findings) -> None:
-        """Show each member by itself if what was found is anything but the end."""
+        """Show each member alone if the engine found anything but the end mark."""
         if findings != _CLEAN:
-            for again in self._members:
-                again()
+            for show_alone in self._members:
+                show_alone()
 
 
 def _header(size: int) -> bytes:

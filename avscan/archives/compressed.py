@@ -1,16 +1,17 @@
-"""Compressed files without a name: gzip, bzip2, xz, and lzma, which came before xz.
+"""Compressed single files: gzip, bzip2, xz, and lzma, the format before xz.
 
-The profile: one or more streams without anything between them, and zeros behind the last one at
-most (RFC 1952; the description of the format .xz). Some readers stop behind the first stream, as the
-launcher does, so what that alone holds is looked at as well.
+The profile: one or more streams without anything between them, and at most zeros behind the last one
+(RFC 1952; the specification of the format .xz). Some readers, such as the launcher's, stop at the end
+of the first stream. So the content of the first stream is scanned as well.
 """
 
 from __future__ import annotations
 
+import struct
 import zlib
+from bz2 import BZ2Decompressor
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import BinaryIO
 
 from avscan.archives.reader import (
@@ -23,11 +24,9 @@ from avscan.archives.reader import (
     Problem,
 )
 from avscan.archives.streams import (
-    CHUNK,
     Decoder,
     Inflate,
     Stream,
-    bzip2_decoder,
     chunked,
     decoded,
     lzma_decoder,
@@ -36,24 +35,24 @@ from avscan.archives.streams import (
 )
 
 PROVEN = 4096
-"""Bytes that come out of no damaged stream by chance."""
+"""Bytes of output: data that decode to so many are a compressed stream, even if it is damaged."""
 
 LEAST = 64
-"""The same of deflated data that have their end, so that the sum behind them alone is missing."""
+"""The same for deflated data that are complete: only the checksum behind them is damaged."""
 
-_GZIP, _OLD_GZIP = b"\x1f\x8b", b"\x1f\x9e"  # gzip itself takes both
+_GZIP, _OLD_GZIP = b"\x1f\x8b", b"\x1f\x9e"  # gzip(1) reads both
 _RESERVED, _CHECKED, _EXTRA, _NAME, _COMMENT = 0xE0, 2, 4, 8, 16
 _LONGEST_NAME = 64 << 10
 _BZIP2 = tuple(b"BZh%d" % level for level in range(1, 10))
-_BZIP2_BLOCKS = (b"1AY&SY", b"\x17rE8P\x90")  # a block's beginning, or the end of what is empty
+_BZIP2_BLOCKS = (b"1AY&SY", b"\x17rE8P\x90")  # of a block, or of the end where there is no block
 _XZ = b"\xfd7zXZ\0"
 
 
 @dataclass(slots=True)
 class _Unpacked:
-    """The state of unpacking one file; `problem` is the first one.
+    """The state of decompressing one file; `problem` is the first one.
 
-    `ended` means that deflated data came to their end, and `whole` that all streams did.
+    `ended` means that deflated data are complete, and `whole` that all streams are.
     """
 
     streams: int = 0
@@ -68,27 +67,21 @@ class _Unpacked:
 _Unpack = Callable[[Stream, _Unpacked], Iterator[bytes]]
 
 
-def _chunks(content: Stream) -> Iterator[bytes]:
-    return iter(partial(content.some, CHUNK), b"")
-
-
 def _read_extra(source: Stream, state: _Unpacked, begin: int) -> bytes:
-    """Read an extra field; it holds nothing but fields with their lengths (2.3.1.1)."""
+    """Read an extra field, which consists of fields with their lengths (2.3.1.1)."""
     length = source.read(2)
     extra, at = source.read(int.from_bytes(length, "little")), 0
     while at + 4 <= len(extra):
         at += 4 + int.from_bytes(extra[at + 2 : at + 4], "little")
-    if at != len(extra):  # 7-Zip takes the next stream for the first one
+    if at != len(extra):  # 7-Zip would skip to the next stream
         state.note("a malformed extra field", begin)
     return length + extra
 
 
 def _read_header(source: Stream, state: _Unpacked) -> None:
-    """Read a header of gzip (RFC 1952, 2.3). What only some readers object to is noted."""
+    """Read a header of gzip (RFC 1952, 2.3). Note what only some readers reject."""
     begin = source.tell()
-    head = source.read(10)
-    if len(head) < 10:  # noqa: PLR2004 - its length
-        raise EOFError("it is cut short")
+    head = source.read_exactly(10)
     flags = head[3]
     if flags & _EXTRA:
         head += _read_extra(source, state, begin)
@@ -112,16 +105,11 @@ def _gunzip(source: Stream, state: _Unpacked) -> Iterator[bytes]:
     begin = source.tell()
     _read_header(source, state)
     checksum = size = 0
-    for data in _chunks(decoded(source, Inflate)):
+    for data in decoded(source, Inflate).chunks():
         checksum, size = zlib.crc32(data, checksum), size + len(data)
         yield data
     state.ended = True
-    trailer = source.read(8)
-    if len(trailer) < 8:  # noqa: PLR2004 - its length
-        raise EOFError("it is cut short")
-    if trailer != b"".join(
-        (number & 0xFFFFFFFF).to_bytes(4, "little") for number in (checksum, size)
-    ):
+    if source.read_exactly(8) != struct.pack("<2I", checksum, size & 0xFFFFFFFF):
         state.note("a wrong checksum or size", begin)
 
 
@@ -136,9 +124,10 @@ def _reader(
     shown: bool = False,
     may_be_cut: bool = False,
 ) -> FileReader:
-    """Make a reader; streams that begin with one of `following` follow one another.
+    """Make a reader of streams, where each one but the first begins with one of `following`.
 
-    With `may_be_cut` ordinary writers cut their input into streams anywhere.
+    With `shown` the raw file is shown to clamscan as well. With `may_be_cut` ordinary writers split
+    their input into streams anywhere.
     """
     longest = max(map(len, following), default=0)
 
@@ -184,17 +173,17 @@ def _reader(
 
 
 def _with(make: Callable[[], Decoder]) -> _Unpack:
-    return lambda source, _: _chunks(decoded(source, make))
+    return lambda source, _: decoded(source, make).chunks()
 
 
 def _is_gzip(head: bytes) -> bool:
-    """Return whether any reader might take it for gzip, reserved flags or another method included."""
+    """Return whether any reader may recognise gzip, also with reserved flags or another method."""
     usual = len(head) > 3 and (head[2] == 8 or head[3] < 0x20)  # noqa: PLR2004
     return usual and (head.startswith(_GZIP) or (head.startswith(_OLD_GZIP) and head[2] == 8))  # noqa: PLR2004
 
 
 def _is_lzma(head: bytes) -> bool:
-    """Judge as xz does: the usual properties, a round dictionary size, a size below 256 GiB."""
+    """Check what xz checks: the usual properties, a round dictionary size, a size below 256 GiB."""
     dictionary, size = int.from_bytes(head[1:5], "little"), int.from_bytes(head[5:13], "little")
     lowest = dictionary & -dictionary
     return (
@@ -214,7 +203,7 @@ READERS = (
     _reader(
         "bzip2",
         lambda head: head.startswith(_BLOCKS),
-        _with(bzip2_decoder),
+        _with(BZ2Decompressor),
         magics=_BZIP2_BLOCKS,
         magic_at=len(_BZIP2[0]),
         following=_BZIP2,

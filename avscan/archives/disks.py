@@ -1,4 +1,4 @@
-"""Disks and their images, which are recognised by what is further on in a file, or at its end."""
+"""Disk images: they are recognised by magics further on in a file, or at its end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LEAST = 512  # bytes of a disk: a sector
 
 
 def _has(*magics: tuple[int, bytes]) -> Callable[[BinaryIO], bool]:
-    """Return what tells whether a file has any of the magics; offsets below 0 are from its end."""
+    """Return a check whether a file has any of the magics; offsets below 0 are from its end."""
     nearest = min(at + len(magic) if at >= 0 else -at for at, magic in magics)
     least = max(_LEAST, nearest)
 
@@ -43,17 +43,17 @@ _is_ext = _all(
     _has(*((1048, bytes([size, 0, 0, 0])) for size in range(7))),
 )
 
-_BOOT = 8192  # bytes of the file `$Boot`, which every disk of NTFS has and which begins like one
+_BOOT = 8192  # bytes of the file `$Boot` of NTFS, which begins as a disk of NTFS does
 _begins_as_ntfs = _all(_has((3, b"NTFS    ")), _has((510, b"\x55\xaa")))
 _is_ntfs = _all(_begins_as_ntfs, lambda file: file.seek(0, SEEK_END) > _BOOT)
-_GPT_INSIDE = 0xEE  # the type of the partition that stands for a GPT
+_GPT_INSIDE = 0xEE  # the type of a partition that represents a GPT
 _PARTITION = struct.Struct("<B3xB3xII")
 
 
 def _is_mbr(file: BinaryIO) -> bool:
-    """Return whether a file begins with a table of partitions that are all in it.
+    """Return whether a file begins with a table of partitions that all lie in the file.
 
-    A file system has the same ending of its first sector, and an ISO may have such a table too.
+    The first sector of a file system ends with the same magic, and an ISO may have such a table.
     """
     sector = read_at(file, 0, 512)
     if sector[510:] != b"\x55\xaa" or is_iso(file) or _is_fat(file) or _begins_as_ntfs(file):
@@ -86,4 +86,4 @@ KINDS = {
     "HFS": ("HFS", _has((1024, b"H+\0\4"), (1024, b"HX\0\5"))),
     "APFS": ("APFS", _has((32, b"NXSB\0"))),
 }
-"""Disks: 7-Zip's name for each, and how it is told. None begins with a magic of its own."""
+"""Disk images: 7-Zip's name of each format, and the check for it."""

@@ -1,4 +1,4 @@
-"""Pck: the archive that Godot's games keep their files in, alone or at a program's end.
+"""Pck: the archive of Godot's games, alone or at a program's end.
 
 The profile is what Godot opens: versions 0 to 4 of the format, which Godot 2, 3, 4.0, 4.5 and 4.6
 began to write (core/io/file_access_pack.cpp). At a program's end, a trailer has the archive's size
@@ -14,7 +14,7 @@ from functools import partial
 from os import SEEK_END
 from typing import BinaryIO
 
-from avscan.archives.looks import is_program
+from avscan.archives.executables import is_program
 from avscan.archives.reader import (
     HEAD,
     UNREADABLE,
@@ -41,7 +41,7 @@ _LONGEST_NAME = 64 << 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Directory:
-    """Where the directory is, and what each file's offset is relative to."""
+    """The place of the directory, and the base of the files' offsets."""
 
     version: int
     begin: int
@@ -59,13 +59,13 @@ class _Entry:
 
 
 def _is_pck(head: bytes) -> bool:
-    """Check no more than the magic and that a version follows: Godot does not either."""
+    """Check the magic, and that a version follows. Godot checks nothing else."""
     version = int.from_bytes(head[4:8], "little")
     return head.startswith(_MAGIC) and len(head) >= _START.size and version < _NO_VERSION
 
 
 def _embedded(file: BinaryIO) -> int:
-    """Return where an archive begins that ends with the file; 0 if there is none."""
+    """Return the offset of an archive that ends with the file; 0 if there is none."""
     end = file.seek(0, SEEK_END) - _TRAILER.size
     trailer = read_at(file, end, _TRAILER.size)
     if not trailer.endswith(_MAGIC):
@@ -79,8 +79,8 @@ def _members(archive: Archive) -> Iterator[Item]:
     begin = 0 if _is_pck(read_at(archive.file, 0, HEAD)) else _embedded(archive.file)
     if begin:
         front = region(archive.file, 0, begin)
-        seen = is_program(front.peek(HEAD))
-        yield Member(name="(in front)", open=lambda: front, already_scanned=seen)
+        is_scanned = is_program(front.peek(HEAD))
+        yield Member(name="(in front)", open=lambda: front, already_scanned=is_scanned)
     directory = _directory(archive.file, begin, archive.size)
     if directory.is_encrypted:
         yield Member(name="", closed="encrypted")
@@ -94,16 +94,16 @@ def _members(archive: Archive) -> Iterator[Item]:
 
 
 def _directory(file: BinaryIO, begin: int, end: int) -> _Directory:
-    """Read the header. Raise DamagedError or EOFError if it is damaged."""
+    """Parse the header. Raise DamagedError or EOFError if it is damaged."""
     header = region(file, begin, end)
-    _, version, *_ = _START.unpack(_exactly(header, _START.size))
+    _, version, *_ = _START.unpack(header.read_exactly(_START.size))
     flags = base = 0
     if version > _LATEST:
         raise DamagedError(f"version {version} of the format is not known")
     if version >= _FLAGGED:
-        flags, base = _FLAGS.unpack(_exactly(header, _FLAGS.size))
+        flags, base = _FLAGS.unpack(header.read_exactly(_FLAGS.size))
     if version >= _MOVABLE:
-        at = begin + int.from_bytes(_exactly(header, 8), "little")
+        at = begin + int.from_bytes(header.read_exactly(8), "little")
     else:
         at = begin + header.tell() + _RESERVED
     return _Directory(
@@ -116,34 +116,26 @@ def _directory(file: BinaryIO, begin: int, end: int) -> _Directory:
 
 
 def _entries(stream: Stream, directory: _Directory) -> Iterator[_Entry]:
-    """Read the directory. Raise DamagedError or EOFError where it is damaged."""
+    """Iterate over the entries of the directory. Raise DamagedError or EOFError if it is damaged."""
     for _ in range(_number(stream)):
         length = _number(stream)
         if length > _LONGEST_NAME:
             raise DamagedError(f"a name of {length:,} bytes")
-        name = _exactly(stream, length).rstrip(b"\0").decode("utf-8", "surrogateescape")
-        offset, size, _ = _PLACE.unpack(_exactly(stream, _PLACE.size))
+        name = stream.read_exactly(length).rstrip(b"\0").decode("utf-8", "surrogateescape")
+        offset, size, _ = _PLACE.unpack(stream.read_exactly(_PLACE.size))
         flags = _number(stream) if directory.version >= _FLAGGED else 0
         begin = directory.base + offset
         yield _Entry(name=name, begin=begin, size=size, is_encrypted=bool(flags & _ENCRYPTED))
 
 
-def _exactly(stream: Stream, size: int) -> bytes:
-    """Read `size` bytes. Raise EOFError if there are fewer."""
-    data = stream.read(size)
-    if len(data) < size:
-        raise EOFError("it is cut short")
-    return data
-
-
 def _number(stream: Stream) -> int:
-    return int.from_bytes(_exactly(stream, 4), "little")
+    return int.from_bytes(stream.read_exactly(4), "little")
 
 
 def _extent(file: BinaryIO, begin: int, end: int) -> int:
-    """Measure an archive by its files and its directory; 0 if it has no files.
+    """Return the length of an archive by its files and its directory; 0 if it has no files.
 
-    Programs of Godot have the magic in them. So what is damaged has to have a usual version.
+    Programs of Godot contain the magic. So a damaged archive counts only if its version is usual.
     """
     try:
         directory = _directory(file, begin, end)

@@ -1,4 +1,4 @@
-"""Files on their way through the engine, which are shown ahead of its answers.
+"""The queue of files that the engine scans, which are shown ahead of its answers.
 
 So writing, walking and scanning overlap. The engine answers in the order in which files were shown.
 """
@@ -18,27 +18,27 @@ from avscan.archives.streams import Stream
 from avscan.findings import Findings
 
 MOST_FILES = 8
-"""Files that are shown ahead; so few that all their paths fit into the pipe to clamscan."""
+"""Files that are shown ahead. All their paths fit into the pipe to clamscan."""
 
 MOST_BYTES = 256 << 20
-"""Bytes of files that are shown ahead, beside the one that is written."""
+"""Bytes of the files that are shown ahead, without the one that is being written."""
 
 
 class Engine(Protocol):
-    """What shows files to ClamAV.
+    """An engine that scans files, as clamscan does.
 
-    `end_mark` is a file's content that it reports as unopened by the name `bundle.END`.
+    It reports a file whose content is `end_mark` as unopened, under the name `bundle.END`.
     """
 
     @property
     def end_mark(self) -> bytes:
-        """The content that it knows by its hash."""
+        """The content that it recognises by its hash."""
 
     def submit(self, path: Path) -> None:
-        """Submit a file for scanning, and return at once; the file's name is one of ours."""
+        """Submit a file for scanning, and return at once; its name must be one of ours."""
 
     def collect(self) -> Findings:
-        """Wait for the answer about the file that was submitted first of those unanswered."""
+        """Wait for the findings on the first submitted file that has no answer yet."""
 
 
 class Ticket:
@@ -47,24 +47,31 @@ class Ticket:
     def __init__(self, size: int) -> None:
         self.size = size
         self.findings: Findings | None = None
-        self._handles: list[Callable[[Findings], None]] = []
+        self._callbacks: list[Callable[[Findings], None]] = []
 
-    def then(self, handle: Callable[[Findings], None]) -> None:
-        """Call `handle` with the findings, at once or when they are there."""
+    @classmethod
+    def answered(cls, findings: Findings) -> Ticket:
+        """Return a ticket that is already answered."""
+        ticket = cls(0)
+        ticket.answer(findings)
+        return ticket
+
+    def then(self, callback: Callable[[Findings], None]) -> None:
+        """Call `callback` with the findings, at once or when they are there."""
         if self.findings is None:
-            self._handles.append(handle)
+            self._callbacks.append(callback)
         else:
-            handle(self.findings)
+            callback(self.findings)
 
     def answer(self, findings: Findings) -> None:
-        """Call what waits for the findings."""
+        """Set the findings, and call what waits for them."""
         self.findings = findings
-        for handle in self._handles:
-            handle(findings)
+        for callback in self._callbacks:
+            callback(findings)
 
 
 class Pipeline:
-    """The way of one artifact's files; `done` whenever nothing is unanswered."""
+    """The queue of one artifact's files."""
 
     def __init__(self, engine: Engine, workspace: Path, account: Account, ceiling: int) -> None:
         self._engine = engine
@@ -83,14 +90,14 @@ class Pipeline:
         return not (self._tickets or self._bundle.size)
 
     def scratch(self) -> Scratch:
-        """Return a new file in the workspace, once there is room for it beside those ahead."""
+        """Return a new file in the workspace, once fewer than `MOST_BYTES` are shown ahead."""
         while self._bytes > MOST_BYTES:
             self._collect()
         self._files += 1
         return Scratch(self._workspace, self._account, number=self._files)
 
     def show(self, path: Path, size: int) -> Ticket:
-        """Show a file, which has to stay until it is answered."""
+        """Show a file, which must exist until it is answered."""
         while len(self._tickets) >= MOST_FILES:
             self._collect()
         self._engine.submit(path)
@@ -98,25 +105,25 @@ class Pipeline:
         self._bytes += size
         return ticket
 
-    def bundle(self, content: bytes, again: Callable[[bytes], None]) -> None:
-        """Show a small file together with others, or by `again` where that finds anything."""
+    def bundle(self, content: bytes, show_alone: Callable[[bytes], None]) -> None:
+        """Show a small file together with others; `show_alone` is called if anything is found."""
         if self._bundle.size + len(content) > self._most:
             self._flush()
-        self._bundle.add(content, again)
+        self._bundle.add(content, show_alone)
 
     def wait(self, ticket: Ticket) -> Findings:
-        """Return what was found of a file, once that is known."""
+        """Wait for the findings on a file."""
         while ticket.findings is None:
             self._collect()
         return ticket.findings
 
     def settle(self) -> None:
-        """Wait for all answers that are due."""
+        """Wait for the answers on all files that were shown."""
         while self._tickets:
             self._collect()
 
     def finish(self) -> None:
-        """Show what has been bundled, and wait for all answers."""
+        """Show the bundled files, and wait for all answers."""
         while not self.done:
             self._flush()
             self.settle()

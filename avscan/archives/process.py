@@ -1,4 +1,4 @@
-"""A program that reads an archive: its output, its messages, and its end in any case."""
+"""A run of a program that reads an archive."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import subprocess
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Self
 
 from avscan.archives.reader import DamagedError, Item, Member, Problem
@@ -29,7 +28,7 @@ _limit: Callable[[], None] | None = None
 
 
 def set_limit(limit: Callable[[], None] | None) -> None:
-    """Set what each new process calls before it becomes a program."""
+    """Set a function that each new process calls before it executes a program."""
     global _limit  # noqa: PLW0603 - a process sets it once, before its first archive
     _limit = limit
 
@@ -37,8 +36,8 @@ def set_limit(limit: Callable[[], None] | None) -> None:
 class Run:
     """One run of a program, killed when its context ends.
 
-    It gets `feed` as its input, through a pipe, and an environment of its own. Raise OSError if it
-    can't be started. Its messages are quoted without the archive's path.
+    Its standard input is `feed` or empty, and its environment is not ours. Its messages are quoted
+    without the archive's path. Raise OSError if it cannot be started.
     """
 
     def __init__(self, command: Sequence[str], path: Path, feed: Stream | None = None) -> None:
@@ -67,12 +66,7 @@ class Run:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._selector.close()
         self._process.kill()
         self._process.wait()
@@ -81,9 +75,9 @@ class Run:
                 pipe.close()
 
     def receive(self, size: int, seconds: float | None = None) -> bytes | None:
-        """Return up to `size` bytes of output, none at its end, None if there was none in time.
+        """Return up to `size` bytes of output: b"" at its end, None if there is none in time.
 
-        Raise DamagedError if its messages have no end.
+        Raise DamagedError if its messages are endless.
         """
         if not self._selector.get_map():
             return b""
@@ -100,11 +94,11 @@ class Run:
                 self.messages = (self.messages + data)[:_MESSAGES]
                 self._received += len(data)
                 if self._received > _MOST_MESSAGES:
-                    raise DamagedError("its messages have no end")
+                    raise DamagedError("its messages are endless")
         return None
 
     def _write(self, pipe: IO[bytes]) -> None:
-        """Write some of its input, and close it at the end or where nobody reads on."""
+        """Write some of its input, and close it at the end or when the program has closed it."""
         if self._feed is not None:
             self._pending = self._pending or self._feed.some(FED)
         with suppress(BrokenPipeError):
@@ -115,15 +109,15 @@ class Run:
         pipe.close()
 
     def pull(self, size: int) -> bytes:
-        """Return up to `size` bytes of output, none only at its end. Raise DamagedError."""
+        """Return up to `size` bytes of output, b"" only at its end. Raise DamagedError."""
         while (data := self.receive(size)) is None:
             pass
         return data
 
-    def verdict(self) -> Item | None:
-        """Return what kept it from opening the archive whole, once all output was received.
+    def failure(self) -> Item | None:
+        """Return why it did not open all of the archive; None if it did. Call it at the output's end.
 
-        An exit code of 0 is no proof: it has to be silent as well.
+        An exit code of 0 is not enough: there must be no message.
         """
         code = self._process.wait()
         if code == 0 and not self.messages.strip():
@@ -132,11 +126,11 @@ class Run:
             return Member(name="", closed="encrypted")
         if _UNSUPPORTED in self.messages:
             return Member(name="", closed="a format that the installed 7-Zip does not know")
-        said = self._said() or f"exit code {code}"
-        return Problem(text=f"could not be opened whole: {said}")
+        reason = self._first_message() or f"exit code {code}"
+        return Problem(text=f"could not be opened whole: {reason}")
 
-    def _said(self) -> str:
-        """Return the first line of its messages that holds more than names."""
+    def _first_message(self) -> str:
+        """Return the first line of its messages that is more than a name; '' if there is none."""
         text = self.messages.decode("utf-8", "replace").replace(self._path, "")
         lines = (line.strip(" \r:") for line in text.split("\n"))
         return next((line for line in lines if line not in _EMPTY), "")

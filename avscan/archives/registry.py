@@ -1,10 +1,10 @@
-"""All formats of archives that are opened, or at least named, wherever they are found."""
+"""The readers of all formats."""
 
 from __future__ import annotations
 
 from typing import BinaryIO
 
-from avscan.archives import ar, asar, compressed, pck, programs, rpa, tar, unopened, zips
+from avscan.archives import ar, asar, compressed, external, pck, rpa, tar, unsupported, zips
 from avscan.archives.reader import FileReader, Reader
 
 READERS: tuple[Reader, ...] = (
@@ -15,8 +15,8 @@ READERS: tuple[Reader, ...] = (
     asar.READER,
     pck.READER,
     rpa.READER,
-    *programs.READERS,
-    unopened.READER,
+    *external.READERS,
+    unsupported.READER,
 )
 
 _BY_END = [
@@ -27,15 +27,15 @@ _BY_END = [
 
 
 def recognise(head: bytes, file: BinaryIO | None = None) -> list[Reader]:
-    """Return every reader that takes a file for its format: some files are two archives at once.
+    """Return every reader that recognises a file: some files are two archives at once.
 
-    `head` are the first `HEAD` bytes. The end of `file` tells only if they don't: an archive may
-    well end with another one.
+    `head` are the first `HEAD` bytes. The end of `file` is used only if no reader recognises these:
+    the last member of an archive may be an archive.
     """
     by_head: list[Reader] = [reader for reader in READERS if reader.recognise(head)]
     return by_head or (recognise_end(file) if file else [])
 
 
 def recognise_end(file: BinaryIO) -> list[Reader]:
-    """Return every reader that takes a file for its format by its end."""
+    """Return every reader that recognises a file by its end."""
     return [reader for reader, recognise_end in _BY_END if recognise_end(file)]

@@ -1,9 +1,9 @@
-"""Rpa: the archive that Ren'Py's games keep their files in.
+"""Rpa: the archive of Ren'Py's games.
 
-The profile: a line with the index's offset and a key, the files in any places, and the index: a
+The profile: a line with the index's offset and a key, the files at any offsets, and the index: a
 pickled dict of names, compressed by zlib. Each file is a list of parts: an offset and a length, both
-combined with the key by XOR, and the bytes that the part begins with, which the length counts too
-(renpy/loader.py). Version 3.2 is of others, with a field in front of the key.
+combined with the key by XOR, and a prefix, which the length includes (renpy/loader.py). Version 3.2
+is not Ren'Py's, and has a field in front of the key.
 """
 
 from __future__ import annotations
@@ -15,15 +15,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO
 
-from avscan.archives import pickled
-from avscan.archives.pickled import Value
+from avscan.archives import plain_pickle
 from avscan.archives.reader import HEAD, Archive, DamagedError, FileReader, Item, Member, Problem
-from avscan.archives.streams import CHUNK, Stream, chunked, read_at, region
+from avscan.archives.streams import chunked, read_at, region
 
 INDEX = 64 << 20
-"""Bytes that an index may have, packed and unpacked: it is read into memory."""
+"""Bytes of an index, packed and unpacked, at the most: it is read into memory."""
 
-# Whatever Python's `int` may take for a number is opened.
+# All that Python's `int` parses as a number is recognised.
 _MAGIC = re.compile(
     rb"RPA-(?:3\.0 [0-9a-f_x+ \t-]{16}|(?:2\.0|3\.2) [0-9a-f_x+ \t-]+\r?\n)", re.IGNORECASE
 )
@@ -32,12 +31,11 @@ _HEADER = re.compile(
     rb"|3\.2 ([0-9a-f]{1,16}) [0-9a-f]{1,8} ([0-9a-f]{1,8}))\r?\n",
     re.IGNORECASE,
 )
-_PARTS = 2, 3  # how many values a part has
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Part:
-    """Bytes of the index, then bytes of the file."""
+    """Bytes of the index, then bytes of the archive."""
 
     prefix: bytes
     begin: int
@@ -50,16 +48,19 @@ def _members(archive: Archive) -> Iterator[Item]:
         raise DamagedError("an unusual header")
     offset = int(header[1] or header[2] or header[4], 16)
     key = int(header[3] or header[5] or b"0", 16)
-    index = pickled.loads(_unpacked(archive, offset))
+    index = plain_pickle.loads(_unpacked(archive, offset))
     if not isinstance(index, dict):
         raise DamagedError("its index is no dict")
     for name, value in index.items():
-        label = name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else str(name)
-        parts = _parts(value, key)
-        if parts is None:
+        if isinstance(name, bytes):
+            name = name.decode("utf-8", "surrogateescape")  # noqa: PLW2901
+        label = name if isinstance(name, str) else "(no text)"
+        try:
+            parts = _parts(value, key)
+        except ValueError:
             yield Problem(text=f"{label} has an unusual entry in the index")
             continue
-        yield Member(name=label, open=partial(_content, archive.file, parts))
+        yield Member(name=label, open=partial(chunked, _chunks(archive.file, parts)))
 
 
 def _unpacked(archive: Archive, offset: int) -> bytes:
@@ -72,38 +73,34 @@ def _unpacked(archive: Archive, offset: int) -> bytes:
     return index
 
 
-def _parts(value: Value, key: int) -> list[_Part] | None:
-    """Read what the index says of a file; None if that is unusual."""
+def _parts(value: object, key: int) -> list[_Part]:
+    """Parse a file's entry in the index. Raise ValueError if it is unusual."""
     if not isinstance(value, list | tuple):
-        return None
-    parts = [_part(each, key) for each in value]
-    known = [part for part in parts if part is not None]
-    return known if len(known) == len(parts) else None
+        raise ValueError("no list of parts")  # noqa: TRY004 - damage, no bug
+    return [_part(each, key) for each in value]
 
 
-def _part(value: Value, key: int) -> _Part | None:
-    if not isinstance(value, list | tuple) or len(value) not in _PARTS:
-        return None
-    offset, length, prefix = (*value, b"")[:3]
-    if isinstance(prefix, str):
-        prefix = prefix.encode("latin-1")
-    if not (isinstance(offset, int) and isinstance(length, int) and isinstance(prefix, bytes)):
-        return None
+def _part(value: object, key: int) -> _Part:
+    match value:
+        case [int(offset), int(length)]:
+            prefix = b""
+        case [int(offset), int(length), bytes(prefix)]:
+            pass
+        case [int(offset), int(length), str(text)]:
+            prefix = text.encode("latin-1")
+        case _:
+            raise ValueError("no part")
     begin, end = offset ^ key, (offset ^ key) + (length ^ key) - len(prefix)
-    return _Part(prefix=prefix, begin=begin, end=end) if 0 <= begin <= end else None
-
-
-def _content(file: BinaryIO, parts: list[_Part]) -> Stream:
-    return chunked(_chunks(file, parts))
+    if not 0 <= begin <= end:
+        raise ValueError("a part of negative size")
+    return _Part(prefix=prefix, begin=begin, end=end)
 
 
 def _chunks(file: BinaryIO, parts: list[_Part]) -> Iterator[bytes]:
     for part in parts:
         if part.prefix:
             yield part.prefix
-        stream = region(file, part.begin, part.end)
-        while data := stream.some(CHUNK):
-            yield data
+        yield from region(file, part.begin, part.end).chunks()
 
 
 READER = FileReader(

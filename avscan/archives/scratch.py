@@ -1,12 +1,9 @@
-"""The one file on the disk that a member is put into, to be looked at."""
+"""A file in the workspace for the content of a member, while the engine scans it."""
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 from avscan.archives.bounds import Account, full
 from avscan.archives.streams import CHUNK, Stream
@@ -14,7 +11,7 @@ from avscan.errors import WorkspaceError
 
 
 class Scratch:
-    """A file with a name of ours, until it is closed; the account knows what it takes."""
+    """A file with a name of ours, until it is closed; its bytes are accounted for."""
 
     def __init__(self, workspace: Path, account: Account, *, number: int) -> None:
         self.path = workspace / f"member-{number}"
@@ -28,22 +25,30 @@ class Scratch:
         self._forget()
 
     def fill(self, stream: Stream, *, most: int | None = None, overlap: int = 0) -> None:
-        """Begin anew, with the last `overlap` bytes of what was here, up to `most` bytes in all.
+        """Replace the content: the last `overlap` bytes of the old one, then the stream's.
+
+        It gets `most` bytes at most.
 
         Raises:
             ExceededError: a bound was exceeded.
-            WorkspaceError: the disk is full, or can't be written.
+            WorkspaceError: the disk is full, or cannot be written.
 
         """
-        data = self._tail(overlap) if overlap else b""
-        self._forget()
-        with self._opened() as file:
-            while data := data or stream.some(_next(most, self.size)):
-                self._account.keep(len(data))
-                self.size += len(data)
-                with self._blamed():
+        try:
+            data = self._tail(overlap) if overlap else b""
+            self._forget()
+            with self.path.open("wb") as file:
+                while data := data or stream.some(_next(most, self.size)):
+                    self._account.keep(len(data))
+                    self.size += len(data)
                     file.write(data)
-                data = b""
+                    data = b""
+        except OSError as error:  # the account has checked that there is room
+            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+                raise full(self._workspace) from error
+            raise WorkspaceError(
+                f"WORK_DIR {self._workspace} can't be written: {error.strerror}"
+            ) from error
 
     def _tail(self, size: int) -> bytes:
         with self.path.open("rb") as file:
@@ -53,25 +58,6 @@ class Scratch:
     def _forget(self) -> None:
         self._account.drop(self.size)
         self.size = 0
-
-    @contextmanager
-    def _opened(self) -> Iterator[BinaryIO]:
-        with self._blamed():
-            file = self.path.open("wb", buffering=0)
-        with file:
-            yield file
-
-    @contextmanager
-    def _blamed(self) -> Iterator[None]:
-        """Put the disk's errors down to the disk: the account says that there is room."""
-        try:
-            yield
-        except OSError as error:
-            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-                raise full(self._workspace) from error
-            raise WorkspaceError(
-                f"WORK_DIR {self._workspace} can't be written: {error.strerror}"
-            ) from error
 
 
 def _next(most: int | None, size: int) -> int:

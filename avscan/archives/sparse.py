@@ -1,7 +1,7 @@
-"""Sparse files of a tar: where their pieces belong, in the four ways of GNU tar.
+"""Sparse files of a tar: the offsets of their pieces, in the four forms of GNU tar.
 
-The profile is what GNU tar and bsdtar write, records in the same order included ("Storing Sparse
-Files" in the manual of GNU tar). Other readers know other records, and not all of these.
+The profile is what GNU tar and bsdtar write, including the order of the records ("Storing Sparse
+Files" in the manual of GNU tar). Other readers support other records, and not all of these.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 
 from avscan.archives.reader import Archive, DamagedError, FileReader, Item, Member
 from avscan.archives.streams import CHUNK, Stream, chunked, region
@@ -23,9 +22,9 @@ _KEYS = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sparse:
-    """Where the pieces of a sparse file belong; its data begin at `begin` of what is packed.
+    """The pieces of a sparse file (offsets and lengths); their data begin at `begin` of the entry.
 
-    `header` counts the bytes of its header, and of the blocks behind it that go on with the map.
+    `header` is the length of its header, with the blocks behind it that continue the map.
     """
 
     pieces: tuple[tuple[int, int], ...]
@@ -34,18 +33,18 @@ class Sparse:
     header: int = BLOCK
 
     def check(self, packed: int) -> None:
-        """Raise DamagedError if the pieces are out of order or don't fit the data."""
+        """Raise DamagedError if the pieces are out of order, or do not fit `packed` bytes of data."""
         end, total = 0, self.begin
         for offset, length in self.pieces:
-            # GNU tar fills each piece up to whole blocks, others don't.
+            # GNU tar pads each piece to whole blocks, others do not.
             if offset < end or ((total - self.begin) % BLOCK and length):
                 raise DamagedError("a sparse file whose map is out of order")
             end, total = offset + length, total + length
-        if end != self.size or total != packed:  # GNU tar drops a hole behind the last piece
+        if end != self.size or total != packed:  # GNU tar drops a last hole
             raise DamagedError("a sparse file whose map does not fit its data")
 
     def reader(self) -> FileReader:
-        """Return what reads the packed data, which some readers unpack as they are."""
+        """Return a reader of the entry's data, which some tools unpack as they are."""
         return FileReader(name="sparse file", recognise=lambda _: False, members=self._members)
 
     def _members(self, archive: Archive) -> Iterator[Item]:
@@ -57,12 +56,12 @@ class Sparse:
             for begin in range(position, offset, CHUNK):
                 yield bytes(min(CHUNK, offset - begin))
             piece = region(archive.file, at, at + length)
-            yield from iter(partial(piece.some, CHUNK), b"")
+            yield from piece.chunks()
             position, at = offset + length, at + length
 
 
 def from_header(stream: Stream) -> Sparse:
-    """Read GNU tar's map in a header and the blocks behind it. Raise DamagedError."""
+    """Parse GNU tar's map in a header and the blocks behind it. Raise DamagedError."""
     block = stream.peek(BLOCK)
     fields, more, header = block[386:482], block[482], BLOCK
     try:
@@ -81,9 +80,9 @@ def from_header(stream: Stream) -> Sparse:
 
 
 def from_records(records: list[tuple[bytes, bytes]], packed: int, stream: Stream) -> Sparse:
-    """Read a map of the kinds 0.0, 0.1 and 1.0, in pax records or in front of the data.
+    """Parse a map of the versions 0.0, 0.1 and 1.0, in pax records or in front of the data.
 
-    `packed` is the entry's size, and the stream stands at its header. Raise DamagedError.
+    `packed` is the entry's size, and the stream is at its header. Raise DamagedError.
     """
     keys = b"".join(key.removeprefix(KEY) + b" " for key, _ in records)
     if _KEYS.fullmatch(keys) is None:

@@ -1,4 +1,4 @@
-"""Bytes that are read once, from front to back, and decoders that are fed little at a time."""
+"""Bytes that are read once, from front to back, and decoders with bounded memory."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ import lzma
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from functools import cache
+from functools import cache, partial
 from os import SEEK_END
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 CHUNK = 1 << 20  # bytes that are read, unpacked or written at a time
-FED = 64 << 10  # bytes of input a decoder holds at most: zlib copies what it has not used yet
-CODER_MEMORY = 256 << 20  # bytes that a decoder may ask for, lest one member takes what all have
+FED = 64 << 10  # bytes that a decoder gets at a time: zlib copies its unused input each time
+CODER_MEMORY = 256 << 20  # bytes that one decoder may allocate
 
 
 class Stream:
-    """Bytes pulled from a source, each of them once.
+    """Bytes from a source that is read once.
 
-    `pull(size)` returns up to `size` bytes, and none only at its end.
+    `pull(size)` returns up to `size` bytes, and b"" only at its end.
     """
 
     def __init__(self, pull: Callable[[int], bytes]) -> None:
         self._pull = pull
         self._ahead = b""
-        self._used = 0  # how much of what is ahead has been read
+        self._used = 0  # bytes of `_ahead` that have been read
         self._position = 0
 
     def peek(self, size: int) -> bytes:
-        """Return the next `size` bytes (fewer only at the end) without consuming them."""
+        """Return the next `size` bytes (fewer only at the end) without reading them."""
         begin = self._used
         if len(self._ahead) < begin + size:
             self._ahead, self._used, begin = self._ahead[begin:], 0, 0
@@ -38,9 +38,9 @@ class Stream:
         return self._ahead[begin : begin + size]
 
     def some(self, size: int) -> bytes:
-        """Read what is at hand, up to `size` bytes; nothing only at the end."""
+        """Read up to `size` bytes; b"" only at the end."""
         if size < 1:
-            return b""  # not all decoders take no bytes for no bytes
+            return b""  # some decoders take 0 for no limit
         if self._used < len(self._ahead):
             data = self._ahead[self._used : self._used + size]
             self._used += len(data)
@@ -61,20 +61,27 @@ class Stream:
             missing -= len(data)
         return b"".join(parts)
 
+    def read_exactly(self, size: int) -> bytes:
+        """Read `size` bytes. Raise EOFError if there are fewer."""
+        data = self.read(size)
+        if len(data) < size:
+            raise EOFError("it is cut short")
+        return data
+
     def unread(self, data: bytes) -> None:
-        """Put bytes back in front."""
+        """Put bytes back, to be read again."""
         self._ahead, self._used = data + self._ahead[self._used :], 0
         self._position -= len(data)
 
     def tell(self) -> int:
-        """Return how many bytes have been read."""
+        """Return the number of bytes that have been read."""
         return self._position
 
     def seek(self, position: int) -> int:
         """Read on to `position`, or to the end if that is nearer.
 
         Raises:
-            ValueError: it lies behind.
+            ValueError: it has been read already.
 
         """
         if position < self._position:
@@ -83,9 +90,13 @@ class Stream:
             pass
         return self._position
 
+    def chunks(self) -> Iterator[bytes]:
+        """Iterate over the rest, in chunks of bounded size that are not empty."""
+        return iter(partial(self.some, CHUNK), b"")
+
     def skip_zeros(self) -> bool:
         """Read on to the next byte that is not zero, and return whether there is one."""
-        while data := self.some(CHUNK):
+        for data in self.chunks():
             if rest := data.lstrip(b"\0"):
                 self.unread(rest)
                 return True
@@ -93,9 +104,9 @@ class Stream:
 
 
 def region(file: BinaryIO, begin: int, end: int) -> Stream:
-    """Return the bytes of a file from `begin` to `end`; others may move its position in between.
+    """Return the bytes of a file from `begin` to `end`, whatever its position is at each read.
 
-    Raises (from the reading) EOFError if the file ends before.
+    Reading raises EOFError if the file ends before.
     """
     position = begin
 
@@ -113,7 +124,7 @@ def region(file: BinaryIO, begin: int, end: int) -> Stream:
 
 
 def read_at(file: BinaryIO, begin: int, size: int) -> bytes:
-    """Return up to `size` bytes from an offset; none if the file does not have it."""
+    """Return up to `size` bytes at an offset, which may be outside of the file."""
     if size <= 0 or not 0 <= begin < file.seek(0, SEEK_END):
         return b""
     file.seek(begin)
@@ -123,7 +134,7 @@ def read_at(file: BinaryIO, begin: int, size: int) -> bytes:
 def find(
     file: BinaryIO, needles: Iterable[bytes], begin: int, end: int
 ) -> Iterator[tuple[int, bytes]]:
-    """Find each place of any needle between two offsets of a file, and which one it is."""
+    """Iterate over the needles between two offsets of a file, each with its offset in front."""
     needles = tuple(needles)
     longest = max(map(len, needles))
     position = begin
@@ -131,9 +142,9 @@ def find(
         file.seek(position)
         data = file.read(min(CHUNK, end - position))
         is_last = position + len(data) >= end or not data
-        # What begins in the last bytes is found in the next chunk.
+        # A needle that begins in the last bytes is found in the next chunk.
         stop = len(data) if is_last else len(data) - longest + 1
-        if any(needle in data for needle in needles):  # ten times as fast as the pattern
+        if any(needle in data for needle in needles):  # ten times as fast as a regular expression
             pattern = _pattern(needles)
             hit = pattern.search(data)
             while hit is not None and hit.start() < stop:
@@ -150,12 +161,12 @@ def _pattern(needles: tuple[bytes, ...]) -> re.Pattern[bytes]:
 
 
 def until(stream: Stream, end: int) -> Stream:
-    """Return what a stream has from where it stands up to the position `end`, or to its own end."""
+    """Return a stream of what another one has up to the position `end`."""
     return Stream(lambda size: stream.some(min(size, end - stream.tell())))
 
 
 def chunked(chunks: Iterator[bytes]) -> Stream:
-    """Return the bytes of all chunks, which come one after another; none may be empty."""
+    """Return a stream of the bytes of all chunks, none of which may be empty."""
     chunk, used = b"", 0
 
     def pull(size: int) -> bytes:
@@ -169,77 +180,54 @@ def chunked(chunks: Iterator[bytes]) -> Stream:
     return Stream(pull)
 
 
-class Decoder(Protocol):
-    """What `bz2` and `lzma` have in common."""
-
-    @property
-    def eof(self) -> bool:
-        """Whether the compressed stream has ended."""
-
-    @property
-    def needs_input(self) -> bool:
-        """Whether nothing more comes without more input."""
-
-    @property
-    def unused_data(self) -> bytes:
-        """What was fed beyond the end."""
-
-    def decompress(self, data: bytes, max_length: int) -> bytes:
-        """Feed `data`, return up to `max_length` bytes."""
-
-
 class Inflate:
-    """The decoder of zlib with the interface of the others, for deflated data without a frame."""
+    """A decoder of raw deflated data with the interface of `bz2` and `lzma`."""
 
     def __init__(self) -> None:
         self._decoder = zlib.decompressobj(-zlib.MAX_WBITS)
 
     @property
     def eof(self) -> bool:
-        """Whether the compressed stream has ended."""
+        """Whether the compressed data have ended."""
         return self._decoder.eof
 
     @property
     def needs_input(self) -> bool:
-        """Whether nothing more comes without more input."""
+        """Whether there is no more output without more input."""
         return not (self._decoder.unconsumed_tail or self._decoder.eof)
 
     @property
     def unused_data(self) -> bytes:
-        """What was fed beyond the end."""
+        """The input behind the end of the compressed data."""
         return self._decoder.unused_data
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
-        """Feed `data`, return up to `max_length` bytes."""
+        """Decode `data`; return up to `max_length` bytes."""
         return self._decoder.decompress(self._decoder.unconsumed_tail + data, max_length)
 
 
-def bzip2_decoder() -> Decoder:
-    """Decode one bzip2 stream."""
-    return bz2.BZ2Decompressor()
+Decoder = bz2.BZ2Decompressor | lzma.LZMADecompressor | Inflate
 
 
 def xz_decoder() -> Decoder:
-    """Decode one xz stream."""
+    """Return a decoder of one xz stream."""
     return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=CODER_MEMORY)
 
 
 def lzma_decoder() -> Decoder:
-    """Decode the format before xz: thirteen bytes of header, then LZMA."""
+    """Return a decoder of the format before xz: a header of thirteen bytes, then LZMA."""
     return lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=CODER_MEMORY)
 
 
 DECODING_ERRORS: tuple[type[Exception], ...] = (zlib.error, lzma.LZMAError)
-"""What damaged data raises, beside OSError, EOFError and ValueError."""
+"""Exceptions of decoders over damaged data, beside OSError, EOFError and ValueError."""
 
 
 def decoded(source: Stream, make: Callable[[], Decoder]) -> Stream:
-    """Unpack one compressed stream. At its end `source` stands at what follows it.
+    """Return the content of one compressed stream. At its end, `source` is at what follows it.
 
-    Raises (from the reading):
-        EOFError: it is cut short.
-        OSError, ValueError, one of DECODING_ERRORS: it is damaged.
-
+    Reading raises EOFError if it is cut short, and OSError, ValueError or one of `DECODING_ERRORS` if
+    it is damaged.
     """
     decoder: Decoder | None = make()
 
@@ -248,7 +236,7 @@ def decoded(source: Stream, make: Callable[[], Decoder]) -> Stream:
         while decoder is not None:
             if decoder.eof:
                 source.unread(decoder.unused_data)
-                decoder = None  # its memory is needed for what was packed in it
+                decoder = None  # frees its memory for the decoders of its content
                 return b""
             fed = source.some(FED) if decoder.needs_input else b""
             starved = decoder.needs_input and not fed

@@ -1,13 +1,13 @@
-"""Tar: the headers that ordinary writers write, and nothing else.
+"""Tar, with a strict profile.
 
 The profile is what GNU tar, bsdtar, busybox, Python, Go, Rust, Java and Node write: ustar, GNU and
 POSIX (pax) headers, and the oldest ones without a magic; sizes in octal, in base 256 or in a pax
 record; long names; sparse files of all four kinds. The format is described in tar(5) of libarchive
 and in the manual of GNU tar, "Tar Internals".
 
-Readers disagree about every other archive: which types of entry have content, which size counts,
-where the next header is. There every header at a multiple of 512 bytes is taken as one that some
-reader finds, and the content is shown that it says.
+Readers disagree about every other archive: which types of entries have content, which size is valid,
+where the next header is. Some reader may then find any header at a multiple of 512 bytes. So the
+content of each such header is a member.
 """
 
 from __future__ import annotations
@@ -65,15 +65,15 @@ _PROFILE = {
     (_GNU, True): (bytes([_SPARSE]), 495),
     (_OLDEST, False): (b"\x000125V", 345),  # GNU tar writes the numbers of devices as well
 }
-"""The types of entries, and where a header's fields end, by its magic and whether it is sparse."""
+"""The types of entries, and the end of a header's fields, by its magic and whether it is sparse."""
 _RECORD = re.compile(rb"([1-9][0-9]{0,6}) ([^=]+)=", re.DOTALL)
 _OTHER_MAPS = {b"SCHILY.realsize", b"SUN.holesdata"}
-_LARGE = 1 << 33  # bytes that the size's octal digits can't say
+_LARGE = 1 << 33  # bytes: more than a size in octal digits can express
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Entry:
-    """A header, with what the headers in front of it say."""
+    """A header, with the values of the headers in front of it."""
 
     name: bytes
     kind: int
@@ -83,7 +83,7 @@ class _Entry:
 
 @dataclass(slots=True)
 class _Extensions:
-    """What the headers in front of an entry say of it."""
+    """The values of the headers in front of an entry."""
 
     kinds: set[int] = field(default_factory=set)
     name: bytes | None = None
@@ -158,7 +158,7 @@ def _header(block: bytes) -> _Entry:
 
 
 def _extend(extensions: _Extensions, header: _Entry, stream: Stream) -> None:
-    """Read a header that is about the next entry. Raise DamagedError before anything is read."""
+    """Read a header that extends the next one. Raise DamagedError before anything is read."""
     kind = chr(header.kind)
     if header.kind in extensions.kinds or (header.kind == _GLOBAL and extensions.kinds):
         raise DamagedError(f"a header of type {kind!r} out of order")
@@ -229,7 +229,7 @@ def _entry(header: _Entry, extensions: _Extensions, stream: Stream) -> _Entry:
 
 
 def _entries(archive: Archive) -> Iterator[Item]:
-    """Take each header that stands anywhere for an entry's."""
+    """Iterate over the contents of all headers that any reader may find."""
     rest = region(archive.file, 0, archive.size)
     if rest.skip_zeros() and rest.tell():
         yield Member(name="", open=lambda: rest)

@@ -1,4 +1,4 @@
-"""The fields of a tar's headers: numbers and sums, and the search for headers by their sums."""
+"""The fields of a tar's headers: numbers and checksums, and the search for headers by checksum."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from avscan.archives.streams import CHUNK
 
 BLOCK = 512
 MOST = 1 << 20
-"""Bytes that the headers in front of an entry may have, each, and a map of a sparse file."""
+"""Bytes of each header in front of an entry, and of a map of a sparse file, at the most."""
 
 SUM = slice(148, 156)
 _OCTAL = re.compile(rb" *([0-7]+)[ \0]*")
 _BASE_256 = 0x80
 
 _DIGITS = b"01234567"
-# What readers take for a part of a number: base 256, blanks, signs, and Python's notations.
+# What some reader accepts as a part of a number: base 256, blanks, signs, and Python's notations.
 _SIGNS = b"\x80\0 \t\n\v\f\r+-_oO"
 _IS_DIGIT = bytes(byte in _DIGITS + b"\x80" for byte in range(256))
 _FITS = bytes(byte in _DIGITS + _SIGNS for byte in range(256))
@@ -49,27 +49,27 @@ def decimal(digits: bytes) -> int:
 
 
 def has_sum(block: bytes) -> bool:
-    """Return whether any reader would find that a header's sum is right."""
+    """Return whether the checksum of a header is right to any reader."""
     digits = block[SUM]
-    said = {int.from_bytes(digits[1:], "big")} if digits[:1] == b"\x80" else set()
+    values = {int.from_bytes(digits[1:], "big")} if digits[:1] == b"\x80" else set()
     if (first := re.search(rb"[0-7]+", digits)) is not None:
-        said |= {int(first[0], 8), int(digits.translate(None, _NO_DIGITS), 8)}
+        values |= {int(first[0], 8), int(digits.translate(None, _NO_DIGITS), 8)}
     total = sum_of(block)
     large = sum(byte >> 7 for byte in block) - sum(byte >> 7 for byte in digits)
-    return bool(said & {total, abs(total - 256 * large)})  # of signed bytes, to some
+    return bool(values & {total, abs(total - 256 * large)})  # some readers add signed bytes
 
 
 def sum_of(block: bytes) -> int:
-    """Add up a header's bytes, its own sum taken for blanks."""
+    """Return the checksum of a header: the sum of its bytes, with blanks for the checksum itself."""
     return sum(block) - sum(block[SUM]) + 8 * ord(" ")
 
 
 def offsets(data: bytes) -> Iterator[int]:
-    """Find each multiple of 512 bytes where a header stands."""
+    """Iterate over the multiples of 512 bytes where a header is."""
     if not (rows := len(data) // BLOCK):
         return
     fits, digits = int.from_bytes(b"\1" * rows, "big"), 0
-    for column in range(SUM.start, SUM.stop - 2):  # of each block at once
+    for column in range(SUM.start, SUM.stop - 2):  # of all blocks at once
         values = data[column::BLOCK][:rows]
         fits &= int.from_bytes(values.translate(_FITS), "big")
         digits |= int.from_bytes(values.translate(_IS_DIGIT), "big")
@@ -82,7 +82,7 @@ def offsets(data: bytes) -> Iterator[int]:
 
 
 def find_headers(file: BinaryIO) -> Iterator[int]:
-    """Find each offset of a file, in whole blocks, where a header stands."""
+    """Iterate over the offsets of a file, in whole blocks, where a header is."""
     position = 0
     while True:
         file.seek(position)

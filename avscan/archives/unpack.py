@@ -1,16 +1,15 @@
-"""The walk: one artifact, shown whole to the engine, archive by archive and member by member.
+"""The walk over one artifact: clamscan is shown every file in it, archive by archive.
 
-- Every file is shown to the engine as it is, except for what is compressed, whose content is shown in
-  its place, and for a tar straight out of a compression, whose members are.
+- Every file is shown to the engine as it is, with two exceptions: instead of a compressed file its
+  content is shown, and instead of a compressed tar the members of the tar are.
 - Every reader that recognises a file opens it, and each member is treated as a file again. A member
-  that the engine has seen by itself, in the archive that it was shown, is not shown again.
-- Archives are searched for behind programs and scripts.
-- A small file that no reader recognises never comes onto the disk by itself: see `bundle`.
+  that the engine has already scanned, as part of the archive around it, is not shown again.
+- Other files, such as programs and scripts, are searched for archives inside of them.
+- Small files that no reader recognises are shown together: see `bundle`.
 - What is damaged, or outside of its format's profile, is scanned as far as it can be read and as raw
-  bytes. It is an error if it is the artifact itself, and content that could not be inspected if it
-  is inside of it.
+  bytes. It is an error if it is the artifact itself, and unsupported content if it is inside of it.
 
-Hash signatures match whole files only. So it is not enough that the bytes were seen.
+Hash signatures match whole files only. So it is not enough that the engine sees the bytes.
 """
 
 from __future__ import annotations
@@ -24,15 +23,14 @@ from os import SEEK_END
 from pathlib import Path
 from typing import BinaryIO
 
-from avscan.archives import behind, registry
+from avscan.archives import embedded, registry
 from avscan.archives.bounds import Account, Bounds, ExceededError
-from avscan.archives.looks import is_program, may_embed_archives, unsupported
+from avscan.archives.executables import is_program, may_embed_archives
 from avscan.archives.pipeline import Engine, Pipeline, Ticket
 from avscan.archives.reader import (
     HEAD,
     UNREADABLE,
     Archive,
-    FileReader,
     Member,
     Reader,
     StreamReader,
@@ -42,6 +40,7 @@ from avscan.archives.reader import (
 from avscan.archives.report import Place, Reporter
 from avscan.archives.scratch import Scratch
 from avscan.archives.streams import Stream
+from avscan.archives.unsupported import unsupported
 from avscan.findings import Finding, Findings
 
 OVERLAP = 16 << 20
@@ -49,21 +48,21 @@ OVERLAP = 16 << 20
 to scan."""
 
 SMALL = 16 << 10
-"""Bytes of a file that is bundled: longer ones are scanned sooner by themselves than twice, since
-clamscan scans a bundle's raw bytes as well."""
+"""Bytes of a file that is bundled. A longer one is scanned faster alone, since clamscan scans a
+bundle's raw bytes as well."""
 
 IN_MEMORY = 64 << 10
-"""Bytes of a file that the engine has seen, and that is searched in memory for archives."""
+"""Bytes of an already scanned file that is searched for archives in memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Context:
     """Where the walk is: in which member, in how many archives.
 
-    `already_scanned` means that the engine has seen this content in an archive that it was shown.
-    `unpacked` means that the content came straight out of a compression, or that the engine has
-    seen its raw bytes in a program. `is_artifact` holds for the artifact and for what is only
-    compressed in it. `is_partial` means that its end is no damage.
+    `already_scanned` means that the engine scanned this content as part of the archive around it.
+    `unpacked` means that the content was compressed, or that the engine scanned its raw bytes in a
+    program. `is_artifact` holds for the artifact and for content that is only compressed in it.
+    `is_partial` means that an early end is no damage.
     """
 
     place: Place = ()
@@ -82,12 +81,12 @@ def examine(
     bounds: Bounds,
     report: Callable[[Finding], None],
 ) -> None:
-    """Scan one artifact so that nothing of it stays unseen, or is reported as such.
+    """Scan one artifact completely, and report what cannot be scanned.
 
     Each finding is reported as it is made. Nothing is left behind in the workspace. A memory limit
-    of the process (RLIMIT_DATA) is a bound like the others: exceeded, it is an error of the
-    artifact. Raise EngineError if the engine doesn't work and WorkspaceError if the disk doesn't:
-    what is wrong with the artifact is a finding.
+    of the process (RLIMIT_DATA) is a bound like the others: to exceed it is an error of the
+    artifact. Raise EngineError if the engine does not work and WorkspaceError if the disk does not:
+    a fault of the artifact is a finding.
     """
     walk = _Walk(path, engine, workspace, bounds, report)
     try:
@@ -100,7 +99,7 @@ def examine(
                 reason = "needs more memory than there is for the inspection of an artifact"
             else:
                 continue
-            # Only here, where no frame holds a decoder any more, is memory for a report again.
+            # Outside of the handlers no frame holds a decoder: there is memory for a report again.
             Reporter(report).incomplete(reason, walk.place)
     finally:
         for left in workspace.glob("member-*"):
@@ -115,16 +114,21 @@ class _Source(Stream):
 
 @dataclass(slots=True)
 class _Opened:
-    """What came out of a file's archives; `trusted` counts what was left to the engine."""
+    """What `readers` got out of a file: members that could be opened, and `closed` ones that not.
 
+    `trusted` counts members that are not shown again, `embedded` the archives inside of the file.
+    """
+
+    readers: list[Reader]
     members: int = 0
     trusted: int = 0
     closed: int = 0
     problems: int = 0
+    embedded: int = 0
 
 
 class _Walk:
-    """One artifact's walk; `place` is the member that it is at."""
+    """One artifact's walk; `place` is the current member."""
 
     def __init__(
         self,
@@ -148,7 +152,7 @@ class _Walk:
         return self._artifact is None and self._pipeline.done
 
     def go_on(self) -> None:
-        """Walk the artifact, or what of it is still on its way. Raise ExceededError."""
+        """Walk the artifact, or wait for the answers that are missing. Raise ExceededError."""
         path, self._artifact = self._artifact, None
         if path is not None:
             with path.open("rb") as file:
@@ -168,7 +172,7 @@ class _Walk:
     ) -> None:
         """Show a file on the disk to the engine, and open it if it is an archive.
 
-        `close` is called when the file is needed no more.
+        `close` is called when the file is not needed any more.
         """
         size = file.seek(0, SEEK_END)
         file.seek(0)
@@ -179,8 +183,8 @@ class _Walk:
         is_long = size > self._bounds.ceiling  # clamscan cuts such members in silence
         if is_long:
             context = replace(context, already_scanned=False)
-        only_content = bool(readers) and all(map(_is_compressed, readers))
-        ticket = _answered(Findings())
+        only_content = bool(readers) and all(each.is_compressed for each in readers)
+        ticket = Ticket.answered(Findings())
         if not (only_content or context.already_scanned):
             ticket = self._show_file(path, size, context)
         archive = Archive(
@@ -188,17 +192,17 @@ class _Walk:
         )
         entered = self._account.members
         inner = replace(context, already_scanned=not (only_content or is_long))
-        opened = self._open_all(readers, archive, inner)
-        if opened.trusted and _is_in_doubt(self._pipeline.wait(ticket)):
+        opened = self._open(readers, archive, inner)
+        if opened.trusted and self._pipeline.wait(ticket).is_incomplete:
             self._account.members = entered
-            opened = self._open_all(readers, archive, replace(inner, already_scanned=False))
+            opened = self._open(readers, archive, replace(inner, already_scanned=False))
         if (opened.problems or opened.closed) and only_content:
             self._pipeline.wait(self._show_file(path, size, context))
-        is_certain = any(each.is_certain for each in readers)
-        found = 0 if is_certain else self._search(file, context)
+        if not any(each.is_certain for each in readers):
+            opened.embedded = self._search(file, context)
 
         def conclude(findings: Findings) -> None:
-            self._note_unopened(head, readers, findings, context, opened, found=found)
+            self._report_unopened(head, opened, findings, context)
             if not opened.members:
                 self._report.limits(findings, context.place)
                 if is_long:
@@ -207,33 +211,26 @@ class _Walk:
 
         ticket.then(conclude)
 
-    def _note_unopened(
-        self,
-        head: bytes,
-        readers: list[Reader],
-        findings: Findings,
-        context: _Context,
-        opened: _Opened,
-        *,
-        found: int,
+    def _report_unopened(
+        self, head: bytes, opened: _Opened, findings: Findings, context: _Context
     ) -> None:
-        """Note what neither the engine nor we have looked into."""
-        name = "" if opened.members or opened.closed or found else unsupported(head)
-        if name:
-            self._report.note(name, context.place)
-        if not opened.members or not any(each.recognise(head) for each in readers):
-            # Of the file itself, and of the archive at its end if there is one, we know better.
-            known = {unsupported(head)}.union(*(each.marks for each in readers))
-            for mark in findings.unopened:
-                if mark not in known:
-                    self._report.note(mark, context.place)
+        """Report the content that neither the engine nor a reader has opened."""
+        is_opened = opened.members or opened.closed or opened.embedded
+        if not is_opened and (name := unsupported(head)):
+            self._report.opaque(name, context.place)
+        if not opened.members or not any(each.recognise(head) for each in opened.readers):
+            # The readers have already reported what these markers mean.
+            known = {unsupported(head)}.union(*(each.markers for each in opened.readers))
+            for marker in findings.unopened:
+                if marker not in known:
+                    self._report.opaque(marker, context.place)
         for alert in findings.opaque:
-            # The engine only knows that some members are encrypted.
+            # A reader names the encrypted members; the engine only says that there are some.
             if not (opened.closed and alert.startswith("Encrypted.")):
-                self._report.note(alert, context.place)
+                self._report.opaque(alert, context.place)
 
     def _search(self, file: BinaryIO, context: _Context) -> int:
-        """Open the archives that lie behind a file's beginning; return how many there are."""
+        """Open the archives inside of a file that is none; return how many there are."""
         inner = replace(
             context,
             depth=context.depth + 1,
@@ -242,40 +239,34 @@ class _Walk:
             is_artifact=False,
         )
         found = 0
-        for member in behind.archives(file):
+        for member in embedded.archives(file):
             found += 1
             self._member(member, inner, inner)
         return found
 
     # Archives.
 
-    def _open_all(self, readers: list[Reader], archive: Archive, context: _Context) -> _Opened:
-        opened = _Opened()
-        for each in readers:
-            self._open(each, archive, context, opened)
+    def _open(self, readers: list[Reader], source: Archive | _Source, context: _Context) -> _Opened:
+        """Walk the members of an archive, as each reader lists them, and report its problems."""
+        opened = _Opened(readers)
+        for reader in readers:
+            inner = replace(
+                context,
+                depth=context.depth + 1,
+                unpacked=reader.is_compressed,
+                is_artifact=context.is_artifact and reader.is_compressed,
+            )
+            with closing(items_of(reader, source)) as items:  # ends a program that is running
+                for item in items:
+                    if isinstance(item, Member):
+                        opened.members += item.open is not None
+                        opened.closed += item.open is None
+                        opened.trusted += context.already_scanned and item.already_scanned
+                        opened.problems += self._member(item, inner, context, reader.name)
+                    elif not (isinstance(source, _Source) and source.is_damaged):
+                        opened.problems += 1
+                        self._problem(f"{reader.name}: {item.text}", context.place, context)
         return opened
-
-    def _open(
-        self, reader: Reader, source: Archive | _Source, context: _Context, opened: _Opened
-    ) -> None:
-        """Walk the members of an archive, and report what is wrong with it."""
-        compressed = _is_compressed(reader)
-        inner = replace(
-            context,
-            depth=context.depth + 1,
-            unpacked=compressed,
-            is_artifact=context.is_artifact and compressed,
-        )
-        with closing(items_of(reader, source)) as items:  # a program may be at work
-            for item in items:
-                if isinstance(item, Member):
-                    opened.members += item.open is not None
-                    opened.closed += item.open is None
-                    opened.trusted += context.already_scanned and item.already_scanned
-                    opened.problems += self._member(item, inner, context, reader.name)
-                elif not (isinstance(source, _Source) and source.is_damaged):
-                    opened.problems += 1
-                    self._problem(f"{reader.name}: {item.text}", context.place, context)
 
     def _member(self, member: Member, inner: _Context, archive: _Context, name: str = "") -> bool:
         """Walk one member, and return whether it is damaged."""
@@ -291,7 +282,7 @@ class _Walk:
         self._account.enter(context.depth)
         if member.open is None:
             if not context.already_scanned:
-                self._report.note(member.closed, context.place)
+                self._report.opaque(member.closed, context.place)
             return False
         blamed = replace(archive, is_partial=True) if context.is_partial else archive
         source = self._guarded(member.open, context.place, blamed, name)
@@ -301,12 +292,12 @@ class _Walk:
     def _guarded(
         self, opener: Callable[[], Stream], place: Place, archive: _Context, name: str
     ) -> _Source:
-        """Open a member so that its bytes are accounted for, and end where it is damaged."""
+        """Open a member as a stream that accounts for its bytes, and ends where it is damaged."""
         content: Stream | None = None
 
         def pull(size: int) -> bytes:
             nonlocal content
-            if source.is_damaged:  # decoders can't be asked again
+            if source.is_damaged:  # a decoder cannot be called again
                 return b""
             try:
                 content = content or opener()
@@ -322,17 +313,17 @@ class _Walk:
         return source
 
     def _content(self, source: _Source, context: _Context, reader: Reader | None) -> None:
-        """Walk a member's bytes: on the disk, but for a tar straight out of a compression."""
+        """Walk a member's bytes: on the disk, except for small files and compressed tars."""
         head = source.peek(HEAD)
         readers = [reader] if reader else registry.recognise(head)
         if not head:
             return
-        if context.unpacked and len(readers) == 1 and not is_program(head):
-            [only] = readers
-            if isinstance(only, StreamReader):
-                self._open(only, source, context, _Opened())
-                return
-        if not (readers or is_program(head) or unsupported(head)) and self._leaf(source, context):
+        is_single = len(readers) == 1 and isinstance(readers[0], StreamReader)
+        if context.unpacked and is_single and not is_program(head):
+            self._open(readers, source, context)
+            return
+        is_known = readers or is_program(head) or unsupported(head)
+        if not is_known and self._bundle(source, context):
             return
         whole = readers or context.already_scanned or may_embed_archives(head)
         scratch = self._pipeline.scratch()
@@ -342,29 +333,24 @@ class _Walk:
             self._report.oversize(source.tell(), context.place)
             scratch.close()
             return
-        if source.is_damaged:  # and who knows what the engine has seen of it
+        if source.is_damaged:  # the engine may have scanned less of it, or something else
             context = replace(context, already_scanned=False)
         with scratch.path.open("rb") as file:
             self._file(scratch.path, file, context, reader, close=scratch.close)
 
-    def _leaf(self, source: _Source, context: _Context) -> bool:
-        """Bundle a member if it is small and no archive is in it; return whether it is."""
+    def _bundle(self, source: _Source, context: _Context) -> bool:
+        """Bundle a member if it is small and contains no archive; return whether it is."""
         longest = IN_MEMORY if context.already_scanned else SMALL
         most = min(longest, self._bounds.ceiling // 4)
         content = source.peek(most + 1)
-        if len(content) > most or source.is_damaged:
-            return False
-        file = io.BytesIO(content)
-        if registry.recognise_end(file):
-            return False
-        if not behind.is_plain(content) and any(behind.archives(file)):
+        if len(content) > most or source.is_damaged or embedded.contains_archives(content):
             return False
         if not context.already_scanned:
-            self._pipeline.bundle(content, partial(self._again, context))
+            self._pipeline.bundle(content, partial(self._show_alone, context))
         return True
 
-    def _again(self, context: _Context, content: bytes) -> None:
-        """Show what was bundled by itself."""
+    def _show_alone(self, context: _Context, content: bytes) -> None:
+        """Show a file of a bundle that was not clean."""
         place, self.place = self.place, context.place
         scratch = self._pipeline.scratch()
         scratch.fill(Stream(io.BytesIO(content).read))
@@ -375,7 +361,7 @@ class _Walk:
     # The engine.
 
     def _show_file(self, path: Path, size: int, context: _Context) -> Ticket:
-        """Show a file to the engine, in windows if it is too long for it."""
+        """Show a file to the engine, in windows if it is longer than the engine's limit."""
         if size <= self._bounds.ceiling:
             return self._show(path, size, context)
         with path.open("rb") as file:
@@ -384,43 +370,27 @@ class _Walk:
             scratch.fill(stream, most=self._bounds.ceiling)
             self._show_windows(scratch, stream, context)
             scratch.close()
-        return _answered(Findings())
+        return Ticket.answered(Findings())
 
     def _show_windows(self, scratch: Scratch, stream: Stream, context: _Context) -> None:
-        """Show what is too long in windows, the first of which has been filled already."""
+        """Show a long file in windows; `scratch` already has the first one."""
         overlap = min(OVERLAP, self._bounds.ceiling // 4)
         while True:
             findings = self._pipeline.wait(self._show(scratch.path, scratch.size, context))
             for name in (*findings.opaque, *findings.unopened):
-                self._report.note(name, context.place)
+                self._report.opaque(name, context.place)
             if not stream.peek(1):
                 return
             scratch.fill(stream, most=self._bounds.ceiling, overlap=overlap)
 
     def _show(self, path: Path, size: int, context: _Context) -> Ticket:
-        """Have the engine scan a file, and report what needs no further thought."""
+        """Have the engine scan a file, and report its signatures and errors."""
         ticket = self._pipeline.show(path, size)
         ticket.then(lambda findings: self._report.found(findings, context.place))
         return ticket
 
     def _problem(self, text: str, place: Place, archive: _Context) -> None:
         """Report that an archive is damaged or outside of its profile."""
-        if archive.is_partial:
-            return
-        report = self._report.incomplete if archive.is_artifact else self._report.note
-        report(text, place)
-
-
-def _answered(findings: Findings) -> Ticket:
-    ticket = Ticket(0)
-    ticket.answer(findings)
-    return ticket
-
-
-def _is_in_doubt(findings: Findings) -> bool:
-    """Return whether the engine may not have seen all that is in an archive."""
-    return bool(findings.limits or findings.unopened)
-
-
-def _is_compressed(reader: Reader) -> bool:
-    return isinstance(reader, FileReader) and reader.is_compressed
+        if not archive.is_partial:
+            report = self._report.incomplete if archive.is_artifact else self._report.opaque
+            report(text, place)

@@ -1,11 +1,11 @@
-"""The records of a zip: its directory, its local headers, and what is unusual about them.
+"""The records of a zip: its directory and its local headers, checked against a strict profile.
 
-The profile: whatever is in front of the first entry, such as a program; then the entries, each with
-its local header, its data and, where the flags say so, a descriptor with its magic; then the
-directory, the two records of zip64 if there are any, the end record, and a comment up to the file's
-end. Nothing lies between them, and nothing twice. Readers that start from the front, from the
-directory or from the end record see the same files in such a zip. Section numbers are those of
-PKWARE's APPNOTE.
+The profile: anything in front of the first entry, such as a program; then the entries, each with its
+local header, its data and, if its flags demand it, a descriptor with its magic; then the directory,
+the two records of zip64 if there are any, the end record, and a comment up to the file's end. There
+are no other bytes between them, and none belongs to two of them. Readers that start from the front,
+from the directory or from the end record find the same files in such a zip. Section numbers are those
+of PKWARE's APPNOTE.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from avscan.archives.reader import DamagedError
 from avscan.archives.streams import find, read_at
 
 DIRECTORY = 64 << 20
-"""Bytes that a directory may have: it is read into memory."""
+"""Bytes of a directory, at the most: it is read into memory."""
 
 _LOCAL = struct.Struct("<4s3H4x3I2H")
 _CENTRAL = struct.Struct("<4s4x2H4x3I4H6xI")
@@ -36,14 +36,14 @@ _MAX, _MAX_16 = 0xFFFFFFFF, 0xFFFF
 _SIZES_FOLLOW = 0x8
 _USUAL_FLAGS = 0x285F  # ways to compress, descriptors, UTF-8; ways to encrypt, masked headers
 STORED = 0
-_METHODS = {*range(21), *range(93, 100)}  # those that were ever given a number
+_METHODS = {*range(21), *range(93, 100)}  # all that have a number
 _LONGEST_NAME = 1024
 _LATEST = 63  # the format's version 6.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """An entry as one of its headers describes it; where its local header and its data begin."""
+    """An entry as one of its headers describes it; `offset` is that of its local header."""
 
     name: bytes
     method: int
@@ -57,12 +57,12 @@ class Entry:
 
     @property
     def follows(self) -> bool:
-        """Whether the sizes come behind the data."""
+        """Whether a descriptor behind the data has the sizes."""
         return bool(self.flags & _SIZES_FOLLOW)
 
     @property
     def end(self) -> int:
-        """Where its data ends."""
+        """The offset of the end of its data."""
         return self.data + self.packed
 
     @property
@@ -73,7 +73,10 @@ class Entry:
 
 @dataclass(slots=True)
 class Zip:
-    """A zip as its directory describes it, and everything that is unusual about it."""
+    """A zip as its directory describes it, with everything that is outside of the profile.
+
+    `shift` is what the offsets in it lack, because of data in front of it.
+    """
 
     file: BinaryIO
     size: int
@@ -88,12 +91,12 @@ class Zip:
     problems: list[str] = field(default_factory=list)
 
     def expect(self, condition: object, problem: str) -> None:
-        """Keep a problem, if there is one; the first hundred are enough."""
+        """Keep a problem if the condition is false; the first hundred are enough."""
         if not condition and len(self.problems) < 100:  # noqa: PLR2004
             self.problems.append(problem)
 
     def read(self, at: int, size: int) -> bytes:
-        """Read bytes at an offset. Raise DamagedError if they are not all there."""
+        """Return bytes at an offset. Raise DamagedError if there are fewer."""
         data = read_at(self.file, at, size)
         if len(data) < size:
             raise DamagedError(f"there are no {size:,} bytes at byte {at}")
@@ -101,12 +104,12 @@ class Zip:
 
     @property
     def prefix(self) -> int:
-        """How many bytes there are in front of the first entry."""
+        """The number of bytes in front of the first entry."""
         return max(0, min((each.offset for each in self.entries), default=self.directory))
 
 
 def read_zip(file: BinaryIO, size: int) -> Zip:
-    """Read the records of a zip as far as they can be read; damage is a problem too."""
+    """Parse the records of a zip as far as possible; damage is a problem too."""
     zipped = Zip(file=file, size=size)
     try:
         find_directory(zipped)
@@ -127,10 +130,10 @@ def find_directory(zipped: Zip) -> None:
     _, *numbers, comment = END.unpack(zipped.read(at, END.size))
     expect, end = zipped.expect, at + END.size + comment
     zipped.has_comment = at + END.size < zipped.size
-    # Zeros fill up whole blocks, as bsdtar writes them into a pipe.
+    # bsdtar pads a zip with zeros when it writes into a pipe.
     zipped.goes_on = end > zipped.size or bool(tail[end - begin :].strip(b"\0"))
     expect(not zipped.goes_on, f"data behind the end record at byte {at}")
-    # Another end record may have the rest of the file for its comment.
+    # To some readers, the rest of the file may be the comment of another end record.
     rests = (
         len(tail) - each.start() - END.size - int.from_bytes(each[1], "little")
         for each in _ANY_END.finditer(tail, 0, at - begin)
@@ -151,7 +154,7 @@ def find_directory(zipped: Zip) -> None:
 
 
 def _wide_numbers(zipped: Zip, at: int, narrow: list[int], locator: bytes) -> list[int]:
-    """Read the numbers of the zip64 record, which stands at an offset (4.3.14, 4.3.15)."""
+    """Return the numbers of the zip64 record at an offset (4.3.14, 4.3.15)."""
     magic, length, *wide = _END64.unpack(zipped.read(at, _END64.size))
     _, disk, claimed, disks = LOCATOR.unpack(locator)
     expect = zipped.expect
@@ -169,12 +172,12 @@ def _wide_numbers(zipped: Zip, at: int, narrow: list[int], locator: bytes) -> li
 
 
 def is_at(zipped: Zip, at: int, magic: bytes) -> bool:
-    """Return whether a magic stands at an offset."""
+    """Return whether a magic is at an offset."""
     return read_at(zipped.file, at, len(magic)) == magic
 
 
 def _read_directory(zipped: Zip) -> None:
-    """Read the directory, and each entry's local header. Raise DamagedError at damage."""
+    """Parse the directory, and each entry's local header. Raise DamagedError if it is damaged."""
     if zipped.directory_size > DIRECTORY:
         raise DamagedError(f"its directory has more than {DIRECTORY:,} bytes")
     directory = zipped.read(zipped.directory, zipped.directory_size)
@@ -224,7 +227,7 @@ def _add_entry(zipped: Zip, entry: Entry, *, is_64: bool) -> None:
 def _widen(extra: bytes, values: list[int]) -> tuple[list[int], bool]:
     """Apply the extra field of zip64 (4.5.3), and return whether there is one.
 
-    Raise DamagedError if it has not exactly the numbers that it should have.
+    Raise DamagedError unless it has exactly the numbers that are missing in the header.
     """
     records = [content for number, content in _extras(extra) if number == 1]
     if not records:
@@ -247,9 +250,9 @@ def _extras(extra: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def local_header(zipped: Zip, begin: int, *, is_certain: bool = True) -> Entry | None:
-    """Read the local header at an offset; None if there is none.
+    """Parse the local header at an offset; None if there is none.
 
-    What is not certain to be one has to have usual values: programs have its four bytes as well.
+    Unless it is certain to be one, it must have usual values: programs contain its magic as well.
     """
     try:
         fields = _LOCAL.unpack(zipped.read(begin, _LOCAL.size))
@@ -275,7 +278,7 @@ def local_header(zipped: Zip, begin: int, *, is_certain: bool = True) -> Entry |
 
 
 def _agree(entry: Entry, local: Entry) -> bool:
-    """Return whether a local header says the same, or leaves to a descriptor what it does not say."""
+    """Return whether a local header agrees with the directory; a descriptor may have its values."""
     if (entry.name, entry.method, entry.flags) != (local.name, local.method, local.flags):
         return False
     pairs = zip(
@@ -287,7 +290,7 @@ def _agree(entry: Entry, local: Entry) -> bool:
 
 
 def _check_layout(zipped: Zip) -> None:
-    """Find bytes between the entries, or bytes that two of them have."""
+    """Check that there are no bytes between the entries, and none that belong to two of them."""
     placed = sorted(zipped.entries, key=lambda each: each.offset)
     begins = [*(each.offset for each in placed), zipped.directory]
     for each, following in zip(placed, begins[1:], strict=True):
@@ -308,7 +311,7 @@ def _is_descriptor(zipped: Zip, entry: Entry, size: int) -> bool:
 
 
 def _has_false_end(zipped: Zip, entry: Entry) -> bool:
-    """Return whether stored data has in it what a reader may take for its descriptor."""
+    """Return whether stored data contains bytes that a reader may take for its descriptor."""
     for at, _ in find(zipped.file, [DESCRIPTOR_MAGIC], entry.data, entry.end):
         sizes = read_at(zipped.file, at + 8, 8)
         if at - entry.data in {

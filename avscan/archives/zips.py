@@ -1,26 +1,26 @@
-"""Zip: what its entries hold, and what clamscan sees of them by itself.
+"""Zip: the content of its entries, and which of them clamscan scans by itself.
 
-The profile is that of the records: every byte has one owner, and both headers of an entry say the
-same. Of any other zip the entries that the directory omits are opened as well.
+The profile is that of `zip_records`: every byte has one owner, and both headers of an entry agree.
+In any other zip, the entries that the directory omits are members as well.
 """
 
 from __future__ import annotations
 
 import struct
 import zlib
+from bz2 import BZ2Decompressor
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from os import SEEK_END
 from typing import BinaryIO
 
-from avscan.archives.looks import is_program, mistaken_for_disk, mistaken_for_tar
+from avscan.archives.executables import is_program
 from avscan.archives.reader import HEAD, Archive, DamagedError, FileReader, Item, Member, Problem
 from avscan.archives.streams import (
     Decoder,
     Inflate,
     Stream,
-    bzip2_decoder,
     decoded,
     find,
     lzma_decoder,
@@ -44,19 +44,19 @@ from avscan.archives.zip_records import (
     read_zip,
 )
 
-PASSED_OVER = {"zip-lzma": 14, "zip-zstd": 93, "zip-xz": 95, "zip-ppmd": 98}
-"""The methods of entries over which clamscan says `OK`, by names for them (4.4.5)."""
+UNSUPPORTED_METHODS = {"zip-lzma": 14, "zip-zstd": 93, "zip-xz": 95, "zip-ppmd": 98}
+"""The compression methods of entries for which clamscan prints `OK` unopened, by name (4.4.5)."""
 
 ZIP64 = "zip64"
 """The same for an entry whose sizes are in an extra field."""
 
-ENTRY_MARKS = frozenset({*PASSED_OVER, ZIP64})
+ENTRY_MARKERS = frozenset({*UNSUPPORTED_METHODS, ZIP64})
 
 _BEGINNINGS = (
     LOCAL_MAGIC,
     CENTRAL_MAGIC,
     END_MAGIC,
-    DESCRIPTOR_MAGIC,  # of a part of several, or an entry's that busybox passes over
+    DESCRIPTOR_MAGIC,  # of a part of several, or of an entry, which busybox skips
     b"PK00" + LOCAL_MAGIC,
 )
 _ENCRYPTED, _ENDS_WITH_MARK = 0x1, 0x2
@@ -64,12 +64,12 @@ _PLAIN_FLAGS = 0x080E  # ways to compress, descriptors, UTF-8
 _IMPLODED, _DEFLATED, _DEFLATED64, _BZIP2, _LZMA, _XZ, _AES = 6, 8, 9, 12, 14, 95, 99
 _DECODERS: dict[int, Callable[[], Decoder]] = {
     _DEFLATED: Inflate,
-    _BZIP2: bzip2_decoder,
+    _BZIP2: BZ2Decompressor,
     _LZMA: lzma_decoder,
     _XZ: xz_decoder,
 }
 _NAMES = {_IMPLODED: "imploded", _DEFLATED64: "deflate64", 93: "zstd"}
-_SCANNED = {STORED, _DEFLATED, _DEFLATED64}  # of bzip2, only the first stream
+_SCANNED = {STORED, _DEFLATED, _DEFLATED64}  # of bzip2, clamscan scans the first stream only
 
 
 def _members(archive: Archive) -> Iterator[Item]:
@@ -90,7 +90,7 @@ def _members(archive: Archive) -> Iterator[Item]:
 
 
 def _is_plain(zipped: Zip) -> bool:
-    """Return whether clamscan sees a zip as others do."""
+    """Return whether clamscan scans the same entries as other tools unpack."""
     begin = zipped.read(0, min(zipped.size, HEAD))
     return not (
         zipped.prefix
@@ -98,8 +98,8 @@ def _is_plain(zipped: Zip) -> bool:
         or zipped.has_comment
         or zipped.problems
         or any(each.flags & ~_PLAIN_FLAGS for each in zipped.entries)
-        or mistaken_for_tar(begin)
-        or mistaken_for_disk(begin)
+        or begin[257:262] == b"ustar"  # it would be a tar to clamscan
+        or begin[512:520] == b"EFI PART"  # it would be a disk
     )
 
 
@@ -124,7 +124,7 @@ def _member(
 
 
 def _checked(entry: Entry, source: Stream) -> Stream:
-    """Unpack an entry, and raise DamagedError at its end if it is not what its headers say."""
+    """Return an entry's content, which raises DamagedError at its end if it contradicts the headers."""
     content = _unpacked(entry, source)
     size = checksum = 0
 
@@ -146,7 +146,7 @@ def _unpacked(entry: Entry, source: Stream) -> Stream:
     if entry.method == STORED:
         return source
     if entry.method == _LZMA:
-        # A version, the length of the properties, the properties (5.8.8), made into the header of
+        # A version, the length of the properties, the properties (5.8.8). They become a header of
         # the format lzma.
         size = 2**64 - 1 if entry.flags & _ENDS_WITH_MARK else entry.size
         source.unread(source.read(9)[4:] + size.to_bytes(8, "little"))
@@ -154,7 +154,7 @@ def _unpacked(entry: Entry, source: Stream) -> Stream:
 
 
 def _strays(zipped: Zip) -> Iterator[Member]:
-    """Unpack whatever a local header stands in front of and the directory does not list."""
+    """Iterate over the entries with a local header that the directory does not list."""
     listed = {each.offset for each in zipped.entries}
     for at, _ in find(zipped.file, [LOCAL_MAGIC], 0, zipped.size):
         if at not in listed and (local := local_header(zipped, at, is_certain=False)) is not None:
@@ -164,7 +164,7 @@ def _strays(zipped: Zip) -> Iterator[Member]:
 
 
 def _has_end(file: BinaryIO) -> bool:
-    """Return whether a file of any kind, such as a program, is a zip at its end."""
+    """Return whether a file, such as a program, ends with a zip."""
     zipped = Zip(file=file, size=file.seek(0, SEEK_END))
     try:
         find_directory(zipped)
@@ -176,7 +176,7 @@ def _has_end(file: BinaryIO) -> bool:
 
 
 def _extent(file: BinaryIO, begin: int, end: int) -> int:
-    """Measure a zip by its end record; what has none is measured by nothing."""
+    """Return the length of a zip by its end record, or all bytes if it has none."""
     zipped = Zip(file=file, size=end)
     try:
         if local_header(zipped, begin, is_certain=False) is None:
@@ -196,7 +196,7 @@ READER = FileReader(
     recognise=lambda head: head.startswith(_BEGINNINGS),
     recognise_end=_has_end,
     magics=(LOCAL_MAGIC,),
-    marks=ENTRY_MARKS,
+    markers=ENTRY_MARKERS,
     members=_members,
     extent=_extent,
 )

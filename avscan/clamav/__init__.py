@@ -1,1 +1,4 @@
-"""What talks to ClamAV: clamscan under watch, what it says, its signatures."""
+"""ClamAV: one warm clamscan and its output, the signatures and their refresh.
+
+`clamscan` runs the program, `transcript` parses its output, `signatures` checks that there are any.
+"""

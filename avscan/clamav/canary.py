@@ -1,26 +1,23 @@
-"""The file that clamscan must find before anything that it says is believed."""
+"""The canary: a file that clamscan must find before its results count."""
 
 from __future__ import annotations
 
 import zipfile
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from avscan.errors import EngineError
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 def eicar() -> bytes:
-    """Give the test file that every scanner calls a virus by agreement (eicar.org): harmless."""
-    # In two pieces: found whole in this source, it would have this source put into quarantine.
+    """Return the harmless test file that every scanner reports as a virus (eicar.org)."""
+    # In two pieces, so that scanners do not report this source.
     return rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR" + b"-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 
 
 def pack(folder: Path, own: Path | None) -> Path:
-    """Write a zip with EICAR, or with a file of the operator's own, into a folder; give its path.
+    """Write a zip of EICAR, or of the operator's own file, into a folder; return its path.
 
-    Deflated, so that it is found only if it is unpacked. Raises EngineError.
+    It is deflated, so that it is found only if it is unpacked. Raise EngineError.
     """
     try:
         content = eicar() if own is None else own.read_bytes()

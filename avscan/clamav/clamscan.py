@@ -1,9 +1,8 @@
-"""One warm clamscan: started once, fed one path after another, trusted only after its canary.
+"""One warm clamscan: started once, fed one path after another, trusted after it found its canary.
 
-Loading the official signatures takes some 13 s and 1.2 GB, so one process scans all the files of a
-pass. The first path that it scans is a canary that it must find, packed in a zip so that unpacking
-into the temporary folder is proved too: clamscan says `OK` to everything when that folder can't be
-written.
+To load the official signatures takes some 13 s and 1.2 GB, so one process scans all files. The first
+path that it scans is the canary, which it must find. The canary is in a zip, which proves that
+clamscan can write its temporary folder: if it cannot, it prints `OK` for everything.
 """
 
 from __future__ import annotations
@@ -14,11 +13,10 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from avscan.clamav import canary as canaries
-from avscan.clamav import marks
+from avscan.clamav import markers
 from avscan.clamav.feed import DiedError, Feed, FeedError, Transcript
 from avscan.clamav.program import DATABASE, DEFAULT_LIMITS, Limits, executable
 from avscan.clamav.transcript import complaints, parse
@@ -29,13 +27,13 @@ from avscan.findings import Findings
 class Clamscan:
     """A context manager, started when it is entered. Not for use by several threads.
 
-    `program` is a name or path. `workspace` is where the files that are scanned lie, and where the
-    folder for temporary files is made. `database` is a file or folder of signatures. `canary` is a
-    file that the signatures know, in place of EICAR. `limit` runs in the child before it becomes
+    `program` is a name or path. `workspace` is the folder of the files to scan; the folder for
+    temporary files is made in it. `database` is a file or folder of signatures. `canary` is a file
+    that the signatures match, instead of EICAR. `limit` runs in the child before it executes
     clamscan. A process that has failed once is not used again.
 
-    `end_mark` is content that nobody else knows: as a whole file, and as such alone, it is reported
-    as unopened by the name `bundle.END`.
+    `end_mark` is random content: a file with exactly this content is reported as unopened, under the
+    name `bundle.END`.
     """
 
     def __init__(
@@ -67,16 +65,11 @@ class Clamscan:
         except OSError as error:
             raise EngineError(f"the work folder can't be written: {error.strerror}") from error
         self._packed = canaries.pack(folder, self._canary)
-        self._feed = Feed(folder, self._command(folder), limit=self._limit)
+        self._feed = Feed(folder, self.command(folder), limit=self._limit)
         self._feed.send(self._packed)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Kill the process."""
         self._feed.close()
 
@@ -84,7 +77,7 @@ class Clamscan:
         """Wait until the process has loaded its signatures and found its canary.
 
         Raises:
-            EngineError: it has not; the text says why, as far as it is known.
+            EngineError: it has not; the text is the reason, as far as it is known.
 
         """
         if self._proved:
@@ -99,7 +92,7 @@ class Clamscan:
         self._proved = True
 
     def scan(self, path: Path) -> Findings:
-        """Scan one file, while no other is. Raise EngineError, see `submit` and `collect`."""
+        """Scan one file, if no other is submitted. Raise EngineError, see `submit` and `collect`."""
         self.submit(path)
         return self.collect()
 
@@ -113,7 +106,7 @@ class Clamscan:
         self._submitted.append(path)
 
     def collect(self) -> Findings:
-        """Wait for what is found of the file that was submitted first.
+        """Wait for the findings on the file that was submitted first.
 
         Raises:
             EngineError: clamscan died, or does not find its canary any more.
@@ -128,12 +121,12 @@ class Clamscan:
             flood = f"clamscan printed {transcript.lost} bytes more than are kept"
             findings = replace(findings, errors=(*findings.errors, flood))
         if findings.errors:
-            # They may be the installation's, such as a full disk.
+            # The installation may be the cause, such as a full disk.
             self._prove_again()
         return findings
 
     def _prove_again(self) -> None:
-        """Ask for the canary, whose turn comes behind what was submitted."""
+        """Check that the canary is still found, after the files that were submitted."""
         self._feed.send(self._packed)
         while len(self._received) < len(self._submitted):
             self._received.append(self._receive())
@@ -146,7 +139,7 @@ class Clamscan:
             raise EngineError(f"clamscan {trouble}") from trouble
 
     def _expect_canary(self, transcript: Transcript) -> None:
-        """Raise EngineError if the canary was not found; the text says why as far as it is known."""
+        """Raise EngineError if the canary was not found; the text is the reason, as far as it is known."""
         findings = parse(transcript.text, self._packed, private=self._workspace)
         if findings.signatures:
             return
@@ -159,20 +152,20 @@ class Clamscan:
         raise EngineError(f"clamscan does not find its canary: {text}")
 
     def _startup_failure(self, death: DiedError) -> str:
-        """Return why a process died before it could scan anything, and what to do."""
+        """Return the reason why a process died before its first scan, and what to do."""
         if death.code == -signal.SIGKILL:
             return (
                 "clamscan was killed by SIGKILL while it loaded its signatures: mostly memory is "
                 "short (the official set takes 1.2 GB, and 3 GB are advised)"
             )
-        words = complaints(death.transcript, private=self._workspace)
+        errors = complaints(death.transcript, private=self._workspace)
         return (
             f"clamscan {death} while it loaded its signatures:"
-            f" {'; '.join(words) or 'no error line'}; look at {self._database}"
+            f" {'; '.join(errors) or 'no error line'}; look at {self._database}"
             " (freshclam fetches the official ones)"
         )
 
-    def _command(self, folder: Path) -> list[str]:
+    def command(self, folder: Path) -> list[str]:
         """Return the command that scans what its standard input lists. Raise EngineError."""
         return [
             executable(self._program),
@@ -180,16 +173,16 @@ class Clamscan:
             "--stdout",
             "--file-list=/dev/stdin",
             f"--tempdir={folder / 'tmp'}",
-            # Else the first alert hides the others: an encrypted member, a virus beside it.
+            # Without it the first alert hides the others: an encrypted member hides a virus.
             "--allmatch",
             "--alert-exceeds-max=yes",
             "--alert-encrypted=yes",
-            # clamscan remembers clean content by its MD5 (before 1.5), so that a file made to have
-            # the MD5 of a harmless one that came before it would be `OK` unseen. It also remembers
-            # as clean what it could not unpack.
+            # clamscan (before 1.5) caches clean content by its MD5, and prints `OK` for a file that
+            # was made to have the MD5 of an earlier, harmless one. It also caches what it could not
+            # unpack as clean.
             "--disable-cache",
             f"--database={self._database}",
-            # Beside the others: clamscan takes any number of these.
-            f"--database={marks.write(folder, self.end_mark)}",
+            # clamscan accepts several of these.
+            f"--database={markers.write(folder, self.end_mark)}",
             *self._limits.options(),
         ]

@@ -1,9 +1,8 @@
-"""One clamscan process that is fed paths over its standard input: paths in, transcripts out.
+"""One clamscan process that reads paths from its standard input: paths in, transcripts out.
 
-It knows nothing of signatures and canaries. Every transcript ends where clamscan reports an empty
-file, the sentinel, which is fed after every path and whose name is unguessable. So a transcript is
-whole however many lines it has, and no file name can forge its end. There is no clock here: the
-pass ends an inspection that takes too long.
+After every path, the sentinel is fed: an empty file with an unguessable name. A transcript ends where
+clamscan reports the sentinel. So it is complete however many lines it has, and no file name can forge
+its end. There is no deadline here: the pass ends an inspection that takes too long.
 """
 
 from __future__ import annotations
@@ -20,19 +19,19 @@ from avscan.clamav.program import ending, environment
 from avscan.errors import EngineError
 
 PATH_LENGTH = 1000
-"""The most bytes of a path; a line of `--file-list` holds 1,023, and a longer one is two lines."""
+"""Bytes of a path, at the most. clamscan reads lines of up to 1,023 bytes, and splits longer ones."""
 
 TRANSCRIPT_LENGTH = 1024 * 1024
-"""How many bytes of a transcript are kept; a hostile archive can cause millions of lines."""
+"""Bytes of a transcript that are kept; a hostile archive can cause millions of lines."""
 
 FILE_SIZE = 2 * 1024**3
-"""Bytes that a temporary file of clamscan may have: above its own ceiling, or it warns."""
+"""Bytes of a temporary file of clamscan, at the most: above its own limit, or it warns."""
 
-_CHUNK = 64 * 1024
+CHUNK = 64 * 1024
 
 
 class FeedError(Exception):
-    """The process gave no whole transcript; `transcript` is the part that it gave."""
+    """There is no complete transcript; `transcript` is the part that there is."""
 
     def __init__(self, reason: str, transcript: bytes = b"") -> None:
         super().__init__(reason)
@@ -49,7 +48,7 @@ class DiedError(FeedError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transcript:
-    """What clamscan printed for one path, and how many more bytes were not kept."""
+    """clamscan's output for one path, and the number of bytes that were not kept."""
 
     text: bytes
     lost: int = 0
@@ -67,8 +66,8 @@ class Feed:
     ) -> None:
         """Start a command in an existing folder, without waiting for it.
 
-        `limit` runs in the child before it becomes the command (`preexec_fn`: only for a process
-        without threads). Raise EngineError if the command can't be started.
+        `limit` runs in the child before it executes the command (`preexec_fn`: only for a process
+        without threads). Raise EngineError if the command cannot be started.
         """
         self._early = b""
         sentinel = folder / os.urandom(16).hex()
@@ -92,16 +91,16 @@ class Feed:
         self._output = cast("IO[bytes]", self._process.stdout)
 
     def send(self, path: Path) -> None:
-        """Feed a path and the sentinel after it, without waiting for an answer.
+        """Feed a path and the sentinel, without waiting for an answer.
 
-        A few may be sent ahead, as many as the pipe takes at once (4 KiB at least); they are
-        received in the same order. Raise EngineError if a line can't hold the path. If the process
-        has ended, `receive` says so.
+        A few may be sent ahead, as many as fit into the pipe (4 KiB at least); their transcripts are
+        received in the same order. Raise EngineError if the path is too long for a line. If the
+        process has ended, `receive` raises DiedError.
         """
         line = os.fsencode(path)
         if len(line) > PATH_LENGTH or b"\n" in line:
             raise EngineError(f"the work folder's path is longer than {PATH_LENGTH} bytes")
-        with suppress(BrokenPipeError):  # short enough for the pipe to take it whole, at once
+        with suppress(BrokenPipeError):  # it is short enough to be written at once
             self._input.write(line + b"\n" + self._sentinel + b"\n")
 
     def receive(self) -> Transcript:
@@ -114,7 +113,7 @@ class Feed:
                 known, pending = before, after
             elif found:
                 known = b""
-            else:  # the end of it may be the beginning of the sentinel
+            else:  # its end may be the beginning of the sentinel
                 safe = max(0, len(pending) - len(self._sentinel) + 1)
                 known, pending = pending[:safe], pending[safe:]
             room = TRANSCRIPT_LENGTH - len(kept)
@@ -122,19 +121,19 @@ class Feed:
             lost += max(0, len(known) - room)
             if whole:
                 break
-            chunk = os.read(self._output.fileno(), _CHUNK)
+            chunk = os.read(self._output.fileno(), CHUNK)
             if not chunk:
                 raise DiedError(self._process.wait(), bytes(kept) + pending)
             pending += chunk
         verdict, _, self._early = pending.partition(b"\n")
         if verdict != b": Empty file":
             raise FeedError("lost its work folder", bytes(kept))
-        if lost:  # half a line would be taken for a whole one
+        if lost:  # a cut line could look like a whole one
             del kept[kept.rfind(b"\n") + 1 :]
         return Transcript(text=bytes(kept), lost=lost)
 
     def close(self) -> None:
-        """Kill the process; can be called twice."""
+        """Kill the process. It can be called twice."""
         self._process.kill()
         for pipe in (self._input, self._output):
             with suppress(OSError):

@@ -1,4 +1,4 @@
-"""The clamscan program: where it is, which version, with which options it runs."""
+"""The clamscan program: its path, its version, its options."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from avscan.clamav.transcript import EngineVersion, one_line, parse_version
 from avscan.errors import EngineError
 
 MAX_FILE_SIZE = 2_147_483_645
-"""Bytes that clamscan can look at as one file, itself or a member (INT_MAX - 2, libclamav)."""
+"""Bytes of a file or a member that clamscan can scan (INT_MAX - 2, libclamav)."""
 
 DATABASE = Path("/var/lib/clamav")
-"""Where freshclam puts the signatures, on most systems and in ClamAV's image."""
+"""The folder of freshclam's signatures, on most systems and in ClamAV's image."""
 
 _VERSION_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How much clamscan looks at before it says `Limits.Exceeded`; sizes in bytes.
+    """The limits above which clamscan reports `Limits.Exceeded`; sizes in bytes.
 
     `file_size` holds for the file and for every member. `recursion` is the depth of nesting, 100 at
-    most (libclamav, CLI_MAX_MAXRECLEVEL). `embedded_pe` is how far before the end of a program
-    another program is looked for inside it. Each one found is scanned to the end of the file,
-    nested in the one before: raised, it costs the square of a program's size, and a program that
-    bundles 50 libraries exceeds any `recursion`. So it keeps ClamAV's default.
+    most (libclamav, CLI_MAX_MAXRECLEVEL). clamscan searches the last `embedded_pe` bytes of a
+    program for other programs. It scans each one to the end of the file, nested in the one before: a
+    higher limit costs the square of a program's size, and a program that bundles 50 libraries exceeds
+    any `recursion`. So it is ClamAV's default.
     """
 
     file_size: int = MAX_FILE_SIZE
@@ -45,21 +45,21 @@ class Limits:
             f"--max-embeddedpe={self.embedded_pe}",
             # The pass ends an inspection that takes too long.
             "--max-scantime=0",
-            # The sum of a build's members and their number mean nothing: 0 lifts both limits.
+            # 0 lifts the limits on the sum of the members' sizes and on their number.
             "--max-scansize=0",
             "--max-files=0",
             # A longer HTML file is not scanned at all, neither raw nor normalised, without an
-            # alert; nor is a longer one without its tags. The cost grows with the size only.
+            # alert. The same holds for its text without tags. The cost is linear.
             f"--max-htmlnormalize={self.file_size}",
             f"--max-htmlnotags={self.file_size}",
-            # Longer scripts are matched as they are, but not with their spaces and case evened out.
+            # Longer scripts are scanned as they are, but not with normalised spaces and case.
             f"--max-scriptnormalize={self.file_size}",
-            # Signatures with a regular expression pass over larger files, without an alert.
+            # Signatures with a regular expression skip larger files, without an alert.
             f"--pcre-max-filesize={self.file_size}",
-            # Further partitions of a disk image are passed over, without an alert.
+            # Further partitions of a disk image are skipped, without an alert.
             "--max-partitions=10000",
-            # --max-ziptypercg stays as it is: it decides whether programs are looked for in the raw
-            # bytes of a zip. The members are scanned anyway, and see `embedded_pe` for the cost.
+            # --max-ziptypercg keeps its default: above it, programs are not searched for in the raw
+            # bytes of a zip. The members are scanned anyway; for the cost see `embedded_pe`.
         ]
 
 
@@ -67,7 +67,7 @@ DEFAULT_LIMITS = Limits()
 
 
 def executable(program: str) -> str:
-    """Return the absolute path of a program, found by this process's PATH.
+    """Return the absolute path of a program on this process's PATH.
 
     Raises:
         EngineError: there is none.
@@ -82,10 +82,10 @@ def executable(program: str) -> str:
 
 
 def version(program: str, database: Path) -> EngineVersion:
-    """Ask clamscan for its version and that of its signatures.
+    """Return the version of clamscan and of its signatures.
 
     Raises:
-        EngineError: it does not answer as clamscan does.
+        EngineError: it does not print a version as clamscan does.
 
     """
     command = [executable(program), "--version", f"--database={database.absolute()}"]
@@ -106,7 +106,7 @@ def version(program: str, database: Path) -> EngineVersion:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Build a child's environment from nothing, so that no secret reaches it."""
+    """Return the environment of a child process, which has no variable of this one and no secret."""
     return {
         "PATH": os.defpath,
         "LANG": "C",
@@ -118,7 +118,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def ending(code: int) -> str:
-    """Return how a process ended, by its exit code as `subprocess` has it."""
+    """Describe how a process ended, by its exit code (negative: a signal)."""
     if code >= 0:
         return f"ended with exit code {code}"
     try:

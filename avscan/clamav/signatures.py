@@ -1,36 +1,30 @@
-"""The signatures: whether a set is there that can be scanned with, and how old it is."""
+"""The signatures: whether there is a complete set, and how old it is."""
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
+from pathlib import Path
 
+from avscan.clamav.transcript import EngineVersion
 from avscan.errors import EngineError
 
-if TYPE_CHECKING:
-    from datetime import datetime
-    from pathlib import Path
-
-    from avscan.clamav.transcript import EngineVersion
-
 NOTES = ".dat"
-"""The ending of what freshclam and `refresh.py` note for themselves beside the signatures."""
+"""The suffix of the files in which freshclam and `refresh` keep notes beside the signatures."""
 
 _OFFICIAL = frozenset({".cvd", ".cld"})
 _ADVICE = "`avscan refresh --now` fetches them"
 
 
 def files(folder: Path) -> list[Path]:
-    """List what clamscan would load from a folder. Raises OSError."""
+    """Return the files of a folder that clamscan would load. Raise OSError."""
     return [path for path in folder.iterdir() if path.is_file() and path.suffix != NOTES]
 
 
 def require(source: Path) -> None:
-    """Make sure that there are signatures, and not half a set.
+    """Check that there are signatures, and not only a part of the official set.
 
-    freshclam fetches the official set file by file, `daily` before `main`: what is scanned between
-    the two would be called clean by a part of the signatures. `source` is a folder; of one file
-    nothing is asked.
+    freshclam downloads the official set file by file, `daily` before `main`: a scan between the two
+    would use only a part of the signatures. `source` is a folder; one file is not checked.
 
     Raises:
         EngineError: there are none yet, or only a part.
@@ -52,12 +46,12 @@ def require(source: Path) -> None:
 
 
 def age(version: EngineVersion, now: datetime) -> timedelta | None:
-    """Give the age of the daily set; None if there is none. `now` knows its time zone."""
+    """Return the age of the daily set; None if there is none. `now` has a time zone."""
     return None if version.date is None else now - version.date
 
 
 def require_fresh(version: EngineVersion, *, now: datetime, most: timedelta) -> None:
-    """Make sure that the daily set, where there is one, is not older than `most` (0: any age).
+    """Check that the daily set, if there is one, is not older than `most` (0: any age).
 
     Raises:
         EngineError: it is older.

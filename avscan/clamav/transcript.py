@@ -1,8 +1,8 @@
-"""What clamscan printed, understood: pure functions from bytes to values.
+"""Parser of clamscan's output: pure functions from bytes to values.
 
-A transcript is everything that one clamscan printed, on both of its streams, while it scanned one
-path of our own naming. Nothing is guessed: a file is clean when its own `OK` line is there and no
-other line speaks against it, and a line that nobody knows speaks against it.
+A transcript is everything that clamscan printed, on both of its streams, while it scanned one path.
+A file is clean if its own `OK` line is there and no other line contradicts it. An unknown line that
+names the file contradicts it.
 """
 
 from __future__ import annotations
@@ -11,45 +11,42 @@ import os
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from avscan.findings import Findings
 from avscan.text import printable
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 LINE_LENGTH = 300
-"""How many characters of a line are kept; a signature's name has some 30, an error some 100."""
+"""Characters of a line that are kept; a signature's name has some 30, an error some 100."""
 
 LINES = 100
-"""How many distinct names or errors are kept of one transcript; more tell nobody anything."""
+"""Distinct names or errors that are kept of one transcript."""
 
 _CLEAN = (b"OK", b"Empty file")
 _FOUND = b" FOUND"
 _LIMIT = "Heuristics.Limits.Exceeded"
 _OPAQUE = "Heuristics.Encrypted."
 
-MARK = "Avscan.Opaque."
-"""What the names of our own signatures begin with, behind which a format's name stands."""
+MARKER = "Avscan.Opaque."
+"""The prefix of the names of our own signatures (`markers`); a format's name follows."""
 
-# What it says where its temporary file exceeds RLIMIT_FSIZE (errno EFBIG), and of the file then.
+# Its messages if a temporary file exceeds RLIMIT_FSIZE (EFBIG), and then about the file.
 _TOO_LONG = "write error: File too large"
 _UNWRITTEN = "Can't write to file ERROR"
 
-# clamscan 1.5 prints this after an alert of a limit. Beside that alert it says nothing new.
+# clamscan 1.5 prints this after an alert of a limit. It adds nothing to that alert.
 _ECHO = b"Virus(es) detected ERROR"
 
-# Lines that may name a file, or begin like an error, and still don't say that it was not scanned.
+# Lines that may name a file, or begin like an error, but do not mean that it was not scanned.
 _REMARKS = (
     b"LibClamAV Warning:",
     b"LibClamAV info:",
     b"LibClamAV debug:",
-    # While it loads, whenever RLIMIT_FSIZE is set, for it is always below a lifted --max-scansize.
+    # Printed at the start if RLIMIT_FSIZE is set, which is always below a lifted --max-scansize.
     b"WARNING: System limit for file size is lower than ",
 )
 
-# Lines that need not name the file: only one is being scanned, so they are about it.
+# Lines that may not name the file: only one is scanned at a time, so they are about that one.
 _COMPLAINT = re.compile(
     rb"(LibClamAV )?Error:|ERROR:|WARNING:|Can't (open|access)|Access denied|"
     rb"Symbolic link|Excluded|No such file"
@@ -62,7 +59,7 @@ _VERSION = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineVersion:
-    """The engine, and its daily signature set where there is one (`date` is in UTC)."""
+    """The version of ClamAV, and of its daily set if there is one (`date` is in UTC)."""
 
     engine: str
     signatures: int | None = None
@@ -75,10 +72,10 @@ class EngineVersion:
 
 
 def parse_version(text: str) -> EngineVersion:
-    """Read what `clamscan --version` printed, run with `TZ=UTC`.
+    """Parse the output of `clamscan --version`, run with `TZ=UTC`.
 
     It prints `ClamAV 1.4.6/27800/Mon Nov 23 09:22:00 2026` if there is a daily set, and only
-    `ClamAV 1.4.6` if there is none. Raises ValueError on anything else.
+    `ClamAV 1.4.6` if there is none. Raise ValueError on anything else.
     """
     match = _VERSION.search(text)
     if match is None:
@@ -92,7 +89,7 @@ def parse_version(text: str) -> EngineVersion:
 
 
 def _date(text: str) -> datetime | None:
-    """Read a date as C's `ctime` writes it; None if it is not one."""
+    """Parse a date as C's `ctime` writes it; None if it is not one."""
     try:
         return datetime.strptime(text.strip(), "%a %b %d %H:%M:%S %Y").replace(tzinfo=UTC)
     except ValueError:
@@ -100,18 +97,18 @@ def _date(text: str) -> datetime | None:
 
 
 def one_line(text: str, length: int = LINE_LENGTH) -> str:
-    """Make one printable line of a text: control characters escaped, at most `length` characters."""
+    """Return a text as one printable line of at most `length` characters."""
     head = text[: length + 1]  # escaping makes it longer, never shorter
     line = printable(head.strip())
     return line if len(line) <= length else line[: length - 1] + "…"
 
 
 def parse(transcript: bytes, path: Path, *, private: Path | None = None) -> Findings:
-    """Say what the transcript of the scan of `path` means.
+    """Parse the transcript of the scan of `path`.
 
-    `path` is the absolute resolved path as it was given to clamscan, with `--allmatch`. Neither it
-    nor any path below `private` appears in the texts that come back. Lines for other paths don't
-    matter, whoever made them appear.
+    `path` is the absolute resolved path that was given to clamscan, with `--allmatch`. Neither it nor
+    any path below `private` appears in the texts that are returned. Lines about other paths are
+    ignored.
     """
     front = os.fsencode(path)
     names: list[str] = []
@@ -119,17 +116,17 @@ def parse(transcript: bytes, path: Path, *, private: Path | None = None) -> Find
     passed = echoed = False
     for line in transcript.split(b"\n"):
         own = line.startswith(front + b": ")
-        said = line[len(front) + 2 :] if own else line
-        if own and said in _CLEAN:
+        result = line[len(front) + 2 :] if own else line
+        if own and result in _CLEAN:
             passed = True
-        elif own and said == _ECHO:
+        elif own and result == _ECHO:
             echoed = True
-        elif own and said.endswith(_FOUND):
-            names.append(_text(said.removesuffix(_FOUND), path, private))
+        elif own and result.endswith(_FOUND):
+            names.append(_text(result.removesuffix(_FOUND), path, private))
         elif own or _complains(line) or (front in line and not line.startswith(_REMARKS)):
-            errors.append(_text(said, path, private))
+            errors.append(_text(result, path, private))
     if any(_TOO_LONG in error for error in errors):
-        # What it unpacks got longer than it may write, and that is all it could not do.
+        # Content that it unpacked is longer than it may write; these errors mean nothing else.
         errors = [error for error in errors if not error.endswith((_TOO_LONG, _UNWRITTEN))]
         names.append(f"{_LIMIT}.TemporaryFileSize")
     if echoed and not names:
@@ -140,38 +137,38 @@ def parse(transcript: bytes, path: Path, *, private: Path | None = None) -> Find
 
 
 def complaints(transcript: bytes, *, private: Path | None = None) -> tuple[str, ...]:
-    """Give the error lines of a transcript that is about no file, such as that of loading."""
+    """Return the error lines of a transcript about no file, such as that of the start."""
     lines = (line for line in transcript.split(b"\n") if _complains(line))
     return _distinct([_text(line, None, private) for line in lines])
 
 
 def _complains(line: bytes) -> bool:
-    """Whether a line that does not begin with the path is an error all the same."""
+    """Return whether a line that does not begin with the path is an error."""
     return _COMPLAINT.match(line) is not None and not line.startswith(_REMARKS)
 
 
 def _sort(names: list[str], errors: list[str]) -> Findings:
-    """Tell malware from what only says that the engine did not look."""
+    """Sort the names of malware from those that mean that something was not scanned."""
     limits = [name for name in names if name.startswith(_LIMIT)]
     opaque = [name for name in names if name.startswith(_OPAQUE)]
-    marks = [name for name in names if name.startswith(MARK)]
-    known = (_LIMIT, _OPAQUE, MARK)
+    markers = [name for name in names if name.startswith(MARKER)]
+    known = (_LIMIT, _OPAQUE, MARKER)
     return Findings(
         signatures=_distinct([name for name in names if not name.startswith(known)]),
         limits=_distinct([name.removeprefix(_LIMIT).lstrip(".") or "Limit" for name in limits]),
         opaque=_distinct([name.removeprefix("Heuristics.") for name in opaque]),
-        unopened=_distinct([name.removeprefix(MARK).partition(".")[0] for name in marks]),
+        unopened=_distinct([name.removeprefix(MARKER).partition(".")[0] for name in markers]),
         errors=_distinct(errors),
     )
 
 
 def _distinct(texts: list[str]) -> tuple[str, ...]:
-    """Keep the first of equal texts, in their order, and no more than a reader can use."""
+    """Return the distinct texts in their order, the first `LINES` of them."""
     return tuple(dict.fromkeys(texts))[:LINES]
 
 
 def _text(line: bytes, path: Path | None, private: Path | None) -> str:
-    """Make a text of a line: no path of ours, printable, bounded."""
+    """Return a line as printable text of bounded length, without paths of ours."""
     if path is not None:
         line = line.replace(os.fsencode(path), b"the file")
     if private is not None:

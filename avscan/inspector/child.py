@@ -1,12 +1,12 @@
 """The inspector: examines the artifacts that its standard input names, and reports findings.
 
-It runs as
+It is run as
 
     python -I -m avscan.inspector.child PARENT FOLDER PROGRAM SIGNATURES CANARY
 
-where `PARENT` is the process id that it must be the child of, `FOLDER` its own folder, `PROGRAM`,
-`SIGNATURES` and `CANARY` (may be empty) are absolute paths. It confines itself before it reads the
-first artifact. `protocol` has the lines that it reads and writes.
+where `PARENT` is the process id of its parent, `FOLDER` its own folder, and `PROGRAM`, `SIGNATURES`
+and `CANARY` (which may be empty) are absolute paths. It confines itself before it reads the first
+artifact. `protocol` describes the lines that it reads and writes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> None:
     except (EngineError, WorkspaceError) as error:
         _send(Failed(reason=str(error)))
         sys.exit(1)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the pass has to know
+    except Exception as error:  # noqa: BLE001 - the pass must know of any error
         _send(Failed(reason=f"the inspector has a bug: {_place(error)}"))
         sys.exit(1)
 
@@ -48,13 +48,13 @@ def _inspect(folder: Path, program: str, signatures: Path, canary: Path | None) 
         canary=canary,
         limit=confine.program_limits(confine.ENGINE_MEMORY, FILE_SIZE, threads=False),
     ) as engine:
-        # Late, so that clamscan loads its signatures meanwhile: this takes 50 ms.
+        # Imported while clamscan loads its signatures: this takes 50 ms.
         from avscan.archives.bounds import Bounds  # noqa: PLC0415
         from avscan.archives.process import set_limit  # noqa: PLC0415
         from avscan.archives.unpack import examine  # noqa: PLC0415
 
         bounds = Bounds()
-        # 7-Zip starts a thread for each method of a chain, whatever it is told.
+        # 7-Zip starts a thread for each method of a chain, despite its options.
         most = bounds.unpacked_bytes
         set_limit(confine.program_limits(confine.PROGRAM_MEMORY, most, threads=True))
         engine.prove()
@@ -66,7 +66,7 @@ def _inspect(folder: Path, program: str, signatures: Path, canary: Path | None) 
 
 
 def _send(message: Message) -> None:
-    """Write a message at once: what was found before a death counts."""
+    """Write a message at once: findings count even if the inspector dies later."""
     sys.stdout.buffer.write(encode(message))
     sys.stdout.buffer.flush()
 

@@ -1,9 +1,9 @@
-"""What an inspector gives up before it reads the first byte of an artifact.
+"""The confinement of an inspector, before it reads the first byte of an artifact.
 
-Landlock closes files, TCP, signals and abstract Unix sockets to a process and its children, for good
-and for any user (https://docs.kernel.org/userspace-api/landlock.html). It has no package and no
-function in libc, so its three system calls are made by number. A kernel that lacks something does
-not stop a pass; `missing_features` names it.
+Landlock denies files, TCP, signals and abstract Unix sockets to a process and its children, for good
+and for any user (https://docs.kernel.org/userspace-api/landlock.html). libc has no functions for it,
+so its three system calls are made by number. A pass runs also on a kernel that lacks some of it;
+`missing_features` names what is missing.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ from contextlib import suppress
 from pathlib import Path
 
 PYTHON_MEMORY = 1 << 30
-"""Bytes of private memory of the inspector itself: one open `xz -9` takes 65 MiB, a walk over an
-ordinary artifact 40."""
+"""Bytes of private memory of the inspector itself: a decoder of `xz -9` takes 65 MiB, the walk over
+an ordinary artifact 40."""
 
 ENGINE_MEMORY = 6 << 30
 """Bytes of private memory of clamscan: the official signatures take 1.2 GB, and libclamav maps each
 file and each member that it unpacks privately, up to 2 GiB each, of which it keeps 0.4 in memory
-(measured). What exceeds the limit is an error line for that file."""
+(measured). A file that needs more is reported as an error."""
 
 PROGRAM_MEMORY = 3 << 30
-"""Bytes of private memory of a program that opens an archive: 7-Zip takes what the archive's writer
-chose as its window, up to 2 GiB for zstd."""
+"""Bytes of private memory of a program that opens an archive: 7-Zip allocates the window that the
+archive demands, up to 2 GiB for zstd."""
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
-_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # alike on all architectures
+_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same on all architectures
 _VERSION, _PATH_BENEATH = 1, 1  # a flag of the first, a type of the second
 
-# Rights on files by the version of Landlock's interface that brought them (linux/landlock.h).
+# Rights on files by the version of Landlock's ABI that introduced them (linux/landlock.h).
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 _MAKE_CHAR, _MAKE_BLOCK, _TRUNCATE, _IOCTL_DEV = 1 << 6, 1 << 11, 1 << 14, 1 << 15
 _FILE_RIGHTS = {1: (1 << 13) - 1, 2: 1 << 13, 3: _TRUNCATE, 5: _IOCTL_DEV}
 _OF_A_FILE = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
 _READ = _EXECUTE | _READ_FILE | _READ_DIR
 _DENIED_IN_FOLDER = _EXECUTE | _MAKE_CHAR | _MAKE_BLOCK | _IOCTL_DEV
-_FILES, _TCP, _SCOPES = 1, 4, 6  # the versions that brought these
+_FILES, _TCP, _SCOPES = 1, 4, 6  # the versions that introduced these
 _BIND_AND_CONNECT = _ABSTRACT_SOCKETS_AND_SIGNALS = 0b11
 
 _FEATURES = {
@@ -68,23 +68,26 @@ class _Rule(ctypes.Structure):
 
 
 def refuse_inspection() -> None:
-    """Keep other processes of the same user from reading this one's memory and environment.
+    """Deny other processes of the same user access to this one's memory and environment.
 
-    To be called before secrets are read. Does not hold back root. Raise OSError.
+    Call it before secrets are read. It does not restrict root. Raise OSError.
     """
-    _prctl(_PR_SET_DUMPABLE, 0)
+    prctl(_PR_SET_DUMPABLE, 0)
 
 
-def missing_features() -> tuple[str, ...]:
-    """Return what this kernel can't close to an inspector, in words for a person."""
-    version = _version()
+def missing_features(version: int | None = None) -> tuple[str, ...]:
+    """Return what a kernel cannot deny an inspector, as texts for people.
+
+    `version` is that of its Landlock; without it, this kernel is asked.
+    """
+    version = landlock_version() if version is None else version
     return tuple(text for needed, text in _FEATURES.items() if version < needed)
 
 
 def readable_paths(programs: Sequence[str], signatures: Path, canary: Path | None) -> list[Path]:
-    """List what an inspector has to read: the system, Python, programs, signatures, canary.
+    """Return the paths that an inspector reads: the system, Python, programs, signatures, canary.
 
-    Of an installation from a checkout the package is among them, and not what lies beside it.
+    The package is one of them, for an installation from a checkout; the checkout is not.
     """
     package = Path(__file__).parent.parent
     folders = [Path(program).parent for program in programs]
@@ -93,26 +96,26 @@ def readable_paths(programs: Sequence[str], signatures: Path, canary: Path | Non
 
 
 def confine(*, parent: int, folder: Path, readable: Sequence[Path], memory: int) -> None:
-    """Confine this process for good: it may read `readable`, and write in `folder` alone.
+    """Confine this process for good: it may only read `readable`, and only write in `folder`.
 
     `memory` is in bytes. The process ends with `parent`, which must be its parent. Raise OSError.
     """
     die_with(parent)
-    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    prctl(_PR_SET_NO_NEW_PRIVS, 1)
     os.umask(0o077)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _limit(resource.RLIMIT_DATA, memory, hard=ENGINE_MEMORY)
-    with suppress(OSError):  # the kernel's out-of-memory killer is to take this process first
+    with suppress(OSError):  # the out-of-memory killer shall choose this process first
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
-    if version := _version():
+    if version := landlock_version():
         _restrict(version, folder, readable)
 
 
 def program_limits(memory: int, file_size: int, *, threads: bool) -> Callable[[], None]:
-    """Return what a child of the inspector does before it becomes a program (`preexec_fn`).
+    """Return a function that limits a child before it executes a program (`preexec_fn`).
 
     `memory` and `file_size` are in bytes. Without `threads` the program may start no thread and no
-    process, unless it is root's: the kernel counts both alike.
+    process, unless it runs as root: the kernel does not distinguish the two.
     """
     parent = os.getpid()
 
@@ -120,12 +123,12 @@ def program_limits(memory: int, file_size: int, *, threads: bool) -> Callable[[]
         die_with(parent)
         _limit(resource.RLIMIT_DATA, memory)
         _limit(resource.RLIMIT_FSIZE, file_size)
-        # The limit counts all of the user's processes and threads, but is looked at only when one
-        # more is started: 0 means none, whatever else the user runs.
+        # The limit counts all of the user's processes and threads, but is checked only when one is
+        # started: 0 allows none, whatever else the user runs.
         if not threads:
             _limit(resource.RLIMIT_NPROC, 0)
-        # Python ignores these two, and what is ignored stays so across execve. A file that grows
-        # too large must kill clamscan, which might pass over a failed write.
+        # Python ignores these two signals, and execve keeps that. A file that grows too large must
+        # kill clamscan, which might ignore a failed write.
         signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
@@ -134,8 +137,8 @@ def program_limits(memory: int, file_size: int, *, threads: bool) -> Callable[[]
 
 def die_with(parent: int) -> None:
     """Have the kernel kill this process when the thread that started it ends. Raise OSError."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before it could have been noticed
+    prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before the call
         os._exit(1)
 
 
@@ -158,7 +161,7 @@ def _restrict(version: int, folder: Path, readable: Sequence[Path]) -> None:
 
 
 def _allow(ruleset: int, path: Path, rights: int) -> None:
-    """Allow rights on a path and all below it, if it exists."""
+    """Allow rights on a path and all that is below it, if it exists."""
     try:
         opened = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError:
@@ -172,8 +175,8 @@ def _allow(ruleset: int, path: Path, rights: int) -> None:
         os.close(opened)
 
 
-def _version() -> int:
-    """Return the version of the kernel's Landlock; 0 where there is none."""
+def landlock_version() -> int:
+    """Return the version of the kernel's Landlock; 0 if there is none."""
     try:
         return _syscall(_CREATE_RULESET, None, 0, _VERSION)
     except OSError:
@@ -190,16 +193,16 @@ def _syscall(number: int, *arguments: object) -> int:
 
 
 def _limit(kind: int, most: int, *, hard: int | None = None) -> None:
-    """Lower a limit, or leave it where it is lower already."""
+    """Lower a limit, unless it is lower already."""
     _, highest = resource.getrlimit(kind)
     if highest != resource.RLIM_INFINITY:
         most, hard = min(most, highest), min(hard or most, highest)
     resource.setrlimit(kind, (most, hard or most))
 
 
-def _prctl(option: int, value: int) -> None:
-    """Call prctl(2), whose unused arguments must be zero. Raise OSError."""
-    zero = ctypes.c_ulong(0)
+def prctl(option: int, value: int) -> None:
+    """Set an option of this process by prctl (its manual: section 2). Raise OSError."""
+    zero = ctypes.c_ulong(0)  # unused arguments must be 0
     if _libc.prctl(option, ctypes.c_ulong(value), zero, zero, zero) != 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))

@@ -1,7 +1,7 @@
-"""The pass's side of an inspector: start it, give it an artifact, read what it finds, end it.
+"""The pass's side of an inspector: start it, give it an artifact, read its findings, end it.
 
-The inspector is not trusted. Whatever it sends or does, it can end an examination in no other way
-than one of `Ended`, and it can be stopped and killed at any instant.
+The inspector is not trusted. Whatever it sends or does, an examination ends with one of `Ended`. The
+inspector can be paused and killed at any time.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +33,7 @@ from avscan.inspector.protocol import (
 from avscan.workspace import remove
 
 LOADING = 600.0
-"""Seconds that clamscan has to load its signatures and to find its canary (13 s are usual)."""
+"""Seconds in which clamscan must load its signatures and find its canary (13 s are usual)."""
 
 _CHUNK = 64 * 1024
 _ARTIFACT = "artifact"
@@ -41,7 +41,7 @@ _ARTIFACT = "artifact"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
-    """What an inspector is started with: a clamscan program and its signatures, absolute paths."""
+    """The clamscan program and the signatures of an inspector, as absolute paths."""
 
     program: str
     signatures: Path
@@ -55,7 +55,7 @@ class Examined:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Broken:
-    """The inspector has ended, or is not to be trusted any more; `reason` is one printable line."""
+    """The inspector has ended, or broken the protocol; `reason` is one printable line."""
 
     reason: str
 
@@ -70,12 +70,19 @@ class Inspector:
     """
 
     def __init__(
-        self, engine: Engine, folder: Path, *, clock: Callable[[], float] = time.monotonic
+        self,
+        engine: Engine,
+        folder: Path,
+        *,
+        command: Sequence[str] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Start an inspector in an empty folder, without waiting for its clamscan.
 
+        `command` is another program that follows the protocol.
+
         Raises:
-            EngineError: it can't be started.
+            EngineError: it cannot be started.
 
         """
         self.started = clock()
@@ -90,14 +97,14 @@ class Inspector:
         self._since: float | None = None
         try:
             self._process = subprocess.Popen(
-                _command(engine, folder),
+                command or _command(engine, folder),
                 bufsize=0,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 cwd=folder,
                 env=environment(folder),
-                start_new_session=True,  # a Ctrl-C at the terminal is the pass's to handle
+                start_new_session=True,  # the pass handles a Ctrl-C at the terminal
             )
         except OSError as error:
             raise EngineError(f"the inspector can't be started: {error.strerror}") from error
@@ -106,24 +113,24 @@ class Inspector:
 
     @property
     def ran(self) -> float:
-        """For how many seconds the artifact has been under inspection, without pauses."""
+        """The seconds that the examination of the artifact has run, without pauses."""
         return self._ran + (0.0 if self._since is None else self._clock() - self._since)
 
     @property
     def works(self) -> bool:
-        """Whether it is idle and can be given another artifact."""
+        """Whether it is idle and can examine another artifact."""
         return self._broken is None and not self._is_busy
 
     @property
     def examination(self) -> Examination:
-        """What was found in the artifact so far."""
+        """The findings on the artifact so far."""
         return self._collector.examination()
 
     def prove(self, tick: Callable[[], object]) -> None:
         """Wait until its clamscan has found the canary; `tick` is called each second.
 
         Raises:
-            EngineError: it does not; the text says why.
+            EngineError: it does not; the text is the reason.
 
         """
         while not self._ready:
@@ -143,21 +150,21 @@ class Inspector:
                     raise EngineError("the inspector sent a finding before it was ready")
 
     def begin(self, artifact: Path) -> None:
-        """Give it an artifact, which is moved into its folder; it must be ready and idle.
+        """Begin to examine an artifact, which is moved into its folder. It must be ready and idle.
 
         Raises:
-            OSError: the artifact can't be moved.
+            OSError: the artifact cannot be moved.
 
         """
         self._is_busy = True
         self._collector = Collector()
         self._ran, self._since = 0.0, self._clock()
         artifact.replace(self._folder / _ARTIFACT)
-        with suppress(BrokenPipeError):  # the wait for its answer says how it ended
+        with suppress(BrokenPipeError):  # `wait` returns how it ended
             self._input.write(f"{_ARTIFACT}\n".encode())
 
     def wait(self, seconds: float) -> Ended | None:
-        """Wait for the end of the examination; None if it goes on after so many seconds."""
+        """Wait for the end of the examination; None if it has not ended within `seconds`."""
         end = self._clock() + seconds
         while (left := end - self._clock()) > 0:
             match self._next(left):
@@ -177,23 +184,23 @@ class Inspector:
         return None
 
     def pause(self) -> None:
-        """Stop the inspector, with all its processes, where they are."""
+        """Stop the inspector and all its processes until `resume`."""
         self._signal(signal.SIGSTOP)
         self._ran, self._since = self.ran, None
 
     def resume(self) -> None:
-        """Let a paused inspector go on."""
+        """Continue a paused inspector."""
         self._since = self._clock()
         self._signal(signal.SIGCONT)
 
     def close(self) -> None:
-        """Kill the inspector with all its processes and remove its folder; can be called twice."""
+        """Kill the inspector and all its processes, and remove its folder. It can be called twice."""
         self._signal(signal.SIGKILL)
         for pipe in (self._input, self._output):
             with suppress(OSError):
                 pipe.close()
         self._process.wait()
-        with suppress(OSError):  # the end of the pass removes all, and says what is left
+        with suppress(OSError):  # the end of the pass removes the rest, or reports it
             remove(self._folder)
 
     def _finish(self) -> None:
@@ -207,7 +214,7 @@ class Inspector:
         return self._broken
 
     def _next(self, seconds: float) -> Message | Broken | None:
-        """Read the next message; None if there is none within so many seconds."""
+        """Read the next message; None if there is none within `seconds`."""
         if self._broken:
             return self._broken
         end = self._clock() + seconds
@@ -229,12 +236,14 @@ class Inspector:
             return self._break(f"the inspector sent {error}")
 
     def _ending(self) -> str:
-        """Return how the process ended, whose output has ended."""
-        self._signal(signal.SIGKILL)  # of its children; it may also have closed its output only
+        """Return how the process ended, after its output has ended."""
+        self._signal(
+            signal.SIGKILL
+        )  # ends its children, and the process if it has only closed its output
         return ending(self._process.wait())
 
     def _signal(self, number: int) -> None:
-        """Send a signal to the inspector's session, as long as its process is not reaped."""
+        """Send a signal to the inspector's process group, unless its process has been reaped."""
         if self._process.returncode is None:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, number)

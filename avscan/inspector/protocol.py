@@ -3,16 +3,16 @@
 The pass writes a line for each artifact: the path of a file in the inspector's folder. The inspector
 answers with lines of three fields, which a tab separates: a kind, a member, a text.
 
-    ready                           clamscan has found its canary; once, before everything else
+    ready                           clamscan has found its canary; once, the first line
     signature   MEMBER   NAME       a finding (see `findings.Kind`), as soon as it is made
     error                TEXT
     opaque               TEXT
     oversize             TEXT
     done                            the artifact was examined to its end
-    failed               TEXT       it was not: clamscan or the disk does not work; the last line
+    failed               TEXT       clamscan or the disk does not work; the last line
 
-The pass does not trust the inspector, which hostile content may have taken over: it parses the lines
-strictly, bounds their length, and ends an inspector that sends anything else.
+The pass does not trust the inspector, since hostile content may control it: the pass parses the lines
+strictly, limits their length, and ends an inspector that sends anything else.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LINE_LENGTH = 4096
 """Bytes of a line, at the most."""
 
 _TEXT_LENGTH = 800
-"""Characters of a field, at the most: four bytes each fit the line."""
+"""Characters of a field, at the most: a line has room for four bytes each."""
 
 _FIELDS = 3
 _KINDS = frozenset(Kind)
@@ -45,7 +45,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """The inspector can't go on; `reason` is one printable line."""
+    """The inspector cannot continue; `reason` is one printable line."""
 
     reason: str
 
@@ -54,11 +54,11 @@ Message: TypeAlias = Ready | Finding | Done | Failed
 
 
 class ProtocolError(Exception):
-    """A line is not of the protocol."""
+    """A line does not follow the protocol."""
 
 
 def encode(message: Message) -> bytes:
-    """Write a message as a line; a field that is too long is cut."""
+    """Return a message as a line; a field that is too long is cut."""
     match message:
         case Ready():
             fields = ("ready", "", "")
@@ -77,7 +77,7 @@ def decode(line: bytes) -> Message:
     """Parse a line without its newline.
 
     Raises:
-        ProtocolError: it is none of this protocol.
+        ProtocolError: it does not follow the protocol.
 
     """
     try:

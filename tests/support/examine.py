@@ -1,4 +1,4 @@
-"""An artifact examined in the test's own process, and all findings on it."""
+"""Examinations of artifacts in the test's own process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from avscan.findings import Collector, Examination, Findings
 
 
 class OneByOne:
-    """An engine that scans at once, and the members of a bundle by themselves, as clamscan does."""
+    """An engine that scans each file in `submit`, and the members of a bundle one by one."""
 
     end_mark = b"the end of a bundle"
 
@@ -51,14 +51,14 @@ class OneByOne:
 
 
 def examined(*arguments: Any, **options: Any) -> Examination:
-    """Examine as the inspector does, and collect what it reports."""
+    """Examine an artifact as the inspector does, and collect the findings."""
     collector = Collector()
     examine(*arguments, report=collector.add, **options)
     return collector.examination()
 
 
 def items(reader: Reader, data: bytes) -> Iterator[Item]:
-    """List an archive that is in memory; programs get a file."""
+    """Iterate over an archive that is in memory; a `FileReader` gets a file."""
     file = io.BytesIO(data)
     if isinstance(reader, StreamReader):
         yield from reader.members(Stream(file.read))
@@ -71,14 +71,14 @@ def items(reader: Reader, data: bytes) -> Iterator[Item]:
 
 
 def content(member: Member) -> bytes:
-    """Read a member."""
+    """Return the content of a member."""
     assert member.open is not None
     stream = member.open()
     return b"".join(iter(lambda: stream.some(700), b""))
 
 
 def read(reader: Reader, data: bytes) -> tuple[dict[str, bytes | str], list[str]]:
-    """Read an archive: what each member holds, or why that is closed, and what is wrong."""
+    """Return the content of each member, or the reason why it is closed, and the problems."""
     members: dict[str, bytes | str] = {}
     problems = []
     for item in items(reader, data):

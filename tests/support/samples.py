@@ -1,4 +1,4 @@
-"""Samples for the tests of what avscan sees: made when they are needed, large ones out of nothing."""
+"""Samples for the tests, generated when they are needed."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ MIB = 1 << 20
 _BLOCK = 64 * MIB
 
 Members = Iterable[tuple[str, bytes]]
-Squeeze = Literal["", "gz", "bz2", "xz"]
+Compression = Literal["", "gz", "bz2", "xz"]
 
 
 def signatures(folder: Path) -> Path:
-    """Make a folder of signatures that knows EICAR wherever it is in a file, and HASHED alone."""
+    """Write signatures of EICAR anywhere in a file, and of HASHED as a whole file."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "test.ndb").write_text(f"Eicar-Test-Signature:0:*:{EICAR.hex()}\n")
     digest = hashlib.md5(HASHED).hexdigest()
@@ -34,7 +34,7 @@ def signatures(folder: Path) -> Path:
     return folder
 
 
-def tar(members: Members, squeeze: Squeeze = "") -> bytes:
+def tar(members: Members, compression: Compression = "") -> bytes:
     """Pack a tar, compressed or not."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as archive:
@@ -42,12 +42,12 @@ def tar(members: Members, squeeze: Squeeze = "") -> bytes:
             info = tarfile.TarInfo(name)
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))
-    return squeezed(out.getvalue(), squeeze)
+    return compress(out.getvalue(), compression)
 
 
-def squeezed(content: bytes, squeeze: Squeeze) -> bytes:
+def compress(content: bytes, compression: Compression) -> bytes:
     """Compress a stream."""
-    match squeeze:
+    match compression:
         case "gz":
             return gzip.compress(content, mtime=0)
         case "bz2":
@@ -59,7 +59,7 @@ def squeezed(content: bytes, squeeze: Squeeze) -> bytes:
 
 
 def pack(members: Members, method: int = zipfile.ZIP_DEFLATED) -> bytes:
-    """Pack a zip, whatever the time the same."""
+    """Pack a zip that does not depend on the time."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         for name, content in members:
@@ -135,7 +135,7 @@ def nested(levels: int, content: bytes) -> bytes:
 
 
 def swarm(levels: int, width: int) -> bytes:
-    """Make a zip of `width` zips of `width` zips ...: small, and without an end in practice."""
+    """Make a zip of `width` zips of `width` zips ...: small, and endless in practice."""
     content = b"x"
     for _ in range(levels):
         content = pack((f"{number}.zip", content) for number in range(width))
@@ -148,7 +148,7 @@ def _zeros_block() -> bytes:
 
 
 def zeros_gz(size: int) -> Iterator[bytes]:
-    """Give zeros as gzip members, which make one stream."""
+    """Return zeros as gzip members, which make one stream."""
     for _ in range(size // _BLOCK):
         yield _zeros_block()
     yield gzip.compress(bytes(size % _BLOCK), 1, mtime=0)
@@ -218,7 +218,7 @@ def gzip_bomb(path: Path, size: int) -> Path:
 
 
 def sparse(path: Path, size: int, last: bytes) -> Path:
-    """Write a file of `size` bytes that ends with `last` and takes no room on the disk."""
+    """Write a sparse file of `size` bytes that ends with `last`."""
     with path.open("wb") as file:
         file.seek(size - len(last))
         file.write(last)
@@ -226,7 +226,7 @@ def sparse(path: Path, size: int, last: bytes) -> Path:
 
 
 def encrypted_beside(content: bytes) -> bytes:
-    """Pack a zip of which the first member says that it is encrypted, and the second is not."""
+    """Pack a zip whose first member is marked as encrypted, and whose second one is not."""
     data = bytearray(pack([("secret.bin", b"not to be read"), ("game.exe", content)]))
     data[6] |= 1
     data[data.index(b"PK\1\2") + 8] |= 1

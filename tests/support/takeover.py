@@ -1,4 +1,4 @@
-"""An engine that was taken over: it tries what a hostile artifact would, and reports how that went.
+"""A compromised engine: it tries what a hostile artifact would, and reports the result.
 
 It runs in the place of clamscan, started by the real inspector. The test's folder is closed to it, so
 its report goes back as what clamscan prints: the name of a signature.
@@ -53,7 +53,7 @@ for line in sys.stdin:
 
 
 def attempt(folder: Path, body: str) -> str:
-    """Run the body of a Python function as a taken-over engine; return what it returned.
+    """Run the body of a Python function as a compromised engine; return what it returned.
 
     An `OSError` is returned as `refused-` and its text.
     """

@@ -1,4 +1,4 @@
-"""Archives behind programs, scripts and an rpm's headers; and what only looks like one."""
+"""Archives inside of programs, scripts and rpms, and data that only look like one."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.examine import content, read
 from support.packed import SEVENZIP, SEVENZIP_BZIP2
-from support.samples import Squeeze, pack, squeezed, tar, zstd
+from support.samples import Compression, compress, pack, tar, zstd
 
 from avscan.archives import compressed, streams
-from avscan.archives.behind import archives, is_plain
-from avscan.archives.looks import end_of_program
+from avscan.archives.embedded import archives, contains_archives
+from avscan.archives.executables import end_of_program
 from avscan.archives.reader import UNREADABLE
-from avscan.archives.registry import READERS
+from avscan.archives.registry import READERS, recognise_end
 
 SCRIPT = b"#!/bin/sh\ntail -n +3 $0 | tar xz\nexit\n"
 CONTENT = random.Random(1).randbytes(3 * compressed.PROVEN)
@@ -34,7 +34,7 @@ NOISE = b"\x89PNG" + bytes(508)
 
 
 def found(data: bytes) -> dict[str, bytes | str]:
-    """Return what each member holds, or why it can't be inspected; damage is a member too."""
+    """Return the content of each archive, or the reason why it cannot be inspected."""
     members: dict[str, bytes | str] = {}
     for archive in archives(io.BytesIO(data)):
         if archive.reader is None:
@@ -50,40 +50,42 @@ def found(data: bytes) -> dict[str, bytes | str]:
     return members
 
 
-@pytest.mark.parametrize("squeeze", ["gz", "bz2", "xz"])
+@pytest.mark.parametrize("compression", ["gz", "bz2", "xz"])
 @pytest.mark.parametrize("size", [1, 3 * compressed.PROVEN])
 @pytest.mark.parametrize("before", [SCRIPT, b"MZ" + bytes(streams.CHUNK)])
 @pytest.mark.parametrize("after", [b"", b"more", bytes(9)])
-def test_what_is_compressed(squeeze: Squeeze, size: int, before: bytes, after: bytes) -> None:
-    data = before + squeezed(CONTENT[:size], squeeze) + after
+def test_a_compressed_file(
+    compression: Compression, size: int, before: bytes, after: bytes
+) -> None:
+    data = before + compress(CONTENT[:size], compression) + after
     assert found(data) == {f"(at byte {len(before)})": CONTENT[:size]}
 
 
 @pytest.mark.parametrize("before", [SCRIPT, NOISE])
-def test_a_small_gzip_whose_sum_is_missing(before: bytes) -> None:
-    """7-Zip unpacks it all the same."""
-    packed = squeezed(CONTENT[:100], "gz")[:-5]
+def test_a_small_gzip_without_its_checksum(before: bytes) -> None:
+    """7-Zip unpacks it."""
+    packed = compress(CONTENT[:100], "gz")[:-5]
     assert f"(at byte {len(before)})" in found(before + packed)
 
 
 def test_a_magic_across_two_chunks() -> None:
-    packed = squeezed(CONTENT, "gz")
+    packed = compress(CONTENT, "gz")
     for short in range(20):
         before = b"MZ" + bytes(streams.CHUNK - short - 2)
         assert found(before + packed) == {f"(at byte {len(before)})": CONTENT}
 
 
 def test_one_archive_after_another() -> None:
-    packed = squeezed(CONTENT, "gz")
+    packed = compress(CONTENT, "gz")
     assert list(found(b"MZ" + (packed + b"code") * 3).values()) == [CONTENT] * 3
 
 
-def test_the_file_itself_is_not_behind_it() -> None:
-    assert found(squeezed(CONTENT, "xz")) == {}
+def test_the_file_itself_is_not_embedded() -> None:
+    assert found(compress(CONTENT, "xz")) == {}
 
 
 @pytest.mark.parametrize("after", [b"", b"more"])
-def test_a_tar_gives_its_members(after: bytes) -> None:
+def test_a_tar(after: bytes) -> None:
     data = SCRIPT + tar([("a", b"a"), ("b", CONTENT)]) + after
     place = f"(at byte {len(SCRIPT)})"
     assert found(data) == {f"{place}/a": b"a", f"{place}/b": CONTENT}
@@ -97,15 +99,15 @@ def test_a_zip_in_the_middle(before: bytes, after: bytes) -> None:
     assert found(data) == {f"{place}/a": b"a", f"{place}/b": CONTENT}
 
 
-def test_a_tar_behind_anything() -> None:
+def test_a_tar_behind_any_data() -> None:
     assert found(NOISE + tar([("a", b"a")])) == {"(at byte 512)/a": b"a"}
     far = NOISE + bytes(2 << 20)
     assert found(far + tar([("a", b"a")])) == {f"(at byte {len(far)})/a": b"a"}
     assert found(far + b"no whole block" + tar([("a", b"a")])) == {}
 
 
-def test_a_tar_without_a_magic_behind_a_block_of_anything() -> None:
-    """GNU tar passes over any blocks in front of the first header."""
+def test_a_tar_without_a_magic_behind_a_block_of_any_data() -> None:
+    """GNU tar skips any blocks in front of the first header."""
     oldest = bytearray(tar([("a", b"a")]))
     oldest[257:265] = bytes(8)
     oldest[148:156] = b" " * 8
@@ -115,7 +117,7 @@ def test_a_tar_without_a_magic_behind_a_block_of_anything() -> None:
 
 
 def test_a_tar_whose_first_header_is_unusual() -> None:
-    """7-Zip passes over any bytes in front, and does not mind the version."""
+    """7-Zip skips any bytes in front, and accepts any version."""
     data = tar([("a", b"a")])
     unusual = bytearray(data)
     unusual[263:265] = b"01"
@@ -123,8 +125,8 @@ def test_a_tar_whose_first_header_is_unusual() -> None:
     assert "a header with an unusual magic at byte 0" in found(b"\x890" + unusual)
 
 
-def test_what_is_behind_a_few_bytes_of_anything() -> None:
-    assert found(b"\x890" + squeezed(CONTENT, "gz")) == {"(at byte 2)": CONTENT}
+def test_an_archive_behind_a_few_bytes_of_any_data() -> None:
+    assert found(b"\x890" + compress(CONTENT, "gz")) == {"(at byte 2)": CONTENT}
 
 
 @pytest.mark.parametrize("after", [b"", bytes(600)])
@@ -134,7 +136,7 @@ def test_what_is_behind_a_few_bytes_of_anything() -> None:
         (INNO, "Inno Setup"),
     ],
 )
-def test_what_nothing_opens(data: bytes, name: str, after: bytes) -> None:
+def test_unsupported_formats(data: bytes, name: str, after: bytes) -> None:
     assert found(SCRIPT + data + after) == {f"(at byte {len(SCRIPT)})": name}
 
 
@@ -164,16 +166,16 @@ def test_zstd_and_what_only_has_its_magic() -> None:
 
 @pytest.mark.parametrize("after", [b"", b"EOF\n", b"more text\n"])
 @pytest.mark.parametrize("content", [CONTENT, CONTENT[:950]])
-@pytest.mark.parametrize("squeeze", ["gz", "bz2", "xz", ""])
-def test_base64_in_a_script(squeeze: Squeeze, content: bytes, after: bytes) -> None:
-    packed = squeezed(content, squeeze) if squeeze else tar([("./a", content)])
+@pytest.mark.parametrize("compression", ["gz", "bz2", "xz", ""])
+def test_base64_in_a_script(compression: Compression, content: bytes, after: bytes) -> None:
+    packed = compress(content, compression) if compression else tar([("./a", content)])
     text = base64.encodebytes(packed)
     assert found(SCRIPT + text + after) == {f"(at byte {len(SCRIPT)})": packed}
 
 
-@pytest.mark.parametrize("squeeze", ["gz", "bz2", "xz"])
-def test_what_is_damaged_further_on_is_noted(squeeze: Squeeze) -> None:
-    packed = squeezed(CONTENT * 100, squeeze)
+@pytest.mark.parametrize("compression", ["gz", "bz2", "xz"])
+def test_what_is_damaged_further_on_is_noted(compression: Compression) -> None:
+    packed = compress(CONTENT * 100, compression)
     assert "damaged" in found(SCRIPT + packed[: len(packed) * 3 // 4]).values()
 
 
@@ -187,8 +189,8 @@ def test_a_damaged_tar_is_noted() -> None:
     [
         b"\x1f\x8b\x08\0" * 99,
         b"\x1f\x8b\x08\0\0\0\0\0\0\3" + bytes(99),
-        squeezed(CONTENT, "gz")[:60],
-        squeezed(b"", "gz"),
+        compress(CONTENT, "gz")[:60],
+        compress(b"", "gz"),
         b"BZh91AY&SY" * 9,
         b"\xfd7zXZ\0" * 9,
         b"Rar!\x1a\x07\0Rar!\x1a\x07\1\0" * 99,
@@ -201,25 +203,25 @@ def test_a_damaged_tar_is_noted() -> None:
         b"PK\3\4PK\5\6PK\1\2" * 99,
     ],
 )
-def test_what_only_has_the_magic(data: bytes) -> None:
+def test_a_magic_alone_is_no_archive(data: bytes) -> None:
     assert found(b"MZ" + data) == {}
 
 
 @given(st.binary(max_size=300), st.sampled_from([RAR4, RAR5, SEVENZIP, INNO]), st.data())
-def test_damage_does_no_harm(front: bytes, packed: bytes, data: st.DataObject) -> None:
+def test_damage_raises_nothing_unexpected(front: bytes, packed: bytes, data: st.DataObject) -> None:
     damaged = bytearray(front + packed)
     for at in data.draw(st.lists(st.integers(0, len(damaged) - 1), max_size=4)):
         damaged[at] = data.draw(st.integers(0, 255))
     found(bytes(damaged))
 
 
-def test_a_magic_within_another_is_seen() -> None:
-    assert CONTENT in found(b"MZ\x1f\x8b\x08" + squeezed(CONTENT, "gz")).values()
+def test_a_magic_within_another_one_is_found() -> None:
+    assert CONTENT in found(b"MZ\x1f\x8b\x08" + compress(CONTENT, "gz")).values()
 
 
 @given(st.binary(max_size=99), st.binary(min_size=1, max_size=20_000))
-def test_whatever_is_in_it_is_found(front: bytes, content: bytes) -> None:
-    assert content in found(b"MZ" + front + squeezed(content, "gz")).values()
+def test_any_content_is_found(front: bytes, content: bytes) -> None:
+    assert content in found(b"MZ" + front + compress(content, "gz")).values()
 
 
 # Where a program ends.
@@ -264,7 +266,7 @@ def test_the_end_of_a_program(program: bytes, end: int) -> None:
 
 
 @pytest.mark.parametrize("magic", [b"\x1f\x9d\x90", b"\x89LZO\0\r\n\x1a\n", b"\x04\x22\x4d\x18"])
-def test_what_is_tried_at_the_end_of_a_program(magic: bytes) -> None:
+def test_formats_that_are_tried_at_the_end_of_a_program(magic: bytes) -> None:
     for program in (SCRIPT, pe((512, 100)).ljust(612, b"\0")):
         assert next(iter(found(program + magic + CONTENT))) == f"(at byte {len(program)})"
 
@@ -272,7 +274,7 @@ def test_what_is_tried_at_the_end_of_a_program(magic: bytes) -> None:
 @given(
     st.lists(
         st.sampled_from(
-            [SCRIPT, b"MZ", b"text\n", bytes(300), tar([("a", b"a")]), squeezed(CONTENT[:99], "gz")]
+            [SCRIPT, b"MZ", b"text\n", bytes(300), tar([("a", b"a")]), compress(CONTENT[:99], "gz")]
             + [
                 bytes(max(0, reader.magic_at)) + magic
                 for reader in READERS
@@ -282,6 +284,6 @@ def test_what_is_tried_at_the_end_of_a_program(magic: bytes) -> None:
         | st.binary(max_size=20)
     ).map(b"".join)
 )
-def test_a_glance_misses_no_archive(content: bytes) -> None:
-    if is_plain(content):
-        assert not [*archives(io.BytesIO(content))]
+def test_the_quick_check_of_a_small_file_misses_no_archive(content: bytes) -> None:
+    file = io.BytesIO(content)
+    assert contains_archives(content) == bool(recognise_end(file) or any(archives(file)))

@@ -1,4 +1,4 @@
-"""Base64 as base64(1) writes it, of what a script unpacks: a compressed file or a tar."""
+"""Base64 of a compressed file or a tar, in lines as base64(1) writes them into a script."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _FIRST = re.compile(rb"[A-Za-z0-9+/]{64,76}\r?\n")
 _LINE = re.compile(rb"(?:[A-Za-z0-9+/]{4})*[A-Za-z0-9+/]{2}[A-Za-z0-9+/=]{2}\r?\n?")
 
 
-def is_base64(head: bytes) -> bool:
-    """Return whether it begins with a full line of base64, of a compressed file or of a tar."""
+def recognise(head: bytes) -> bool:
+    """Return whether a file begins with a full line of base64 of a compressed file or a tar."""
     if not head.startswith(MAGICS) or not _FIRST.match(head):
         return False
     text = b"".join(head.split())
@@ -26,7 +26,7 @@ def is_base64(head: bytes) -> bool:
 
 
 def extent(file: BinaryIO, begin: int, end: int) -> int:
-    """Return the bytes of the lines that have the first one's length, and of a shorter one."""
+    """Return the length of the lines that are as long as the first one, and of a shorter last one."""
     file.seek(begin)
     first = at = 0
     while begin + at < end and _LINE.fullmatch(line := file.readline(_LONGEST)):

@@ -1,4 +1,4 @@
-"""What a file looks like by its first bytes, where no reader of ours opens it."""
+"""Programs and scripts: how they begin, and where their own content ends."""
 
 from __future__ import annotations
 
@@ -8,32 +8,8 @@ from os import SEEK_END
 from typing import BinaryIO
 
 from avscan.archives.streams import CHUNK, read_at
+from avscan.archives.unsupported import RPM
 
-_RPM = b"\xed\xab\xee\xdb"
-UNSUPPORTED = {
-    **{b"\x1f\x9d" + bytes([0x80 | bits]): "compress" for bits in range(9, 17)},
-    **{bytes([0x50 + n]) + b"\x2a\x4d\x18": "zstd" for n in range(16)},
-    b"\x28\xb5\x2f\xfd": "zstd",
-    b"\x04\x22\x4d\x18": "lz4",
-    b"LZIP\1": "lzip",
-    b"\x89LZO\0\r\n\x1a\n": "lzop",
-    b"Rar!\x1a\x07": "rar",
-    b"MSWIM\0\0\0": "wim",
-    b"hsqs": "squashfs",
-    b"sqsh": "squashfs",
-    b"\x45\x3d\xcd\x28": "cramfs",
-    b"DWARFS": "DwarFS",
-    b"ArC\1": "FreeArc",
-    b"pbzx": "pbzx",
-    b"LRZI": "lrzip",
-    _RPM: "rpm",
-    b"-----BEGIN PGP MESSAGE-----": "PGP",
-    b"age-encryption.org/v1\n": "age",
-    b"Salted__": "openssl-enc",
-}
-"""Formats over which clamscan 1.4 says `OK` without looking into them, by their first bytes."""
-
-_UNSUPPORTED = tuple(UNSUPPORTED)
 _PROGRAMS = (
     b"MZ",
     b"\x7fELF",
@@ -44,60 +20,39 @@ _PROGRAMS = (
     b"\xce\xfa\xed\xfe",
 )
 _CONTROLS = bytes(sorted({*range(0x20), 0x7F} - {*b"\t\n\r"}))
+_TEXT = bytes({*range(256)} - {*_CONTROLS})
 _TABLE = 4 << 20  # bytes of a table of segments, at the most
 _SCRIPT = 32  # bytes of text that a script begins with, at least, or a shorter line
 
 
-def unsupported(head: bytes) -> str:
-    """Return the name of the format that neither clamscan nor we open; empty if it is none."""
-    if head.startswith(b"\x7fELF") and head[8:11] == b"AI\2":
-        return "AppImage"  # a program with a squashfs behind it
-    if not head.startswith(_UNSUPPORTED):
-        return ""
-    return next(name for magic, name in UNSUPPORTED.items() if head.startswith(magic))
-
-
-def mistaken_for_tar(head: bytes) -> bool:
-    """Return whether clamscan takes a file of another format for a tar."""
-    return head[257:262] == b"ustar"
-
-
-def mistaken_for_disk(head: bytes) -> bool:
-    """Return whether clamscan takes a file of another format for a disk."""
-    return head[512:520] == b"EFI PART"
-
-
 def is_program(head: bytes) -> bool:
-    """Return whether some system runs what begins like this."""
+    """Return whether an operating system runs a file that begins with `head`."""
     return head.startswith(_PROGRAMS)
 
 
 def may_embed_archives(head: bytes) -> bool:
-    """Return whether archives may lie behind what begins like this: a program, a script, an rpm.
+    """Return whether a file that begins with `head` is a program, a script or an rpm.
 
-    A script needs no `#!`: a shell runs it without, and other systems have none.
+    A script needs no `#!`: a shell runs it without, and Windows has no such line.
     """
-    return is_program(head) or head.startswith(_RPM) or _is_text(head)
+    return is_program(head) or head.startswith(RPM) or _is_text(head)
 
 
 def _is_text(head: bytes) -> bool:
-    """Return whether it begins with a line of text, or with enough of one, in any alphabet.
+    """Return whether a file begins with a line of text, or with 32 bytes of text, in any alphabet.
 
-    The first letter is ASCII: a script begins with a word or a mark of its language.
+    The first character is ASCII: a script begins with a word or a mark of its language.
     """
     begin = head.removeprefix(codecs.BOM_UTF8)[:_SCRIPT]
     line, newline, _ = begin.partition(b"\n")
-    whole = bool(newline) or len(begin) == _SCRIPT
-    return whole and line[:1].isascii() and not line.translate(None, _TEXT)
-
-
-_TEXT = bytes({*range(256)} - {*_CONTROLS})
+    is_complete = bool(newline) or len(begin) == _SCRIPT
+    return is_complete and line[:1].isascii() and not line.translate(None, _TEXT)
 
 
 def end_of_program(file: BinaryIO) -> int:
-    """Return where a program ends by its own headers, or a script by its last line of text.
+    """Return where a program ends by its headers, or a script by its last line of text.
 
-    What lies behind is an overlay. 0 means that nothing is known.
+    The bytes behind this offset are an overlay. Return 0 if the end is unknown.
     """
     file.seek(0)
     head = file.read(4096)
@@ -112,7 +67,7 @@ def end_of_program(file: BinaryIO) -> int:
 
 
 def _end_of_pe(file: BinaryIO, head: bytes) -> int:
-    """Find the end of the last section (Microsoft's "PE Format")."""
+    """Return the end of the last section (Microsoft's "PE Format")."""
     (at,) = struct.unpack_from("<I", head, 60)
     headers = read_at(file, at, 64 << 10)
     count, optional = struct.unpack_from("<H12xH", headers, 6)
@@ -124,7 +79,7 @@ def _end_of_pe(file: BinaryIO, head: bytes) -> int:
 
 
 def _end_of_elf(file: BinaryIO, head: bytes) -> int:
-    """Find the end of the segments and of the table of sections (elf(5))."""
+    """Return the end of the segments and of the table of sections (elf(5))."""
     order = "<" if head[5] == 1 else ">"
     wide = head[4] == 2  # noqa: PLR2004 - 64 bits
     offsets, counts = (("QQ", 32), ("HHHH", 54)) if wide else (("II", 28), ("HHHH", 42))
@@ -138,7 +93,7 @@ def _end_of_elf(file: BinaryIO, head: bytes) -> int:
 
 
 def _end_of_script(file: BinaryIO) -> int:
-    """Find the first line that has a control character in it."""
+    """Return the beginning of the first line that has a control character; 0 if there is none."""
     size = file.seek(0, SEEK_END)
     position = begin = 0
     while position < size:
