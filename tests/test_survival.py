@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from chaos.gate import Gate, eventually, lives
@@ -37,63 +36,13 @@ from support.proxy import (
     request_to,
     settling,
 )
-from support.run import Run, avscan
+from support.run import PATIENCE, STOPPING, Pass, Run, avscan, left_in
 
 from avscan.clamav.canary import eicar
 
 CHECKS = "/api/collections/av_build_checks/records"
 LONG_AGO = "2020-01-01 00:00:00.000Z"
 CLEAN, EICAR = b"a game", eicar()
-# Seconds. A pass is to end within five of SIGTERM and SIGINT; a busy machine can stall for as long.
-STOPPING = 15.0
-PATIENCE = 30.0
-
-
-def left_in(folder: Path) -> list[Path]:
-    """List what is in a work folder, beside avscan's own folder in it."""
-    return [path for path in folder.rglob("*") if path.parent != folder]
-
-
-class Pass:
-    """A pass under way, whose log can be read meanwhile."""
-
-    def __init__(self, log: Path, env: Mapping[str, str]) -> None:
-        self._log = log
-        with log.open("wb") as stderr:
-            self.process = subprocess.Popen(
-                [sys.executable, "-X", "faulthandler", "-m", "avscan", "run", "--full"],
-                env=dict(env),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=stderr,
-            )
-
-    def events(self, name: str) -> list[dict[str, Any]]:
-        lines = [
-            line for line in self._log.read_text().splitlines(keepends=True) if line[-1] == "\n"
-        ]
-        return [event for event in map(json.loads, lines) if event["event"] == name]
-
-    def until(self, event: str) -> None:
-        eventually(lambda: self.events(event) or self.process.poll() is not None)
-        assert self.events(event), self._log.read_text()
-
-    def end(self, *, within: float = PATIENCE) -> int:
-        """Wait for its exit code; one that does not end in time says where it is."""
-        try:
-            return self.process.wait(within)
-        except subprocess.TimeoutExpired:
-            self.process.send_signal(signal.SIGABRT)
-            self.process.wait()
-            pytest.fail(f"it did not end within {within:.0f} s:\n{self._log.read_text()}")
-
-    def stop(self, number: int) -> int:
-        self.process.send_signal(number)
-        return self.end(within=STOPPING)
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
 
 
 @pytest.fixture
@@ -365,6 +314,7 @@ def test_a_pass_killed_around_a_write_loses_nothing(
     passes.append(scene.start())
     ready.set()
     assert passes[0].end() == -signal.SIGKILL
+    eventually(lambda: scene.proxy.is_idle)  # the write itself arrives after its pass's death
     scene.time_passes()
     scene.sweep()
     assert verdicts(scene.backend, builds) == builds

@@ -15,11 +15,10 @@ from chaos.gate import Gate, eventually
 from support import fake_clamscan
 from support.backend import Backend
 from support.proxy import Proxy, Request, Stall
-from support.run import Run, avscan
+from support.run import Pass, Run, avscan
 from support.samples import MIB, large_tar_gz
 from support.scanner import ScriptedScanner
 from support.signatures import EICAR, write_official
-from test_survival import Pass
 from test_sweep import a_pass_over
 
 from avscan.errors import EngineError
