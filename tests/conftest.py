@@ -1,5 +1,7 @@
 """Fixtures for every test: real PocketBase servers, and a log that no test leaves to the next.
 
+Properties are tried on few examples by default, and on many with `--hypothesis-profile=many`.
+
 `backend` is Zapuskalka's own version, `every_backend` runs a test on all supported ones (the others
 in the slow tier). Both start with Zapuskalka's collections as they are before `avscan init`;
 `backend.init()` runs that.
@@ -14,8 +16,14 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from support import warm
 from support.backend import NEWEST, VERSIONS, ZAPUSKALKAS, Backend, Template, make_template, running
+
+# Times are no property: on a busy machine any example may take long.
+settings.register_profile("few", max_examples=25, deadline=None)
+settings.register_profile("many", max_examples=100, deadline=None)
+settings.load_profile("few")
 
 LONG = ("slow", "chaos", "image", "differential")
 TemplateOf = Callable[[str], Template]

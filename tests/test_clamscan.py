@@ -95,6 +95,7 @@ def test_every_packing_is_looked_into(workspace: Path, signatures: Path) -> None
         assert unpacked[name], name
 
 
+@pytest.mark.slow
 def test_a_large_file_is_seen_to_its_end(workspace: Path, signatures: Path) -> None:
     path = workspace / "a1"
     with path.open("wb") as file:
@@ -120,6 +121,7 @@ def test_many_members_are_all_seen(workspace: Path, signatures: Path) -> None:
         assert engine.scan(path) == Findings(signatures=(EICAR_NAME,))
 
 
+@pytest.mark.slow
 def test_long_html_is_looked_at(workspace: Path, signatures: Path) -> None:
     (signatures / "html.ndb").write_text(f"Html-Test:0:*:{b'a-marker-in-the-page'.hex()}\n")
     page = b"<html><head></head><body>" + b"<p>some text, and more</p>\n" * 1_700_000

@@ -11,7 +11,7 @@ from bench.lab import Lab
 from bench.scale import MIB, TINY
 from bench.table import Table
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("large")]
 
 PROMISED = 80e6 / MIB
 

@@ -8,7 +8,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from avscan.backend import journal
@@ -376,7 +376,6 @@ def test_a_verdict_too_long_to_be_kept_whole_keeps_its_head() -> None:
 # -- what the report reads back -------------------------------------------------------------------
 
 
-@settings(deadline=None)
 @given(files=builds, again=st.booleans())
 def test_a_verdict_is_read_back_from_what_pocketbase_leaves_of_it(
     *, files: list[FileReport], again: bool
@@ -397,7 +396,6 @@ def test_a_log_without_a_verdict_of_ours_has_none_to_read(log: str) -> None:
     assert journal.entry_of(log) is None
 
 
-@settings(deadline=None)
 @given(files=builds)
 def test_a_waiting_check_tells_whether_its_files_were_judged_before(
     files: list[FileReport],

@@ -742,11 +742,13 @@ def have_the_same_digest(_files: Iterable[str]) -> str:
     ("where", "without"),
     [
         ("avscan.backend.discovery.is_outdated", is_never_outdated),
-        ("avscan.backend.ledger.is_outdated", is_never_outdated),
+        pytest.param(
+            "avscan.backend.ledger.is_outdated", is_never_outdated, marks=pytest.mark.slow
+        ),
         ("avscan.backend.ledger.Ledger.reclaim", reclaim_nothing),
         ("avscan.backend.ledger.Ledger._is_silent", is_always_silent),
         ("avscan.backend.ledger.Ledger.inspect", record_nothing),
-        ("avscan.backend.journal.digest", have_the_same_digest),
+        pytest.param("avscan.backend.journal.digest", have_the_same_digest, marks=pytest.mark.slow),
     ],
 )
 def test_a_safeguard_that_is_missing_is_noticed(

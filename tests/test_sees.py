@@ -108,6 +108,7 @@ def test_the_ceiling_is_the_engines() -> None:
     assert DEFAULT.ceiling == MAX_FILE_SIZE
 
 
+@pytest.mark.slow
 def test_a_file_of_150_mb(eyes: Eyes) -> None:
     assert infected_at(eyes.see(sparse(eyes.workspace / "x", 150 * MIB, EICAR))) == [""]
 
@@ -313,6 +314,7 @@ def test_a_zip_behind_a_picture_in_a_tar_gz(eyes: Eyes) -> None:
     assert infected_at(examination) == ["./p.png/e"]
 
 
+@pytest.mark.slow
 def test_a_gzip_bomb_of_6_gb(eyes: Eyes) -> None:
     eyes.most = 0
     bounds = Bounds(unpacked_bytes=GIB)
@@ -354,6 +356,7 @@ def test_a_tar_gz_of_half_a_gb(eyes: Eyes) -> None:
     assert infected_at(eyes.see(sample)) == ["game/1.pak"]
 
 
+@pytest.mark.xdist_group("large")
 @pytest.mark.slow
 def test_a_tar_gz_of_more_than_clamscan_can_take(eyes: Eyes) -> None:
     sample = large_tar_gz(eyes.workspace / "x", [900 * MIB, 900 * MIB, 900 * MIB, 9], EICAR)
@@ -362,6 +365,7 @@ def test_a_tar_gz_of_more_than_clamscan_can_take(eyes: Eyes) -> None:
     assert not examination.errors
 
 
+@pytest.mark.xdist_group("large")
 @pytest.mark.slow
 def test_a_member_of_more_than_clamscan_can_take(eyes: Eyes) -> None:
     eyes.most = 0
@@ -370,6 +374,7 @@ def test_a_member_of_more_than_clamscan_can_take(eyes: Eyes) -> None:
     assert eyes.most <= MAX_FILE_SIZE
 
 
+@pytest.mark.xdist_group("large")
 @pytest.mark.slow
 def test_a_member_of_more_than_clamscan_can_take_is_never_just_clean(eyes: Eyes) -> None:
     sample = large_tar_gz(eyes.workspace / "x", [2500 * MIB], b"the end")

@@ -126,8 +126,11 @@ def verdicts(backend: Backend, builds: Mapping[str, str]) -> dict[str, str | Non
 
 SIGNALS = pytest.mark.parametrize(
     ("number", "code"),
-    [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)],
-    ids=["SIGTERM", "SIGINT", "SIGHUP"],
+    [
+        pytest.param(signal.SIGTERM, 143, id="SIGTERM"),
+        pytest.param(signal.SIGINT, 130, id="SIGINT", marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, 129, id="SIGHUP", marks=pytest.mark.slow),
+    ],
 )
 
 
@@ -292,8 +295,11 @@ def test_a_slow_artifact_is_paused_while_others_are_scanned(scene: Scene, tmp_pa
 
 @pytest.mark.parametrize(
     "moment",
-    [request_to("POST", CHECKS), claiming, settling()],
-    ids=["opening", "claiming", "settling"],
+    [
+        pytest.param(request_to("POST", CHECKS), id="opening", marks=pytest.mark.slow),
+        pytest.param(claiming, id="claiming"),
+        pytest.param(settling(), id="settling"),
+    ],
 )
 @pytest.mark.parametrize("kind", [Before, After], ids=["before", "after"])
 def test_a_pass_killed_around_a_write_loses_nothing(
@@ -542,13 +548,12 @@ def test_a_write_whose_answer_was_lost_is_recognised_as_its_own(
 @pytest.mark.parametrize(
     "moment",
     [
-        request_to("GET", CHECKS),
-        request_to("GET", "app_builds/records"),
-        request_to("POST", CHECKS),
-        claiming,
-        settling(),
+        pytest.param(request_to("GET", CHECKS), id="the checks' list"),
+        pytest.param(request_to("GET", "app_builds/records"), id="the builds' list"),
+        pytest.param(request_to("POST", CHECKS), id="a creation", marks=pytest.mark.slow),
+        pytest.param(claiming, id="a claim"),
+        pytest.param(settling(), id="a verdict", marks=pytest.mark.slow),
     ],
-    ids=["the checks' list", "the builds' list", "a creation", "a claim", "a verdict"],
 )
 def test_a_lost_session_is_not_taken_for_an_answer(scene: Scene, moment: Predicate) -> None:
     """To a guest lists are empty and records do not exist: nothing to do, says who believes it."""
@@ -593,7 +598,7 @@ def test_a_pocketbase_that_dies_under_way_ends_the_pass_and_the_next_one_finishe
         backend.upload({"b.com": EICAR}): "infected",
         backend.upload({"c.bin": CLEAN}): "clean",
     }
-    ended = scene.held_in_scan(gate, MAX_RETRIES="2")
+    ended = scene.held_in_scan(gate, MAX_RETRIES="1")
     backend.kill()
     gate.open()
     assert ended.end() == 3

@@ -191,6 +191,7 @@ def test_signatures_that_grow_old_in_a_pass_end_it_and_its_claims_are_given_back
 # -- what only windows can show -------------------------------------------------------------------
 
 
+@pytest.mark.xdist_group("large")
 @pytest.mark.slow
 @pytest.mark.parametrize(("policy", "status"), [("note", "clean"), ("error", "error")])
 def test_a_member_of_more_than_clamscan_can_take(

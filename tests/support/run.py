@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,16 @@ def avscan(*arguments: str, env: Mapping[str, str]) -> Run:
         out.seek(0)
         err.seek(0)
         return Run(code=code, out=out.read(), err=err.read())
+
+
+def kill_after(seconds: float, *arguments: str, env: Mapping[str, str]) -> None:
+    """Run avscan and kill it after so many seconds, if it has not ended before."""
+    with Path(os.devnull).open("wb") as nowhere:
+        process = Process(arguments, env=env, stdout=nowhere.fileno(), stderr=nowhere.fileno())
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
+    process.kill()
+    process.wait()
 
 
 def start(*arguments: str, env: Mapping[str, str]) -> subprocess.Popen[str]:
