@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.examine import examined, read
 from support.samples import EICAR, HASHED, ar, signatures, tar
-from test_unpack import ROOMY, FakeEngine, look
+from support.walk import ROOMY, FakeEngine, look
 
 from avscan.archives import asar, pck, pickled, registry, rpa
 from avscan.archives.bounds import Bounds

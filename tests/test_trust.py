@@ -19,7 +19,7 @@ from support.run import Pass, Run, avscan
 from support.samples import MIB, large_tar_gz
 from support.scanner import ScriptedScanner
 from support.signatures import EICAR, write_official
-from test_sweep import a_pass_over
+from support.sweeps import a_pass_over
 
 from avscan.errors import EngineError
 from avscan.summary import Summary
