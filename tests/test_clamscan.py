@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from chaos.gate import lives
 from support import fake_clamscan
 from support.signatures import (
     EICAR,
@@ -196,17 +197,18 @@ def test_a_missing_file_is_an_error(workspace: Path, signatures: Path, harmless:
         assert engine.scan(harmless).clean
 
 
+def before_clamscan(folder: Path, command: str) -> str:
+    """Make a program that does something and then becomes the real clamscan."""
+    program = write(folder, f'#!/bin/sh\n{command}\nexec clamscan "$@"\n'.encode(), "clamscan")
+    program.chmod(0o755)
+    return str(program)
+
+
 def test_a_temporary_folder_that_can_not_be_written(
-    workspace: Path, signatures: Path, monkeypatch: pytest.MonkeyPatch, harmless: Path
+    tmp_path: Path, workspace: Path, signatures: Path, harmless: Path
 ) -> None:
-    monkeypatch.setattr(
-        Clamscan,
-        "_command",
-        lambda self, folder, command=Clamscan._command: [
-            option.replace("/clamscan/tmp", "/clamscan/missing") for option in command(self, folder)
-        ],
-    )
-    with real(workspace, signatures) as engine:
+    program = before_clamscan(tmp_path, f"rmdir {workspace}/clamscan/tmp")
+    with Clamscan(program=program, workspace=workspace, database=signatures) as engine:
         with pytest.raises(EngineError) as error:
             engine.scan(harmless)
         assert str(error.value) == (
@@ -361,11 +363,15 @@ def test_a_program_that_the_kernel_refuses(tmp_path: Path, workspace: Path) -> N
         pass
 
 
-def test_the_end_of_the_context_ends_the_process(workspace: Path, signatures: Path) -> None:
-    with real(workspace, signatures) as engine:
-        process = engine._feed._process
-        assert process.poll() is None
-    assert process.returncode == -signal.SIGKILL
+def test_the_end_of_the_context_ends_the_process(
+    tmp_path: Path, workspace: Path, signatures: Path, harmless: Path
+) -> None:
+    program = before_clamscan(tmp_path, f"echo $$ > {tmp_path}/pid")
+    with Clamscan(program=program, workspace=workspace, database=signatures) as engine:
+        assert engine.scan(harmless).clean
+        pid = int((tmp_path / "pid").read_text())
+        assert lives(pid)
+    assert not lives(pid)
 
 
 def test_endings() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -47,10 +48,19 @@ def begin(inspector: Inspector, tmp_path: Path, content: bytes) -> None:
     assert not artifact.exists()
 
 
-def processes(inspector: Inspector) -> list[int]:
-    child = inspector._process.pid
-    [task] = Path(f"/proc/{child}/task").iterdir()
-    return [child, *map(int, (task / "children").read_text().split())]
+def children(process: int) -> list[int]:
+    tasks = Path(f"/proc/{process}/task").iterdir()
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+
+
+def processes() -> list[int]:
+    """List the inspector that runs and its clamscan."""
+    (child,) = [
+        child
+        for child in children(os.getpid())
+        if b"avscan.inspector.child" in Path(f"/proc/{child}/cmdline").read_bytes()
+    ]
+    return [child, *children(child)]
 
 
 def states(pids: list[int]) -> set[str]:
@@ -83,7 +93,7 @@ def test_what_was_found_before_a_death_counts(start: Start, tmp_path: Path) -> N
 def test_a_killed_inspector_is_broken(start: Start, tmp_path: Path) -> None:
     inspector = start("find", "hang")
     begin(inspector, tmp_path, b"a game")
-    child, engine = processes(inspector)
+    child, engine = processes()
     os.kill(child, signal.SIGKILL)
     assert inspector.wait(30.0) == Broken(reason="the inspector was killed by SIGKILL")
     eventually(lambda: not lives(engine))
@@ -93,7 +103,7 @@ def test_a_pause_stops_all_its_processes_and_its_time(start: Start, tmp_path: Pa
     inspector = start("find", "slow:0.5")
     begin(inspector, tmp_path, b"a game")
     assert inspector.wait(0.05) is None
-    pids = processes(inspector)
+    pids = processes()
     inspector.pause()
     ran = inspector.ran
     eventually(lambda: states(pids) == {"T"})
@@ -111,7 +121,7 @@ def test_closing_ends_all_its_processes_and_leaves_no_folder(
 ) -> None:
     inspector = start("find", "hang")
     begin(inspector, tmp_path, b"a game")
-    pids = processes(inspector)
+    pids = processes()
     if paused:
         inspector.pause()
     inspector.close()
@@ -131,16 +141,18 @@ def test_closing_ends_all_its_processes_and_leaves_no_folder(
     ],
 )
 def test_an_inspector_that_sends_anything_else_is_not_believed(
-    start: Start, tmp_path: Path, line: bytes, reason: str
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: bytes, reason: str
 ) -> None:
-    inspector = start("find", "hang")
+    (tmp_path / "line").write_bytes(line)
+    other = tmp_path / "python"
+    other.write_text(
+        f"#!/bin/sh\nprintf 'ready\\t\\t\\n'; read path; cat {tmp_path}/line; exec sleep 60"
+    )
+    other.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(other))
+    inspector = start()
     begin(inspector, tmp_path, b"a game")
-    reader, writer = os.pipe()
-    os.dup2(reader, inspector._output.fileno())  # as if it had written this
-    os.write(writer, line)
     assert inspector.wait(30.0) == Broken(reason=f"the inspector sent {reason}")
-    os.close(reader)
-    os.close(writer)
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ class Clamscan:
         except OSError as error:
             raise EngineError(f"the work folder can't be written: {error.strerror}") from error
         self._packed = canaries.pack(folder, self._canary)
-        self._feed = Feed(folder, self._command(folder), limit=self._limit)
+        self._feed = Feed(folder, self.command(folder), limit=self._limit)
         self._feed.send(self._packed)
         return self
 
@@ -172,7 +172,7 @@ class Clamscan:
             " (freshclam fetches the official ones)"
         )
 
-    def _command(self, folder: Path) -> list[str]:
+    def command(self, folder: Path) -> list[str]:
         """Return the command that scans what its standard input lists. Raise EngineError."""
         return [
             executable(self._program),

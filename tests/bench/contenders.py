@@ -25,7 +25,7 @@ def one_clamscan(files: Sequence[Path], signatures: Path, scratch: Path) -> floa
     """Scan all files with one clamscan, told the same as avscan tells its own; in seconds."""
     (scratch / "tmp").mkdir(exist_ok=True)  # without it, clamscan unpacks nothing
     clamscan = Clamscan(program="clamscan", workspace=scratch, database=signatures)
-    command = clamscan._command(scratch)
+    command = clamscan.command(scratch)
     listed = "".join(f"{file}\n" for file in files)
     return run(command, env=ENVIRONMENT, stdin=listed, good=SCANNED).wall
 
