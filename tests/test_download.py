@@ -462,7 +462,7 @@ def test_a_file_that_drips_ends_with_its_deadline(backend: Backend, disk: Disk, 
         began = time.monotonic()
         with pytest.raises(BackendError, match=r"too slowly|within the time allowed"):
             fetch(client, disk, build=build, name=name, least_time=0.5)
-        assert 0.4 < time.monotonic() - began < 2
+        assert 0.4 < time.monotonic() - began < 10
     assert left(disk) == []
 
 

@@ -784,7 +784,7 @@ def test_an_answer_that_drips_ends_with_the_deadline(
         began = time.monotonic()
         with pytest.raises(BackendError, match="within the time allowed"):
             ask(client, backend)
-        assert 0.4 < time.monotonic() - began < 2
+        assert 0.4 < time.monotonic() - began < 10
 
 
 def test_all_requests_of_one_call_share_its_deadline(backend: Backend) -> None:
@@ -802,7 +802,7 @@ def test_all_requests_of_one_call_share_its_deadline(backend: Backend) -> None:
         began = time.monotonic()
         with pytest.raises(BackendError, match="within the time allowed"):
             client.update("apps", backend.app, {"title": "Another"})
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 10
 
 
 def test_a_broken_table_is_not_taken_for_a_deletion(backend: Backend) -> None:
