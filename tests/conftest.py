@@ -1,7 +1,10 @@
 """Fixtures for every test: real PocketBase servers, and a log that no test leaves to the next.
 
-`backend` is Zapuskalka's own version, `every_backend` runs a test on all supported ones. Both start
-with Zapuskalka's collections as they are before `avscan init`; `backend.init()` runs that.
+Properties are tried on few examples by default, and on many with `--hypothesis-profile=many`.
+
+`backend` is Zapuskalka's own version, `every_backend` runs a test on all supported ones (the others
+in the slow tier). Both start with Zapuskalka's collections as they are before `avscan init`;
+`backend.init()` runs that.
 """
 
 from __future__ import annotations
@@ -13,7 +16,14 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+from support import warm
 from support.backend import NEWEST, VERSIONS, ZAPUSKALKAS, Backend, Template, make_template, running
+
+# Times are no property: on a busy machine any example may take long.
+settings.register_profile("few", max_examples=25, deadline=None)
+settings.register_profile("many", max_examples=100, deadline=None)
+settings.load_profile("few")
 
 LONG = ("slow", "chaos", "image", "differential")
 TemplateOf = Callable[[str], Template]
@@ -43,6 +53,12 @@ def _log_as_it_was() -> Iterator[None]:
     logger.setLevel(level)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_helper_stays() -> Iterator[None]:
+    yield
+    warm.close()
+
+
 @pytest.fixture(scope="session")
 def template_of(tmp_path_factory: pytest.TempPathFactory) -> TemplateOf:
     """Return the prepared data folder of a version, made when it is first asked for."""
@@ -68,10 +84,12 @@ def newest_backend(template_of: TemplateOf, tmp_path: Path) -> Iterator[Backend]
         yield backend
 
 
-@pytest.fixture(params=VERSIONS)
+@pytest.fixture(
+    params=[pytest.param(v, marks=() if v == ZAPUSKALKAS else pytest.mark.slow) for v in VERSIONS]
+)
 def every_backend(
     request: pytest.FixtureRequest, template_of: TemplateOf, tmp_path: Path
 ) -> Iterator[Backend]:
-    """Run a fresh PocketBase of each supported version, one after the other."""
+    """Run a fresh PocketBase: of Zapuskalka's version by default, of all in the slow tier."""
     with running(template_of(request.param), tmp_path / "backend") as backend:
         yield backend

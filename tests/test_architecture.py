@@ -204,3 +204,13 @@ def test_a_pass_with_nothing_to_do_loads_no_engine(backend: Backend) -> None:
     assert "avscan.sweep" in found
     unused = {"unpack", "clamscan", "feed", "child"}
     assert not {name.rpartition(".")[2] for name in found if name.startswith("avscan.")} & unused
+
+
+@pytest.mark.parametrize(
+    "path", sorted(Path(__file__).parent.rglob("test_*.py")), ids=lambda path: path.stem
+)
+def test_no_test_module_imports_another(path: Path) -> None:
+    """What several of them use belongs into `support`."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            assert not (node.module or "").rpartition(".")[2].startswith("test_")

@@ -29,6 +29,7 @@ from avscan.backend.download import (
     download,
 )
 from avscan.backend.pocketbase import PocketBase
+from avscan.backend.session import Password
 from avscan.backend.transport import RetryPolicy
 from avscan.errors import BackendError, WorkspaceError
 from avscan.workspace import Workspace
@@ -387,7 +388,8 @@ def test_a_file_comes_from_a_real_server_as_it_was_uploaded(
 def test_a_protected_file_comes_from_a_real_server(every_backend: Backend, disk: Disk) -> None:
     backend = every_backend
     build = backend.upload({"game.bin": CONTENT})
-    client = backend.client()
+    credentials = Password(identity=backend.email, password=backend.password)
+    client = backend.client(credentials=credentials)
     definition = client.collection("app_builds")
     assert definition is not None
     fields = definition["fields"]
@@ -404,11 +406,12 @@ def test_a_protected_file_comes_from_a_real_server(every_backend: Backend, disk:
         backend.request("GET", f"/api/files/app_builds/{build}/{name}", token="").status_code == 404
     )
     assert_is(fetch(client, disk, build=build, name=name), CONTENT)
-    client._file_token = "ended"
+    backend.server.create_superuser()  # whoever gives a password ends all sessions
     assert_is(fetch(client, disk, build=build, name=name), CONTENT)
     with Proxy(backend.url) as proxy:
         proxy.plan(download_of(build), Truncate(), times=3)
-        assert_is(fetch(backend.client(url=proxy.url), disk, build=build, name=name), CONTENT)
+        through = backend.client(url=proxy.url, credentials=credentials)
+        assert_is(fetch(through, disk, build=build, name=name), CONTENT)
         assert [request for request in proxy.seen if "token=" in request.path]
 
 
@@ -460,7 +463,7 @@ def test_a_file_that_drips_ends_with_its_deadline(backend: Backend, disk: Disk, 
         began = time.monotonic()
         with pytest.raises(BackendError, match=r"too slowly|within the time allowed"):
             fetch(client, disk, build=build, name=name, least_time=0.5)
-        assert 0.4 < time.monotonic() - began < 2
+        assert 0.4 < time.monotonic() - began < 10
     assert left(disk) == []
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 import sysconfig
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import requests
+from chaos.gate import lives
 from support.backend import EMAIL, PASSWORD, VERSIONS, ZAPUSKALKAS, pocketbase_binary
 
 from avscan.embedded import Embedded, find_binary
@@ -22,6 +25,12 @@ def script(path: Path, text: str) -> Path:
     path.write_text(f"#!/bin/sh\n{text}\n")
     path.chmod(0o755)
     return path
+
+
+def port_of(server: Embedded) -> int:
+    port = urlsplit(server.url).port
+    assert port
+    return port
 
 
 def healthy(server: Embedded) -> bool:
@@ -92,17 +101,18 @@ def test_one_that_ignores_the_request_to_stop_is_killed(
 ) -> None:
     monkeypatch.setattr("avscan.embedded.STOP_TIMEOUT", 0.1)
     with embedded(tmp_path) as server:
-        assert server._process is not None
-        monkeypatch.setattr(server._process, "terminate", lambda: None)
+        monkeypatch.setattr(subprocess.Popen, "terminate", lambda _: None)
         server.stop()
         assert not healthy(server)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_another_server_on_the_port_is_not_taken_for_ours(tmp_path: Path, version: str) -> None:
+def test_another_server_on_the_port_is_not_taken_for_ours(
+    tmp_path: Path, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with embedded(tmp_path / "first", version=version) as first:
         second = embedded(tmp_path / "second", version=version)
-        second._port = first._port
+        monkeypatch.setattr("avscan.embedded._free_port", lambda: port_of(first))
         with pytest.raises(BackendError, match="address already in use"):
             second.start()
 
@@ -111,12 +121,12 @@ def test_a_port_that_was_taken_meanwhile_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with embedded(tmp_path / "first") as first, embedded(tmp_path / "third") as third:
-        free = third._port
+        free = port_of(third)
         third.stop()
-        ports = iter([first._port, free])
+        ports = iter([port_of(first), free])
         monkeypatch.setattr("avscan.embedded._free_port", lambda: next(ports))
         with embedded(tmp_path / "second") as second:
-            assert second._port == free
+            assert port_of(second) == free
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -138,11 +148,11 @@ def test_a_server_that_never_answers_is_given_up_and_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("avscan.embedded.START_TIMEOUT", 0.2)
-    binary = script(tmp_path / "pocketbase", "exec sleep 60")
+    binary = script(tmp_path / "pocketbase", f"echo $$ > {tmp_path}/pid; exec sleep 60")
     server = Embedded(tmp_path, email=EMAIL, password=PASSWORD, binary=binary)
     with pytest.raises(BackendError, match=r"does not answer within .* it said nothing"):
         server.start()
-    assert server._process is None
+    assert not lives(int((tmp_path / "pid").read_text()))
 
 
 def test_the_program_beside_this_python_comes_before_the_one_in_path(

@@ -20,6 +20,7 @@ def peaks(table: Table) -> list[float]:
     return [float(row["memory, MiB"]) for row in table.rows]
 
 
+@pytest.mark.xdist_group("large")
 def test_it_does_not_depend_on_an_artifacts_size(tmp_path: Path) -> None:
     scale = replace(TINY, artifact_size=512 * MIB)
     table = measure_large_artifacts(Lab(scale, cache=tmp_path, scratch=tmp_path))

@@ -12,6 +12,11 @@ from avscan.heartbeat import INTERVAL, Heartbeat
 SOON = 10.0
 
 
+def beating() -> threading.Thread:
+    (thread,) = [each for each in threading.enumerate() if each.name == "heartbeat"]
+    return thread
+
+
 def test_it_beats_again_and_again() -> None:
     beats = threading.Semaphore(0)
     with Heartbeat(beats.release, interval=0.01):
@@ -21,10 +26,10 @@ def test_it_beats_again_and_again() -> None:
 
 def test_it_stops_with_its_context() -> None:
     beats: list[float] = []
-    with Heartbeat(lambda: beats.append(time.monotonic()), interval=0.01) as heartbeat:
-        pass
-    heartbeat._thread.join(SOON)
-    assert not heartbeat._thread.is_alive()
+    with Heartbeat(lambda: beats.append(time.monotonic()), interval=0.01):
+        thread = beating()
+    thread.join(SOON)
+    assert not thread.is_alive()
 
 
 def test_it_does_not_beat_before_its_interval() -> None:
@@ -44,10 +49,11 @@ def test_a_beat_that_fails_is_logged_and_the_next_one_comes(
         message = "no network"
         raise RuntimeError(message)
 
-    with Heartbeat(beat, interval=0.01) as heartbeat:
+    with Heartbeat(beat, interval=0.01):
+        thread = beating()
         assert beats.acquire(timeout=SOON)
         assert beats.acquire(timeout=SOON)
-    heartbeat._thread.join(SOON)
+    thread.join(SOON)
     assert {record.message for record in caplog.records} == {"heartbeat.failed"}
     assert caplog.records[0].exc_info
 
@@ -59,13 +65,14 @@ def test_the_end_does_not_wait_for_a_beat_that_hangs() -> None:
         begun.set()
         end.wait(SOON)
 
-    with Heartbeat(beat, interval=0.01) as heartbeat:
+    with Heartbeat(beat, interval=0.01):
+        thread = beating()
         assert begun.wait(SOON)
         started = time.monotonic()
     assert time.monotonic() - started < SOON / 2
-    assert heartbeat._thread.daemon
+    assert thread.daemon
     end.set()
-    heartbeat._thread.join(SOON)
+    thread.join(SOON)
 
 
 def test_several_beats_fit_into_the_shortest_time_to_be_taken_for_dead() -> None:

@@ -8,7 +8,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from avscan.backend import journal
@@ -390,7 +390,6 @@ def test_a_verdict_too_long_to_be_kept_whole_keeps_its_head() -> None:
 # -- what the report reads back -------------------------------------------------------------------
 
 
-@settings(deadline=None)
 @given(files=builds, again=st.booleans())
 def test_a_verdict_is_read_back_from_what_pocketbase_leaves_of_it(
     *, files: list[FileReport], again: bool
@@ -434,7 +433,6 @@ def test_a_verdict_of_version_0_1_0_is_read_too(log: str) -> None:
     )
 
 
-@settings(deadline=None)
 @given(files=builds, count=st.integers(0, 9))
 def test_a_waiting_check_tells_whether_its_files_were_judged_before(
     files: list[FileReport], count: int

@@ -9,8 +9,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-import requests
 from support.backend import Backend
+from support.proxy import Before, Drop, Proxy, request_to, settling
 
 from avscan.backend import journal, schema
 from avscan.backend.answers import JSON, Rejected, Row
@@ -20,7 +20,7 @@ from avscan.backend.journal import Interruption
 from avscan.backend.ledger import Ledger
 from avscan.backend.pocketbase import PocketBase
 from avscan.backend.sections import sections
-from avscan.backend.transport import ON_SIGNAL, RetryPolicy, Transient
+from avscan.backend.transport import ON_SIGNAL, RetryPolicy
 from avscan.errors import AvscanError, BackendError, SchemaError
 from avscan.findings import Examination, Sighting
 from avscan.records import BUILDS, CHECKS, Build, Check, Status, format_time
@@ -364,42 +364,29 @@ def test_a_collection_that_does_not_store_what_it_is_sent_is_told_of(backend: Ba
         schema.require(backend.client())
 
 
-def losing_an_answer(client: PocketBase, meanwhile: Callable[[], object]) -> None:
-    """Let the answer to the client's next update get lost, and something happen after it."""
-    send = client._transport.send
-    lost: list[bool] = []
-
-    def lossy(method: str, *arguments: Any, **options: Any) -> requests.Response:
-        response = send(method, *arguments, **options)
-        if method == "PATCH" and not lost:
-            lost.append(True)
-            meanwhile()
-            raise Transient("the answer was lost")
-        return response
-
-    client._transport.send = lossy  # type: ignore[method-assign]
-
-
 def test_a_verdict_whose_answer_was_lost_is_known_as_its_own(backend: Backend) -> None:
     build = waiting(backend)
-    client = backend.client()
-    ledger = ledger_of(backend, client)
-    claim = claimed(backend, ledger, build)
-    losing_an_answer(client, lambda: None)
-    assert settle(ledger, claim, virus="Worm") is Settlement.SETTLED
+    with Proxy(backend.url) as proxy:
+        ledger = ledger_of(backend, backend.client(url=proxy.url))
+        claim = claimed(backend, ledger, build)
+        proxy.plan(request_to("PATCH", CHECKS), Drop())
+        assert settle(ledger, claim, virus="Worm") is Settlement.SETTLED
+    assert proxy.harmed == 1
     assert backend.status_of(build) == "infected"
 
 
 def test_a_verdict_is_not_written_again_over_another_passes_claim(backend: Backend) -> None:
     build = waiting(backend)
-    client = backend.client()
-    ledger = ledger_of(backend, client)
-    claim = claimed(backend, ledger, build)
-    losing_an_answer(
-        client,
-        lambda: backend.set_check(build, status="scanning", log="scanning: claim another by x"),
-    )
-    assert settle(ledger, claim) is Settlement.LOST
+
+    def claim_as_another() -> None:
+        backend.set_check(build, status="scanning", log="scanning: claim another by x")
+
+    with Proxy(backend.url) as proxy:
+        ledger = ledger_of(backend, backend.client(url=proxy.url))
+        claim = claimed(backend, ledger, build)
+        proxy.plan(request_to("PATCH", CHECKS), Drop())
+        proxy.plan(lambda _: bool(proxy.matching(settling())), Before(claim_as_another))
+        assert settle(ledger, claim) is Settlement.LOST
     assert backend.status_of(build) == "scanning"
 
 

@@ -70,6 +70,7 @@ def test_layers_of_xz_take_the_memory_of_one(path: Path) -> None:
     assert examined(path) == ["signature Eicar"]
 
 
+@pytest.mark.slow
 def test_decoders_that_are_open_at_once_are_an_error_of_the_artifact(path: Path) -> None:
     data = b"x"
     for layer in range(LAYERS):

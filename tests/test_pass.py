@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.backend import Backend
-from support.run import Run, avscan
+from support.run import Run, avscan, left_in
 from support.samples import tar
 
 from avscan.backend import journal
@@ -36,11 +36,6 @@ def zipped(**members: bytes) -> bytes:
 
 def tar_gz(**members: bytes) -> bytes:
     return tar(members.items(), "gz")
-
-
-def left_in(folder: Path) -> list[Path]:
-    """List what is in a work folder, beside avscan's own folder in it."""
-    return [path for path in folder.rglob("*") if path.parent != folder]
 
 
 @pytest.fixture

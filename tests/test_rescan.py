@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from support.backend import Backend
 from support.fake_clamscan import script
-from support.run import avscan, start
+from support.run import avscan, kill_after
 from support.signatures import write_signatures
 from support.terminal import on_terminal
 
@@ -164,11 +163,7 @@ def test_a_renewal_never_takes_a_clean_build_away(backend: Backend) -> None:
     env = backend.environment(RESCAN_AFTER="30")
     with watched(backend, clean) as seen:
         for number in range(12):
-            process = start("run", env=env)
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(0.2 + 0.05 * number)
-            process.kill()
-            process.communicate()
+            kill_after(0.03 + 0.03 * number, "run", env=env)
         assert avscan("run", env=env).code == 0
     assert seen == {"clean"}
     check = backend.check_of(clean)

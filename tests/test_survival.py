@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from chaos.gate import Gate, eventually, lives
@@ -37,63 +36,13 @@ from support.proxy import (
     request_to,
     settling,
 )
-from support.run import Run, avscan
+from support.run import PATIENCE, STOPPING, Pass, Run, avscan, left_in
 
 from avscan.clamav.canary import eicar
 
 CHECKS = "/api/collections/av_build_checks/records"
 LONG_AGO = "2020-01-01 00:00:00.000Z"
 CLEAN, EICAR = b"a game", eicar()
-# Seconds. A pass is to end within five of SIGTERM and SIGINT; a busy machine can stall for as long.
-STOPPING = 15.0
-PATIENCE = 30.0
-
-
-def left_in(folder: Path) -> list[Path]:
-    """List what is in a work folder, beside avscan's own folder in it."""
-    return [path for path in folder.rglob("*") if path.parent != folder]
-
-
-class Pass:
-    """A pass under way, whose log can be read meanwhile."""
-
-    def __init__(self, log: Path, env: Mapping[str, str]) -> None:
-        self._log = log
-        with log.open("wb") as stderr:
-            self.process = subprocess.Popen(
-                [sys.executable, "-X", "faulthandler", "-m", "avscan", "run", "--full"],
-                env=dict(env),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=stderr,
-            )
-
-    def events(self, name: str) -> list[dict[str, Any]]:
-        lines = [
-            line for line in self._log.read_text().splitlines(keepends=True) if line[-1] == "\n"
-        ]
-        return [event for event in map(json.loads, lines) if event["event"] == name]
-
-    def until(self, event: str) -> None:
-        eventually(lambda: self.events(event) or self.process.poll() is not None)
-        assert self.events(event), self._log.read_text()
-
-    def end(self, *, within: float = PATIENCE) -> int:
-        """Wait for its exit code; one that does not end in time says where it is."""
-        try:
-            return self.process.wait(within)
-        except subprocess.TimeoutExpired:
-            self.process.send_signal(signal.SIGABRT)
-            self.process.wait()
-            pytest.fail(f"it did not end within {within:.0f} s:\n{self._log.read_text()}")
-
-    def stop(self, number: int) -> int:
-        self.process.send_signal(number)
-        return self.end(within=STOPPING)
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
 
 
 @pytest.fixture
@@ -177,8 +126,11 @@ def verdicts(backend: Backend, builds: Mapping[str, str]) -> dict[str, str | Non
 
 SIGNALS = pytest.mark.parametrize(
     ("number", "code"),
-    [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)],
-    ids=["SIGTERM", "SIGINT", "SIGHUP"],
+    [
+        pytest.param(signal.SIGTERM, 143, id="SIGTERM"),
+        pytest.param(signal.SIGINT, 130, id="SIGINT", marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, 129, id="SIGHUP", marks=pytest.mark.slow),
+    ],
 )
 
 
@@ -343,8 +295,11 @@ def test_a_slow_artifact_is_paused_while_others_are_scanned(scene: Scene, tmp_pa
 
 @pytest.mark.parametrize(
     "moment",
-    [request_to("POST", CHECKS), claiming, settling()],
-    ids=["opening", "claiming", "settling"],
+    [
+        pytest.param(request_to("POST", CHECKS), id="opening", marks=pytest.mark.slow),
+        pytest.param(claiming, id="claiming"),
+        pytest.param(settling(), id="settling"),
+    ],
 )
 @pytest.mark.parametrize("kind", [Before, After], ids=["before", "after"])
 def test_a_pass_killed_around_a_write_loses_nothing(
@@ -365,6 +320,7 @@ def test_a_pass_killed_around_a_write_loses_nothing(
     passes.append(scene.start())
     ready.set()
     assert passes[0].end() == -signal.SIGKILL
+    eventually(lambda: scene.proxy.is_idle)  # the write itself arrives after its pass's death
     scene.time_passes()
     scene.sweep()
     assert verdicts(scene.backend, builds) == builds
@@ -594,13 +550,12 @@ def test_a_write_whose_answer_was_lost_is_recognised_as_its_own(
 @pytest.mark.parametrize(
     "moment",
     [
-        request_to("GET", CHECKS),
-        request_to("GET", "app_builds/records"),
-        request_to("POST", CHECKS),
-        claiming,
-        settling(),
+        pytest.param(request_to("GET", CHECKS), id="the checks' list"),
+        pytest.param(request_to("GET", "app_builds/records"), id="the builds' list"),
+        pytest.param(request_to("POST", CHECKS), id="a creation", marks=pytest.mark.slow),
+        pytest.param(claiming, id="a claim"),
+        pytest.param(settling(), id="a verdict", marks=pytest.mark.slow),
     ],
-    ids=["the checks' list", "the builds' list", "a creation", "a claim", "a verdict"],
 )
 def test_a_lost_session_is_not_taken_for_an_answer(scene: Scene, moment: Predicate) -> None:
     """To a guest lists are empty and records do not exist: nothing to do, says who believes it."""
@@ -645,7 +600,7 @@ def test_a_pocketbase_that_dies_under_way_ends_the_pass_and_the_next_one_finishe
         backend.upload({"b.com": EICAR}): "infected",
         backend.upload({"c.bin": CLEAN}): "clean",
     }
-    ended = scene.held_in_scan(gate, MAX_RETRIES="2")
+    ended = scene.held_in_scan(gate, MAX_RETRIES="1")
     backend.kill()
     gate.open()
     assert ended.end() == 3

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,7 +15,8 @@ import pytest
 from chaos.gate import eventually
 from support.backend import Backend
 from support.proxy import Answer, Proxy, Request, request_to
-from support.scanner import Script, ScriptedInspector, ScriptedScanner
+from support.scanner import ScriptedInspector, ScriptedScanner
+from support.sweeps import GIB, Pass, a_pass_over
 
 from avscan import scans
 from avscan import sweep as sweeps
@@ -27,84 +29,16 @@ from avscan.errors import BackendError, EngineError, SchemaError, WorkspaceError
 from avscan.events import (
     Downloading,
     Event,
-    Listener,
     Scanned,
     Scanning,
     Settled,
-    ignore,
 )
 from avscan.findings import Examination, Sighting
 from avscan.inspector.process import Broken
 from avscan.records import CHECKS, Build
-from avscan.scanner import Scanner
 from avscan.scans import IN_LINE
-from avscan.summary import Summary
-from avscan.sweep import Sweep
-from avscan.verdict import Policies
-from avscan.workspace import Workspace
 
-STUCK_AFTER = timedelta(seconds=90)
-GIB = 1 << 30
 LONG_AGO = "2020-01-01 00:00:00.000Z"
-
-
-class Disk(Workspace):
-    """A work folder on a disk that has so much room."""
-
-    room = 100 * GIB
-
-    def free(self) -> int:
-        return self.room
-
-    def capacity(self) -> int:
-        return 200 * GIB
-
-
-class Pass:
-    """What a pass is made of."""
-
-    def __init__(self, backend: Backend, client: PocketBase, disk: Disk) -> None:
-        self.backend = backend
-        self.script = Script()
-        self.clock = self.script.clock
-        self.disk = disk
-        self.scanner: Scanner = ScriptedScanner(self.script, disk)
-        self.client = client
-        self.rescan_after = timedelta(0)
-        self.listen: Listener = ignore
-        self.fetcher: type[Fetcher] = Fetcher
-        self.full = True
-        self.full_turn: Callable[[], bool] = lambda: False
-        self.timeout = 3600.0
-
-    def run(self) -> Summary:
-        sweep = Sweep(
-            client=self.client,
-            ledger=Ledger(self.client, host="here", stuck_after=STUCK_AFTER),
-            fetcher=self.fetcher(self.client, self.disk, listen=self.listen),
-            scanner=self.scanner,
-            workspace=self.disk,
-            policies=Policies(),
-            timeout=self.timeout,
-            stuck_after=STUCK_AFTER,
-            rescan_after=self.rescan_after,
-            full_turn=self.full_turn,
-            listen=self.listen,
-            clock=self.clock,
-        )
-        try:
-            return sweep.run(full=self.full)
-        finally:
-            self.scanner.close()
-
-
-@contextmanager
-def a_pass_over(backend: Backend, folder: Path, *, url: str | None = None) -> Iterator[Pass]:
-    client = backend.client(url=url)
-    client.sign_in()
-    with Disk(folder) as disk:
-        yield Pass(backend, client, disk)
-        assert not [left for left in disk.folder.rglob("*") if left.is_file()]
 
 
 @pytest.fixture
@@ -117,6 +51,10 @@ def log_of(backend: Backend, build: str) -> str:
     check = backend.check_of(build)
     assert check is not None
     return str(check["log"])
+
+
+def is_downloading() -> bool:
+    return any(thread.name == "download" for thread in threading.enumerate())
 
 
 # -- what comes meanwhile -------------------------------------------------------------------------
@@ -377,7 +315,10 @@ def test_a_file_that_takes_too_long_is_an_error_at_once(one: Pass) -> None:
 
 
 def test_a_slow_artifact_delays_nobody_by_more_than_a_minute(one: Pass) -> None:
-    """It takes ten minutes and comes first; a small build comes each 30 s after it."""
+    """It takes ten minutes and comes first; a small build comes each 30 s after it.
+
+    Downloads take no time by the pass's clock, so the clock waits for them.
+    """
     backend, clock = one.backend, one.clock
     slow = backend.upload({"a.txt": b"slow"})
     uploaded: dict[str, float] = {}
@@ -386,6 +327,7 @@ def test_a_slow_artifact_delays_nobody_by_more_than_a_minute(one: Pass) -> None:
     def takes(content: bytes) -> float:
         if content == b"slow" and clock.now // 30 > len(uploaded):
             uploaded[backend.upload({"a.txt": b"small"})] = clock.now
+        eventually(lambda: not is_downloading())
         return 600.0 if content == b"slow" else 1.0
 
     def settled(event: Event) -> None:

@@ -15,12 +15,11 @@ from chaos.gate import Gate, eventually
 from support import fake_clamscan
 from support.backend import Backend
 from support.proxy import Proxy, Request, Stall
-from support.run import Run, avscan
+from support.run import Pass, Run, avscan
 from support.samples import MIB, large_tar_gz
 from support.scanner import ScriptedScanner
 from support.signatures import EICAR, write_official
-from test_survival import Pass
-from test_sweep import a_pass_over
+from support.sweeps import a_pass_over
 
 from avscan.backend import journal
 from avscan.errors import EngineError
@@ -194,6 +193,7 @@ def test_signatures_that_grow_old_in_a_pass_end_it_and_its_claims_are_given_back
 # -- what only windows can show -------------------------------------------------------------------
 
 
+@pytest.mark.xdist_group("large")
 @pytest.mark.slow
 @pytest.mark.parametrize(("policy", "status"), [("note", "clean"), ("error", "error")])
 def test_a_member_of_more_than_clamscan_can_take(

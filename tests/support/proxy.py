@@ -244,6 +244,11 @@ class Proxy:
         """The address to use in the server's place."""
         return f"http://{LOOPBACK}:{self._server.server_address[1]}"
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether every connection has ended, and so every request that came through one."""
+        return self._server.is_idle
+
     def plan(self, predicate: Predicate, fault: Fault, *, times: int | None = 1) -> None:
         """Do this harm to the next requests that match, as often as `times` (None: always)."""
         with self._lock:
@@ -310,6 +315,10 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._open: set[socket.socket] = set()
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._open
 
     def process_request(self, request: Any, client_address: Any) -> None:
         self._open.add(request)

@@ -1,15 +1,28 @@
-"""Runs of the command line, as its users start it."""
+"""Runs of the command line: to the end (`avscan`), left running (`start`), or a pass (`Pass`)."""
 
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import pytest
+from chaos.gate import eventually
+
+from support.warm import Process
+
 TIMEOUT = 300.0
+# Seconds. A pass is to end within five of SIGTERM and SIGINT; a busy machine can stall for as long.
+STOPPING = 15.0
+PATIENCE = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,16 +50,29 @@ class Run:
 
 def avscan(*arguments: str, env: Mapping[str, str]) -> Run:
     """Run avscan to its end."""
-    process = start(*arguments, env=env)
-    try:
-        out, err = process.communicate(timeout=TIMEOUT)
-    finally:
-        process.kill()
-    return Run(code=process.returncode, out=out, err=err)
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        process = Process(arguments, env=env, stdout=out.fileno(), stderr=err.fileno())
+        try:
+            code = process.wait(TIMEOUT)
+        finally:
+            process.kill()
+        out.seek(0)
+        err.seek(0)
+        return Run(code=code, out=out.read(), err=err.read())
+
+
+def kill_after(seconds: float, *arguments: str, env: Mapping[str, str]) -> None:
+    """Run avscan and kill it after so many seconds, if it has not ended before."""
+    with Path(os.devnull).open("wb") as nowhere:
+        process = Process(arguments, env=env, stdout=nowhere.fileno(), stderr=nowhere.fileno())
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
+    process.kill()
+    process.wait()
 
 
 def start(*arguments: str, env: Mapping[str, str]) -> subprocess.Popen[str]:
-    """Start avscan and leave it running."""
+    """Start avscan as its users do, and leave it running."""
     return subprocess.Popen(
         [sys.executable, "-m", "avscan", *arguments],
         env=dict(env),
@@ -55,3 +81,46 @@ def start(*arguments: str, env: Mapping[str, str]) -> subprocess.Popen[str]:
         stdin=subprocess.DEVNULL,
         text=True,
     )
+
+
+class Pass:
+    """A pass under way, whose log can be read meanwhile."""
+
+    def __init__(self, log: Path, env: Mapping[str, str]) -> None:
+        self._log = log
+        with log.open("wb") as stderr, Path(os.devnull).open("wb") as devnull:
+            self.process = Process(
+                ("run", "--full"), env=env, stdout=devnull.fileno(), stderr=stderr.fileno()
+            )
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        lines = [
+            line for line in self._log.read_text().splitlines(keepends=True) if line[-1] == "\n"
+        ]
+        return [event for event in map(json.loads, lines) if event["event"] == name]
+
+    def until(self, event: str) -> None:
+        eventually(lambda: self.events(event) or self.process.poll() is not None)
+        assert self.events(event), self._log.read_text()
+
+    def end(self, *, within: float = PATIENCE) -> int:
+        """Wait for its exit code; one that does not end in time says where it is."""
+        try:
+            return self.process.wait(within)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGABRT)
+            self.process.wait()
+            pytest.fail(f"it did not end within {within:.0f} s:\n{self._log.read_text()}")
+
+    def stop(self, number: int) -> int:
+        self.process.send_signal(number)
+        return self.end(within=STOPPING)
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+def left_in(folder: Path) -> list[Path]:
+    """List what is in a work folder, beside avscan's own folder in it."""
+    return [path for path in folder.rglob("*") if path.parent != folder]

@@ -111,7 +111,7 @@ class Scripted:
     def client(
         self, policy: RetryPolicy | None = None, *, credentials: Password | Token | None = None
     ) -> PocketBase:
-        """Make a client; without credentials it has a token that it takes as proved."""
+        """Make a client; without credentials it has a token that it has proved already."""
         chosen = credentials or Token(token=token())
         client = PocketBase(self.transport(policy), chosen)
         if credentials is None:
