@@ -344,7 +344,7 @@ def status(*, since: str, form: str) -> None:
             case "prometheus":
                 click.echo(exposition(metrics.of_report(report)), nl=False)
             case _:
-                for line in views.screen(report, room=columns(), style=_style()):
+                for line in views.screen(report, room=columns(sys.stdout), style=_style()):
                     click.echo(line)
         # Prometheus judges the figures itself.
         sys.exit(0 if report.kept or form == "prometheus" else BROKEN)

@@ -6,6 +6,7 @@ import io
 import os
 import secrets
 import shutil
+import sys
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -104,7 +105,7 @@ def table(rows: Sequence[Shown]) -> list[str]:
     cells += [
         (row.title, " ".join(row.files) or "-", row.verdict, row.virus or "-") for row in rows
     ]
-    return terminal.table(cells, room=1000)  # nothing is cut
+    return terminal.table(cells, room=terminal.columns(sys.stdout))
 
 
 def _play(server: Embedded, say: Callable[[str], None]) -> tuple[Shown, ...]:

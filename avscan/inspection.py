@@ -10,7 +10,7 @@ from typing import TypeAlias
 from avscan.backend.download import Artifact
 from avscan.findings import Examination
 from avscan.inspector.process import Broken, Examined, Inspector
-from avscan.verdict import FileReport, Policies, file_status
+from avscan.verdict import Cause, FileReport, Policies, file_status
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +75,6 @@ def inspect(
     return report
 
 
-def failure(name: str, reason: str) -> FileReport:
+def failure(name: str, reason: str, cause: Cause) -> FileReport:
     """Return the report on a file that could not be examined."""
-    return FileReport(name=name, examination=Examination(errors=(reason,)))
+    return FileReport(name=name, examination=Examination(errors=(reason,)), cause=cause)

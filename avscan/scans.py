@@ -38,7 +38,7 @@ from avscan.inspector.process import Broken, Inspector
 from avscan.records import Status
 from avscan.scanner import Scanner
 from avscan.summary import Summary
-from avscan.verdict import FileReport, Policies, judge
+from avscan.verdict import Cause, FileReport, Policies, judge
 from avscan.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -212,6 +212,7 @@ class Scans:
                 name,
                 f"its inspection was begun {each.times} times and never ended"
                 f" (last: {each.reason})",
+                Cause.SCAN,
             )
             for name, each in claim.given_up.items()
         ]
@@ -249,9 +250,11 @@ class Scans:
             case Artifact():
                 return self._examine(scan, name, fetched)
             case Missing():
-                return failure(name, "missing from the storage")
+                return failure(name, "missing from the storage", Cause.MISSING)
             case TooLarge(size=size, capacity=capacity):
-                return failure(name, f"of {size} bytes, more than the disk's {capacity}")
+                return failure(
+                    name, f"of {size} bytes, more than the disk's {capacity}", Cause.SCAN
+                )
             case _:
                 assert_never(fetched)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,24 +24,41 @@ class Policies:
     oversize: Policy = Policy.ERROR
 
 
+class Cause(enum.StrEnum):
+    """Why a build is an error."""
+
+    CONTENT = "content"
+    """A file can't be inspected by anybody: damaged, ambiguous, too large, or encrypted."""
+    MISSING = "missing"
+    """The storage has lost a file."""
+    SCAN = "scan"
+    """avscan failed: the scan was interrupted, took too long, or clamscan broke."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileReport:
-    """A file of a build after its scan; `size` in bytes is None if it was never had."""
+    """A file of a build after its scan.
+
+    `size` in bytes is None if the file was never downloaded, `cause` is None if avscan reached its
+    end: what is wrong then is wrong with the content.
+    """
 
     name: str
     examination: Examination
     size: int | None = None
     sha256: str = ""
     seconds: float = 0.0
+    cause: Cause | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What is to be said of a build: its status, the virus and the reason, in one line."""
+    """The status of a build, with the virus or the cause of the error, and the reason in one line."""
 
     status: Status
     reason: str
     virus_name: str = ""
+    cause: Cause | None = None
 
 
 def judge(reports: Sequence[FileReport], policies: Policies) -> Verdict:
@@ -50,7 +68,7 @@ def judge(reports: Sequence[FileReport], policies: Policies) -> Verdict:
     """
     verdicts = [file_status(report, policies) for report in reports]
     if not reports:
-        return Verdict(status=Status.ERROR, reason="no files")
+        return Verdict(status=Status.ERROR, reason="no files", cause=Cause.CONTENT)
     if infected := _with(Status.INFECTED, reports, verdicts):
         name = infected[0].examination.sightings[0].signature
         where = infected[0].name
@@ -59,7 +77,7 @@ def judge(reports: Sequence[FileReport], policies: Policies) -> Verdict:
     if failed := _with(Status.ERROR, reports, verdicts):
         what = problems(failed[0].examination, policies)[0]
         reason = f"{failed[0].name}: {what}{_others(len(failed), len(reports))}"
-        return Verdict(status=Status.ERROR, reason=_reason(reason))
+        return Verdict(status=Status.ERROR, reason=_reason(reason), cause=_cause(failed))
     size = sum(report.size or 0 for report in reports)
     noted = sum(bool(report.examination.opaque) for report in reports)
     reason = f"nothing found in {len(reports)} file{'s' * (len(reports) > 1)}, {size} bytes"
@@ -120,6 +138,17 @@ def _with(
     status: Status, reports: Sequence[FileReport], verdicts: Sequence[Status]
 ) -> list[FileReport]:
     return [report for report, verdict in zip(reports, verdicts, strict=True) if verdict is status]
+
+
+def _cause(failed: Sequence[FileReport]) -> Cause:
+    """Return the cause that says most about avscan itself."""
+    causes = {_cause_of(report) for report in failed}
+    return next(each for each in (Cause.SCAN, Cause.MISSING, Cause.CONTENT) if each in causes)
+
+
+def _cause_of(report: FileReport) -> Cause:
+    broken = any(_NOT_WHOLE not in text for text in report.examination.errors)
+    return report.cause or (Cause.SCAN if broken else Cause.CONTENT)
 
 
 def _others(number: int, total: int) -> str:

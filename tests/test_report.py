@@ -12,7 +12,7 @@ from avscan.findings import Examination, Sighting
 from avscan.ops.reading import Reading
 from avscan.ops.report import Delays, Report, State, report
 from avscan.records import Build, Check, Status
-from avscan.verdict import FileReport, Policies, judge
+from avscan.verdict import Cause, FileReport, Policies, judge
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 LONG_AGO = NOON - timedelta(days=90)
@@ -240,6 +240,22 @@ def test_a_percentile_is_one_of_the_delays() -> None:
         for seconds in range(1, 101)
     ]
     assert judged(*checks).delays == Delays(count=100, median=50, p95=95, worst=100)
+
+
+def test_what_a_publisher_uploaded_is_no_failure_of_the_scan() -> None:
+    damaged = "a: cannot be scanned whole: zip: cut short"
+    bad = verdict(build(), uploaded=ago(hours=1), given=ago(hours=1), errors=(damaged,))
+    found = judged(bad)
+    assert found.criteria[2].kept
+    assert [each.cause for each in found.errors] == [Cause.CONTENT]
+
+
+def test_an_error_of_unknown_cause_counts_as_a_failure() -> None:
+    old = replace(
+        verdict(build(), uploaded=ago(hours=1), given=ago(hours=1), errors=("x",)),
+        log="error: x in a",
+    )
+    assert not judged(old).criteria[2].kept
 
 
 @pytest.mark.parametrize(("clean", "kept"), [(98, False), (99, True), (200, True)])

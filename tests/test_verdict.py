@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +13,7 @@ from avscan.records import REASON_MAX, Status
 from avscan.settings import Policy
 from avscan.verdict import (
     REASON_LENGTH,
+    Cause,
     FileReport,
     Policies,
     Verdict,
@@ -85,7 +88,9 @@ def test_problems_name_errors_first() -> None:
 
 
 def test_nothing_is_clean_without_reports() -> None:
-    assert judge([], LENIENT) == Verdict(status=Status.ERROR, reason="no files")
+    assert judge([], LENIENT) == Verdict(
+        status=Status.ERROR, reason="no files", cause=Cause.CONTENT
+    )
 
 
 @pytest.mark.parametrize(
@@ -117,12 +122,35 @@ def test_nothing_is_clean_without_reports() -> None:
         ),
         (
             [report("a"), report("b", FAILED), report("c", OVERSIZE)],
-            Verdict(status=Status.ERROR, reason="b: can't be read (2 of 3 files)"),
+            Verdict(
+                status=Status.ERROR,
+                reason="b: can't be read (2 of 3 files)",
+                cause=Cause.SCAN,
+            ),
         ),
     ],
 )
 def test_a_build_is_judged_by_its_gravest_file(files: list[FileReport], expected: Verdict) -> None:
     assert judge(files, DEFAULT) == expected
+
+
+UNPACKED = Examination(errors=("b.zip: cannot be scanned whole: zip: an entry twice",))
+
+
+@pytest.mark.parametrize(
+    ("files", "cause"),
+    [
+        ([report("a", UNPACKED)], Cause.CONTENT),
+        ([report("a", OVERSIZE)], Cause.CONTENT),
+        ([report("a", UNPACKED), report("b", FAILED)], Cause.SCAN),
+        ([replace(report("a", FAILED), cause=Cause.MISSING)], Cause.MISSING),
+        ([replace(report("a", FAILED), cause=Cause.MISSING), report("b", FAILED)], Cause.SCAN),
+    ],
+)
+def test_an_error_says_whether_avscan_failed_or_the_content_can_not_be_inspected(
+    files: list[FileReport], cause: Cause
+) -> None:
+    assert judge(files, DEFAULT).cause is cause
 
 
 def test_a_long_reason_is_cut_and_says_so() -> None:

@@ -19,7 +19,7 @@ from datetime import datetime
 from avscan.backend.sections import fit, fit_files, head_of, sections, separated
 from avscan.records import Status, format_time, parse_time
 from avscan.text import printable
-from avscan.verdict import FileReport, Policies, Verdict, file_status
+from avscan.verdict import Cause, FileReport, Policies, Verdict, file_status
 
 EXCERPT = 700  # covers a record, unless it counts the interruptions of more than a dozen files
 BY_HAND = "given by hand"
@@ -49,6 +49,7 @@ _OLD_VERDICT = re.compile(
     r"(?:\sengine: (?P<engine>.*?)\shost: )?)?",
     re.DOTALL,
 )
+_CAUSES = {str(cause): cause for cause in Cause}
 _GRAVITY = {Status.INFECTED: 0, Status.ERROR: 1}
 
 
@@ -93,6 +94,7 @@ class Entry:
         interrupted: how often the inspection of each file was interrupted, by token.
         last: why the last time.
         judged: the digest of the file names that the verdict before was about.
+        cause: why it is an error; None if the log does not say.
 
     """
 
@@ -107,6 +109,7 @@ class Entry:
     interrupted: Mapping[str, int] = field(default_factory=dict)
     last: str = ""
     judged: str = ""
+    cause: Cause | None = None
 
 
 def digest(files: Iterable[str]) -> str:
@@ -150,6 +153,7 @@ def read(log: str) -> Entry | None:
         },
         last=texts.get("last", ""),
         judged=judged,
+        cause=_CAUSES.get(texts.get("cause", "")),
     )
 
 
@@ -360,6 +364,7 @@ def settled(
         "uploaded": format_time(scan.uploaded),
         "engine": _short(scan.engine),
         "claim": scan.claim,
+        "cause": verdict.cause,
         "judged": _judged(before),
     }
     head = [

@@ -14,6 +14,7 @@ from avscan.events import Downloading, Event, Left, Scanned, Scanning, Settled
 from avscan.heartbeat import Heartbeat
 from avscan.ops.terminal import BOLD, COLOURS, Style, columns, cut, padded, size, span, table
 from avscan.records import Status
+from avscan.text import printable
 
 TICK = 0.25
 _ERASE = "\r\033[2K"
@@ -31,12 +32,12 @@ class Console:
         stream: TextIO,
         *,
         style: Style,
-        room: Callable[[], int] = columns,
+        room: Callable[[], int] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._stream = stream
         self._style = style
-        self._room = room
+        self._room = room or (lambda: columns(stream))
         self._clock = clock
         self._lock = threading.Lock()
         self._ticker = Heartbeat(self.tick, interval=TICK)
@@ -101,9 +102,10 @@ class Console:
                 self._write(_ERASE + self._progress(self._room() - 1))
 
     def _say(self, word: str, build: str, text: str, *colours: str) -> None:
-        rest = cut(text, self._room() - _STATUS - _BUILD - 4)
+        build = f"{printable(build):{_BUILD}}"
+        rest = cut(text, self._room() - _STATUS - len(build) - 4)
         word = self._style(padded(word, _STATUS), *colours)
-        self._write(f"{_ERASE}{word}  {padded(build, _BUILD)}  {rest}\n")
+        self._write(f"{_ERASE}{word}  {build}  {rest}\n")
 
     def _progress(self, room: int) -> str:
         """Say what is going on; a name gives way to the figures behind it."""

@@ -21,6 +21,7 @@ from avscan.ops.report import Report, State
 from avscan.records import Status
 from avscan.summary import Summary
 from avscan.text import printable
+from avscan.verdict import Cause
 
 # How `str` of an engine's version tells the day of its signatures.
 _SIGNATURES = re.compile(r"signatures \d+ of (\d{4}-\d{2}-\d{2})\b")
@@ -52,7 +53,7 @@ def of_report(report: Report) -> Iterator[Gauge]:
     )
     yield gauge(
         "error_ratio",
-        "Share of the window's verdicts that are errors (at most 0.01).",
+        "Share of the window's verdicts for which the scan failed (at most 0.01).",
         figures["error_ratio"],
     )
     yield gauges("checks", "Checks by status.", "status", _by_name(report.checks))
@@ -70,6 +71,13 @@ def of_report(report: Report) -> Iterator[Gauge]:
     yield gauge("stuck_checks", "Checks under scan without a heartbeat.", len(report.stuck))
     yield gauge("window_seconds", "The window of the figures below.", report.window.total_seconds())
     yield gauges("verdicts", "Verdicts of the window.", "status", _by_name(report.verdicts))
+    causes = Counter(each.cause for each in report.errors)
+    yield gauges(
+        "errors",
+        "Errors of the window; of the cause 'scan' if avscan failed.",
+        "cause",
+        {cause or "unknown": causes[cause] for cause in (*Cause, None)},
+    )
     yield gauge("late_builds", "Builds whose verdict is or was late.", len(report.late))
     delays = report.delays
     yield gauge("verdict_delays", "Verdicts of the window that were timed.", delays.count)

@@ -22,8 +22,9 @@ from avscan.backend.backlog import PROMISE
 from avscan.backend.discovery import compared, is_due, waits_since
 from avscan.ops.reading import SETTLED, Reading
 from avscan.records import Build, Check, Status
+from avscan.verdict import Cause
 
-# What is promised beside `PROMISE`: how long a build may be pending, which share may be errors.
+# What is promised beside `PROMISE`: how long a build may be pending, which share of the scans may fail.
 LONGEST_PENDING = timedelta(minutes=10)
 MOST_ERRORS = 0.01
 
@@ -58,13 +59,19 @@ class Late:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """An infected build or an error of the window; `file` and `virus` where they are known."""
+    """An infected build or an error of the window; the rest is there where it is known."""
 
     build: str
     time: datetime
     reason: str
     file: str = ""
     virus: str = ""
+    cause: Cause | None = None
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether avscan failed, as far as the log says: what it does not say speaks against it."""
+        return self.cause in {Cause.SCAN, None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +146,7 @@ def report(reading: Reading) -> Report:
         ),
     ]
     given = Counter(check.status for check in verdicts if check.status)
+    errors = tuple(_event(each) for each in verdicts if each.status is Status.ERROR)
     unsettled = Counter(check.status for check, _ in reading.unsettled if check.status)
     return Report(
         time=reading.now,
@@ -146,7 +154,7 @@ def report(reading: Reading) -> Report:
         criteria=(
             _in_time(len(late), len(delays) + sum(map(_is_late, waiting))),
             _pending(waiting),
-            _errors(given[Status.ERROR], given.total()),
+            _failures(sum(each.is_failure for each in errors), given.total()),
         ),
         checks={status: unsettled[status] or reading.counts.get(status, 0) for status in Status},
         waiting=tuple(waiting),
@@ -155,7 +163,7 @@ def report(reading: Reading) -> Report:
         late=tuple(sorted(late, key=lambda each: -each.seconds)),
         verdicts={status: given[status] for status in SETTLED},
         detections=tuple(_event(each) for each in verdicts if each.status is Status.INFECTED),
-        errors=tuple(_event(each) for each in verdicts if each.status is Status.ERROR),
+        errors=errors,
         engine=_engine(reading.latest),
         last_verdict=reading.latest.scan_time if reading.latest else None,
     )
@@ -189,14 +197,14 @@ def _pending(waiting: Sequence[Waiting]) -> Criterion:
     )
 
 
-def _errors(errors: int, total: int) -> Criterion:
-    figure = errors / total if total else 0.0
+def _failures(failures: int, total: int) -> Criterion:
+    figure = failures / total if total else 0.0
     return Criterion(
         name="error_ratio",
         kept=figure <= MOST_ERRORS,
         figure=figure,
         bound=MOST_ERRORS,
-        detail=f"{errors} of {total} verdicts",
+        detail=f"{failures} of {total} verdicts",
     )
 
 
@@ -291,6 +299,7 @@ def _event(check: Check) -> Event:
         reason=reason,
         file=named.partition(" ")[0],
         virus=check.virus_name,
+        cause=entry.cause if entry else None,
     )
 
 

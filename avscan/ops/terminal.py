@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TextIO
 
 from avscan.records import Status
@@ -20,6 +20,7 @@ COLOURS = {
     Status.ERROR: (YELLOW,),
 }
 _NARROW = 40  # columns that are needed to show anything at all
+_UNLIMITED = 10_000
 
 
 class Style:
@@ -41,8 +42,10 @@ def style_for(stream: TextIO, environment: Mapping[str, str] = os.environ) -> St
     return Style(colour=wanted and stream.isatty())
 
 
-def columns() -> int:
-    """Tell how many columns the terminal has; 80 where nobody knows."""
+def columns(stream: TextIO) -> int:
+    """Return the width of a terminal; nothing is cut for a pipe or a file."""
+    if not stream.isatty():
+        return _UNLIMITED
     return max(_NARROW, shutil.get_terminal_size((80, 24)).columns)
 
 
@@ -71,12 +74,18 @@ def padded(text: str, room: int) -> str:
     return text + " " * (room - width(text))
 
 
-def table(rows: Sequence[Sequence[str]], room: int, *, gap: int = 2) -> list[str]:
-    """Lay cells out in columns within `room`; the widest columns give way first."""
+def table(
+    rows: Sequence[Sequence[str]], room: int, *, whole: Collection[int] = (), gap: int = 2
+) -> list[str]:
+    """Lay cells out in columns within `room`.
+
+    The widest columns are cut first, and those whose index is in `whole` never.
+    """
     widths = [max(width(printable(cell)) for cell in column) for column in zip(*rows, strict=True)]
     spare = room - gap * (len(widths) - 1)
-    while sum(widths) > max(spare, len(widths)):
-        widths[widths.index(max(widths))] -= 1
+    cuttable = [index for index in range(len(widths)) if index not in whole]
+    while sum(widths) > spare and any(widths[index] > 1 for index in cuttable):
+        widths[max(cuttable, key=widths.__getitem__)] -= 1
     lines = ((padded(cell, most) for cell, most in zip(row, widths, strict=True)) for row in rows)
     return [(" " * gap).join(line).rstrip() for line in lines]
 

@@ -6,6 +6,7 @@ Both are pure. The JSON's names and units stay as they are; new ones may come.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
@@ -15,14 +16,21 @@ from avscan.ops.report import Criterion, Event, Report
 from avscan.ops.terminal import BOLD, COLOURS, DIM, GREEN, RED, Style, cut, span, table
 from avscan.records import Check, Status
 from avscan.text import printable, rfc3339
+from avscan.verdict import Cause
 
 _HOURS = 48  # beyond these a window is told in days
 ROWS = 10  # of each list on a screen; JSON has all of them
 
+_CAUSES = {
+    Cause.CONTENT: "of content that can't be inspected",
+    Cause.MISSING: "of missing files",
+    Cause.SCAN: "of failed scans",
+    None: "of unknown cause",
+}
 _WORDS = {
     "in_time_ratio": "judged within 5 min of the upload",
     "oldest_pending_seconds": "none pending for over 10 min",
-    "error_ratio": "at most 1 % errors",
+    "error_ratio": "at most 1 % of scans failed",
 }
 
 
@@ -72,7 +80,12 @@ def as_json(report: Report) -> str:
             for each in report.detections
         ],
         "errors": [
-            {"build": each.build, "reason": each.reason, "time": rfc3339(each.time)}
+            {
+                "build": each.build,
+                "cause": each.cause,
+                "reason": each.reason,
+                "time": rfc3339(each.time),
+            }
             for each in report.errors
         ],
         "engine": report.engine or None,
@@ -144,6 +157,9 @@ def figure(criterion: Criterion) -> str:
 def _facts(report: Report) -> Iterator[tuple[str, str]]:
     yield "Checks", ", ".join(f"{number} {name}" for name, number in report.checks.items())
     yield "Verdicts", ", ".join(f"{number} {name}" for name, number in report.verdicts.items())
+    if report.errors:
+        causes = Counter(_CAUSES[each.cause] for each in report.errors)
+        yield "Errors", ", ".join(f"{number} {name}" for name, number in causes.items())
     delays = report.delays
     if delays.median is None or delays.p95 is None or delays.worst is None:
         yield "Delay", "no build was uploaded and judged"
@@ -185,7 +201,7 @@ def _listed(
     if not rows:
         return
     yield ""
-    first, *others = table([head, *rows[:ROWS]], room - 2)
+    first, *others = table([head, *rows[:ROWS]], room - 2, whole=(head.index("BUILD"),))
     yield f"{style(title, BOLD)} ({len(rows)})"
     yield from (f"  {line}" for line in (style(first, DIM), *others))
     if len(rows) > ROWS:
