@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import resource
 import tarfile
 import tempfile
 import zipfile
@@ -31,6 +32,8 @@ from support.walk import CEILING, NOTHING, ROOMY, SMALL, FakeEngine, Scanned, lo
 
 from avscan.archives.bounds import LITTLE, Account, Bounds, ExceededError
 from avscan.archives.pipeline import MOST_FILES
+from avscan.archives.scratch import Scratch
+from avscan.archives.streams import Stream
 from avscan.errors import EngineError, WorkspaceError
 from avscan.findings import LINES, Examination, Findings, Sighting
 
@@ -403,6 +406,18 @@ def test_a_disk_that_others_fill_is_no_error_of_the_artifact(
     monkeypatch.setattr("shutil.disk_usage", Disk(1 << 30, 0))
     with pytest.raises(WorkspaceError, match="is full"):
         scan(tar([("z", b"z")], "gz"))
+
+
+def test_a_file_that_is_written_in_part_is_no_error_of_the_artifact(tmp_path: Path) -> None:
+    """As on a disk that is full: the first call writes some bytes, and only the next one fails."""
+    scratch = Scratch(tmp_path, Account(SMALL, tmp_path), number=1)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(WorkspaceError, match="can't be written: File too large"):
+            scratch.fill(Stream(io.BytesIO(bytes(5000)).read))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_folder_that_cannot_be_written(scan: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
