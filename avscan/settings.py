@@ -1,7 +1,7 @@
 """Every setting, declared once: its options, help and parsed value follow from its declaration.
 
 To add a setting, add a field to `Settings` (or to `RefreshSettings`, which `avscan refresh` needs)
-and a row to the README's table.
+and a row to the table in docs/settings.md.
 """
 
 from __future__ import annotations

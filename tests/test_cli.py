@@ -17,7 +17,7 @@ from avscan.boundary import boundary
 from avscan.logs import configure
 from avscan.settings import REFRESH_VARIABLES, VARIABLES, LogFormat
 
-README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+SETTINGS = (REPOSITORY / "docs" / "settings.md").read_text(encoding="utf-8")
 BARE = {"PATH": "/usr/bin:/bin"}
 
 
@@ -55,9 +55,9 @@ def test_the_exit_codes_stand_in_one_place() -> None:
         assert "130" not in avscan(command, "--help", env=BARE).out
 
 
-def test_the_readme_has_a_row_for_each_setting_with_its_default() -> None:
-    rows = dict(re.findall(r"^\| `([A-Z_]+)` \| (.*?) \|", README, re.MULTILINE))
-    lines = [line for line in README.splitlines() if line.startswith("| `")]
+def test_the_docs_have_a_row_for_each_setting_with_its_default() -> None:
+    rows = dict(re.findall(r"^\| `([A-Z_]+)` \| (.*?) \|", SETTINGS, re.MULTILINE))
+    lines = [line for line in SETTINGS.splitlines() if line.startswith("| `")]
     for each in (*VARIABLES, *REFRESH_VARIABLES):
         assert any(f"`{each.name}`" in line for line in lines), each.name
         if each.default and not each.name.endswith("_FILE"):

@@ -30,7 +30,7 @@ HERE = Path(__file__).parent
 # crun and the default limits do not work everywhere, and healthchecks need systemd.
 PODMAN = ("podman", "--runtime", "/usr/sbin/runc")
 RUN = ("--no-healthcheck", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024")
-# As the README and cronjob.yaml want it.
+# As docs/container.md and cronjob.yaml have it.
 NARROW = (
     "--read-only",
     "--read-only-tmpfs=false",
