@@ -19,12 +19,12 @@ from avscan.archives.zips import ENTRY_MARKERS
 
 PACKAGES = {
     "bsdtar": "libarchive-tools",
-    "7zz": "7zip",
+    "7zz": "7zip-standalone or 7zip",
     "lz4": "lz4",
     "lzip": "lzip",
     "lzop": "lzop",
 }
-"""The programs that open archives, and the packages of Debian that have them."""
+"""The programs that open archives, and the packages of Debian (since 13, or before) that have them."""
 
 _MARKERS = frozenset({*UNSUPPORTED.values(), *ENTRY_MARKERS, "deb"})
 

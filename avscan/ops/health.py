@@ -153,10 +153,10 @@ def _programs() -> Part:
     missing = programs.missing()
     if not missing:
         return Part(name="programs", state=State.OK, text="all that open archives are there")
-    packages = " ".join(programs.PACKAGES[program] for program in missing)
+    packages = ", ".join(programs.PACKAGES[program] for program in missing)
     text = (
         f"{', '.join(missing)} not installed: what they open counts as content that could not be"
-        f" inspected (on Debian: apt-get install {packages})"
+        f" inspected (Debian's packages: {packages})"
     )
     return Part(name="programs", state=State.WARN, text=text)
 
