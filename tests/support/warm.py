@@ -35,10 +35,10 @@ class Process:
         self.returncode: int | None = None
         self._waiting = threading.Lock()  # a test and its proxy may wait for the same run
         self._answers, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        message = json.dumps({"arguments": list(arguments), "env": dict(env)}).encode()
+        request = {"arguments": list(arguments), "env": dict(env), "cwd": str(Path.cwd())}
         with theirs, Path(os.devnull).open() as stdin:
             streams = [stdin.fileno(), stdout, stderr, theirs.fileno()]
-            socket.send_fds(_helper().requests, [message], streams)
+            socket.send_fds(_helper().requests, [json.dumps(request).encode()], streams)
         self.pid = int(self._answers.recv(LONGEST_MESSAGE))
 
     def wait(self, timeout: float | None = None) -> int:
@@ -138,6 +138,7 @@ def _serve(requests: socket.socket) -> None:
         os.dup2(descriptor, number)
         os.close(descriptor)
     request = json.loads(message)
+    os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["env"])
     sys.argv = ["avscan", *request["arguments"]]
