@@ -1,4 +1,4 @@
-"""What is shown of a report and of a build's history: as a screen, as JSON, as metrics."""
+"""The status report as text, JSON and metrics, and the history of a build."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def lines(report: Report, *, room: int = 80, style: Style = PLAIN) -> list[str]:
     return list(views.screen(report, room=room, style=style))
 
 
-def test_the_screen_of_a_quiet_day_is_short() -> None:
+def test_the_report_of_a_quiet_day() -> None:
     assert lines(QUIET) == [
         "2026-05-01 12:00:00 UTC, the last 24 h",
         "",
@@ -97,24 +97,24 @@ def test_no_line_is_wider_than_the_screen(report: Report, room: int) -> None:
     assert max(map(width, lines(report, room=room))) <= room
 
 
-def test_a_broken_promise_stands_out_and_its_figure_is_not_rounded_away() -> None:
+def test_a_broken_criterion_stands_out_and_its_figure_is_not_rounded_to_the_bound() -> None:
     (line,) = [line for line in lines(LOUD) if line.startswith("BROKEN")]
     assert "under 100.0 %" in line
     (coloured,) = [line for line in lines(LOUD, style=COLOUR) if "BROKEN" in line]
     assert coloured.startswith("\033[31;1mBROKEN\033[0m")
 
 
-def test_a_long_list_says_how_much_more_there_is() -> None:
+def test_a_long_list_ends_with_the_number_of_further_rows() -> None:
     assert "  and 13 more: see --format json" in lines(LOUD)
 
 
-def test_no_name_reaches_the_terminal_raw() -> None:
+def test_names_are_escaped() -> None:
     assert all(line.isprintable() for line in lines(LOUD, room=500))
     shown = views.history("b" * 15, [check(f"clean: x{HOSTILE}\nclean  {HOSTILE}")], style=PLAIN)
     assert all(line.isprintable() for line in shown)
 
 
-def test_json_has_all_of_it_under_names_that_stay() -> None:
+def test_json_has_the_whole_report_under_stable_names() -> None:
     told = json.loads(views.as_json(LOUD))
     assert list(told) == [
         *("time", "kept", "criteria", "checks", "oldest_pending_seconds"),
@@ -141,7 +141,7 @@ def test_json_has_all_of_it_under_names_that_stay() -> None:
     assert told["detections"][0]["virus"] == HOSTILE + LONG
 
 
-def test_every_criterion_is_a_metric_of_its_name() -> None:
+def test_every_criterion_is_a_metric_of_the_same_name() -> None:
     families = {
         family.name: family
         for family in text_string_to_metric_families(exposition(metrics.of_report(LOUD)))
@@ -195,12 +195,12 @@ def check(log: str, status: Status | None = Status.CLEAN) -> Check:
         ("File: game.tar.gz\nno threats", ", given by av-service"),
     ],
 )
-def test_a_history_names_who_gave_a_verdict(log: str, by: str) -> None:
+def test_a_history_shows_the_author_of_a_verdict(log: str, by: str) -> None:
     first = next(views.history("b" * 15, [check(log)], style=PLAIN))
     assert first.endswith(f": clean{by}")
 
 
-def test_a_history_has_every_verdict_newest_first() -> None:
+def test_a_history_has_all_verdicts_newest_first() -> None:
     log = f'clean: {{"reason": "nothing found", "files": "1"}}\n{RULE}\ninfected: Eicar\nfiles: 2'
     assert list(views.history("b" * 15, [check(log)], style=PLAIN)) == [
         f"build {'b' * 15}, check {'c' * 15}: clean",
@@ -213,9 +213,9 @@ def test_a_history_has_every_verdict_newest_first() -> None:
     ]
 
 
-def test_a_status_and_a_log_of_somebody_elses_are_shown_as_they_are() -> None:
+def test_a_check_with_an_unknown_status_and_no_log_is_shown() -> None:
     assert list(views.history("b", [check("", status=None)], style=COLOUR)) == [
-        f"build b, check {'c' * 15}: a status of somebody else's",
+        f"build b, check {'c' * 15}: a status unknown to avscan",
         "",
         "(no log)",
     ]

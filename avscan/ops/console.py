@@ -1,4 +1,4 @@
-"""A pass as a person at a terminal sees it: a line a build, what is going on, a closing table."""
+"""Live output of a pass on a terminal: one line per build, a progress line and a final table."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _STATUS, _BUILD = 8, 15  # columns
 
 
 class Console:
-    """Listens to a pass and shows it on a terminal, as a context; safe to call from any thread.
+    """A context manager and event listener that shows a pass on a terminal. Thread-safe.
 
-    A terminal that is gone is no matter of the pass.
+    Write errors are ignored: a closed terminal does not end the pass.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Console:
         self._bytes: Counter[Status] = Counter()
 
     def __enter__(self) -> Self:
-        """Begin to show that something is going on."""
+        """Start the progress line."""
         self._ticker.__enter__()
         return self
 
@@ -60,17 +60,17 @@ class Console:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stop, and close with a table of what was done."""
+        """Stop the progress line and print the final table."""
         self._ticker.__exit__(kind, error, trace)
         with self._lock:
             self._closed = True
             self._write(_ERASE)
-            # Of a pass that failed before it had done anything, its error says enough.
+            # The error alone is enough for a pass that failed before its first verdict.
             if error is None or self._builds:
-                self._write("".join(f"{line}\n" for line in self._closing()))
+                self._write("".join(f"{line}\n" for line in self._final_table()))
 
     def __call__(self, event: Event) -> None:
-        """Take note of an event."""
+        """Show an event of the pass."""
         with self._lock:
             match event:
                 case Downloading():
@@ -82,33 +82,33 @@ class Console:
                 case Settled():
                     self._count(event)
                     status = event.verdict.status
-                    self._say(status, event.build.id, event.verdict.reason, *COLOURS[status])
+                    self._print(status, event.build.id, event.verdict.reason, *COLOURS[status])
                 case Left(build=build, reason=reason):
                     if self._download and self._download.build == build:
                         self._download = None
-                    self._say("waits", build, reason)
+                    self._print("waits", build, reason)
                 case _:
                     assert_never(event)
 
     def line(self, text: str) -> None:
-        """Write a line of somebody else's, a log's for instance."""
+        """Print a line, for example of the log, above the progress line."""
         with self._lock:
             self._write(f"{_ERASE}{text}\n")
 
     def tick(self) -> None:
-        """Show how far it is."""
+        """Update the progress line."""
         with self._lock:
             if not self._closed:
                 self._write(_ERASE + self._progress(self._room() - 1))
 
-    def _say(self, word: str, build: str, text: str, *colours: str) -> None:
+    def _print(self, word: str, build: str, text: str, *colours: str) -> None:
         build = f"{printable(build):{_BUILD}}"
         rest = cut(text, self._room() - _STATUS - len(build) - 4)
         word = self._style(padded(word, _STATUS), *colours)
         self._write(f"{_ERASE}{word}  {build}  {rest}\n")
 
     def _progress(self, room: int) -> str:
-        """Say what is going on; a name gives way to the figures behind it."""
+        """Return the progress line. If it is too long, the file name is cut."""
         if self._scan:
             scan, since = self._scan
             figures = f" ({size(scan.size)}), {span(self._clock() - since)}"
@@ -135,7 +135,7 @@ class Console:
         self._files[status] += len(event.reports)
         self._bytes[status] += sum(report.size or 0 for report in event.reports)
 
-    def _closing(self) -> list[str]:
+    def _final_table(self) -> list[str]:
         took = span(self._clock() - self._started)
         total = self._builds.total()
         if not total:

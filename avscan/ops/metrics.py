@@ -1,7 +1,4 @@
-"""The figures of a report and of a pass as Prometheus metrics, in one set of names.
-
-Pure, but for the writing of the pass's own into a file.
-"""
+"""Prometheus metrics of a status report and of a pass, and the metrics file of a pass."""
 
 from __future__ import annotations
 
@@ -23,7 +20,7 @@ from avscan.summary import Summary
 from avscan.text import printable
 from avscan.verdict import Cause
 
-# How `str` of an engine's version tells the day of its signatures.
+# Matches the date in `str(EngineVersion)`.
 _SIGNATURES = re.compile(r"signatures \d+ of (\d{4}-\d{2}-\d{2})\b")
 _READABLE = 0o644
 FAILURE_REPORTED = "pass_failure_reported_timestamp_seconds"
@@ -31,7 +28,7 @@ _REPORTED = re.compile(rf"^{PREFIX}{FAILURE_REPORTED} (\S+)$", re.MULTILINE)
 
 
 def of_report(report: Report) -> Iterator[Gauge]:
-    """Give a report's figures."""
+    """Yield the metrics of a status report."""
     states = Counter(each.state for each in report.waiting)
     viruses = Counter(printable(each.virus) for each in report.detections)
     figures = {criterion.name: criterion.figure for criterion in report.criteria}
@@ -100,9 +97,10 @@ def of_pass(
     requests: int,
     failure_reported: datetime | None = None,
 ) -> Iterator[Gauge]:
-    """Return the figures of a pass that ended with this exit code.
+    """Yield the metrics of a pass that ended with this exit code.
 
-    `failure_reported` is when a notification last said that passes fail, if they still do.
+    `failure_reported` is the time of the last notification of failing passes, None if the pass
+    succeeded or none was sent.
     """
     yield gauge("pass_timestamp_seconds", "When the last pass ended.", ended.timestamp())
     yield gauge("pass_duration_seconds", "How long it took.", round(seconds, 3))
@@ -127,7 +125,7 @@ def of_pass(
 
 
 def failure_reported(path: Path) -> datetime | None:
-    """Read from the last pass's file when a failure was last reported; None if it was not."""
+    """Return the time of the last failure notification from a metrics file, or None."""
     try:
         found = _REPORTED.search(path.read_text(encoding="utf-8", errors="replace"))
         return datetime.fromtimestamp(float(found[1]), UTC) if found else None
@@ -136,18 +134,21 @@ def failure_reported(path: Path) -> datetime | None:
 
 
 def write(path: Path, metrics: Iterator[Gauge]) -> None:
-    """Replace a file with metrics, so that its reader sees it whole or not at all.
+    """Write metrics to a file, which is replaced atomically.
 
-    Raise OSError if the file can't be written, or if the path is no regular file: as root, this
-    would replace a device. A link is not followed, since its target may be any file. Between the
-    check and the replacement, only a process that may write in the folder can change the path, and
-    then nothing but an entry of that folder is replaced.
+    A symbolic link is not followed, since its target may be any file. The check for a regular file
+    keeps root from replacing a device. A change of the path after the check needs write access to
+    the folder, and affects only an entry of that folder.
+
+    Raises:
+        OSError: the file can't be written, or the path is not a regular file.
+
     """
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(exposition(metrics))
-            os.fchmod(file.fileno(), _READABLE)  # the collector is another user
+            os.fchmod(file.fileno(), _READABLE)  # node_exporter runs as another user
         _require_regular(path)
         Path(name).replace(path)
     except BaseException:

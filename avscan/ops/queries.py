@@ -1,4 +1,4 @@
-"""What `avscan status` and `avscan history` ask of PocketBase."""
+"""The queries of `avscan status` and `avscan history`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from avscan.wiring import connect, explained
 
 
 def status(settings: Settings, *, window: timedelta) -> Report:
-    """Report how it stands, over a window that ends now.
+    """Return the status report for a window that ends now.
 
     Raises:
-        AvscanError: PocketBase can't say.
+        AvscanError: the connection or a request fails.
 
     """
     with connect(settings) as client, explained(client):
@@ -26,11 +26,11 @@ def status(settings: Settings, *, window: timedelta) -> Report:
 
 
 def checks_in_full(settings: Settings, build: str) -> list[Check]:
-    """Read the checks of a build with all of their logs, the newest first.
+    """Return the checks of a build with their complete logs, newest first.
 
     Raises:
         SettingsError: there is no such build.
-        AvscanError: PocketBase can't say.
+        AvscanError: the connection or a request fails.
 
     """
     try:

@@ -1,4 +1,4 @@
-"""Text on a terminal: what may be shown, how wide it is, and in which colour."""
+"""Terminal output: width, colours, tables and human-readable units."""
 
 from __future__ import annotations
 
@@ -19,43 +19,43 @@ COLOURS = {
     Status.INFECTED: (RED, BOLD),
     Status.ERROR: (YELLOW,),
 }
-_NARROW = 40  # columns that are needed to show anything at all
+_MIN_COLUMNS = 40
 _UNLIMITED = 10_000
 
 
 class Style:
-    """Colours a text, or leaves it as it is."""
+    """Adds colour codes to text, if colours are enabled."""
 
     def __init__(self, *, colour: bool) -> None:
         self._colour = colour
 
     def __call__(self, text: str, *codes: str) -> str:
-        """Give a text in these colours."""
+        """Return the text in these colours."""
         if not (self._colour and codes and text):
             return text
         return f"\033[{';'.join(codes)}m{text}\033[0m"
 
 
 def style_for(stream: TextIO, environment: Mapping[str, str] = os.environ) -> Style:
-    """Colour what goes to a terminal, unless `NO_COLOR` has a value (no-color.org)."""
+    """Return a style with colours if `stream` is a terminal and `NO_COLOR` is empty (no-color.org)."""
     wanted = not environment.get("NO_COLOR") and environment.get("TERM") != "dumb"
     return Style(colour=wanted and stream.isatty())
 
 
 def columns(stream: TextIO) -> int:
-    """Return the width of a terminal; nothing is cut for a pipe or a file."""
+    """Return the width of a terminal; for a pipe or a file, so many that nothing is cut."""
     if not stream.isatty():
         return _UNLIMITED
-    return max(_NARROW, shutil.get_terminal_size((80, 24)).columns)
+    return max(_MIN_COLUMNS, shutil.get_terminal_size((80, 24)).columns)
 
 
 def width(text: str) -> int:
-    """Count the columns that a printable text takes."""
+    """Return the number of columns of a printable text."""
     return sum(map(_width, text))
 
 
 def cut(text: str, room: int) -> str:
-    """Shorten a text to at most `room` columns, with an ellipsis for what is left out."""
+    """Cut a text to at most `room` columns, with an ellipsis at the end."""
     text = printable(text)
     if width(text) <= room:
         return text
@@ -69,7 +69,7 @@ def cut(text: str, room: int) -> str:
 
 
 def padded(text: str, room: int) -> str:
-    """Fit a text into exactly `room` columns."""
+    """Cut or pad a text to exactly `room` columns."""
     text = cut(text, room)
     return text + " " * (room - width(text))
 
@@ -77,9 +77,9 @@ def padded(text: str, room: int) -> str:
 def table(
     rows: Sequence[Sequence[str]], room: int, *, whole: Collection[int] = (), gap: int = 2
 ) -> list[str]:
-    """Lay cells out in columns within `room`.
+    """Format rows as lines of at most `room` columns.
 
-    The widest columns are cut first, and those whose index is in `whole` never.
+    The widest columns are cut first. Those whose index is in `whole` are never cut.
     """
     widths = [max(width(printable(cell)) for cell in column) for column in zip(*rows, strict=True)]
     spare = room - gap * (len(widths) - 1)
@@ -91,7 +91,7 @@ def table(
 
 
 def span(seconds: float) -> str:
-    """Write a length of time as a person says it: two units at the most."""
+    """Format a duration with at most two units: `3 min 20 s`."""
     whole = int(seconds)
     if 0 < seconds < 10:  # noqa: PLR2004
         return f"{seconds:.1f} s"
@@ -108,7 +108,7 @@ def _two(number: int, unit: str, rest: int, below: str) -> str:
 
 
 def size(number: float) -> str:
-    """Write a number of bytes as a person says it."""
+    """Format a number of bytes: `1.5 MB`."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if number < 1000:  # noqa: PLR2004
             return f"{number:.0f} {unit}" if unit == "bytes" else f"{number:.1f} {unit}"

@@ -1,6 +1,6 @@
-"""A report and a build's history for those who read them: a screen for people, JSON for programs.
+"""The output of `avscan status` and `avscan history`: text and JSON.
 
-Both are pure. The JSON's names and units stay as they are; new ones may come.
+The JSON is an interface: existing names and units do not change.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from avscan.records import Check, Status
 from avscan.text import printable, rfc3339
 from avscan.verdict import Cause
 
-_HOURS = 48  # beyond these a window is told in days
-ROWS = 10  # of each list on a screen; JSON has all of them
+_MAX_HOURS = 48  # a longer window is shown in days
+ROWS = 10  # the maximum for each list; JSON has all rows
 
 _CAUSES = {
     Cause.CONTENT: "of content that can't be inspected",
@@ -35,7 +35,7 @@ _WORDS = {
 
 
 def as_json(report: Report) -> str:
-    """Write a report as JSON: times in RFC 3339, lengths of time in seconds, shares from 0 to 1."""
+    """Format a report as JSON: times in RFC 3339, durations in seconds, ratios from 0 to 1."""
     delays = report.delays
     value = {
         "time": rfc3339(report.time),
@@ -95,9 +95,9 @@ def as_json(report: Report) -> str:
 
 
 def screen(report: Report, *, room: int, style: Style) -> Iterator[str]:
-    """Lay a report out for a person, in lines of at most `room` columns."""
+    """Yield a report as lines of at most `room` columns."""
     hours = report.window.total_seconds() / 3600
-    window = f"{hours:g} h" if hours <= _HOURS else span(hours * 3600)
+    window = f"{hours:g} h" if hours <= _MAX_HOURS else span(hours * 3600)
     yield cut(f"{report.time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, the last {window}", room)
     yield ""
     yield from _criteria(report.criteria, room, style)
@@ -120,9 +120,9 @@ def screen(report: Report, *, room: int, style: Style) -> Iterator[str]:
 
 
 def history(build: str, checks: Sequence[Check], *, style: Style) -> Iterator[str]:
-    """Give all that the checks of a build tell, newest first; nothing of it is cut."""
+    """Yield all checks of a build with their complete logs, newest first."""
     for check in checks:
-        status = str(check.status or "a status of somebody else's")
+        status = str(check.status or "a status unknown to avscan")
         by = journal.author(check.log, check.status) if check.status and check.settled else ""
         shown = style(status, *_colours(check.status)) + (f", {by}" if by else "")
         yield f"build {build}, check {check.id}: {shown}"
@@ -145,7 +145,7 @@ def _criteria(criteria: Sequence[Criterion], room: int, style: Style) -> Iterato
 
 
 def figure(criterion: Criterion) -> str:
-    """Write a criterion's figure; a share that breaks it never looks as if it did not."""
+    """Format a criterion's figure. A ratio that rounds to the bound gets `under` or `over`."""
     if criterion.name.endswith("_seconds"):
         return span(criterion.figure)
     text, bound = f"{criterion.figure:.1%}", f"{criterion.bound:.1%}"
@@ -197,7 +197,7 @@ def _detection(event: Event) -> tuple[str, ...]:
 def _listed(
     title: str, head: tuple[str, ...], rows: Sequence[tuple[str, ...]], room: int, style: Style
 ) -> Iterator[str]:
-    """List what there is of a kind; nothing at all where there is none."""
+    """Yield a titled table, or nothing if there are no rows."""
     if not rows:
         return
     yield ""
@@ -209,7 +209,7 @@ def _listed(
 
 
 def _coloured(line: str, style: Style) -> str:
-    """Colour the status that a section of a log begins with."""
+    """Colour the status at the start of a log section."""
     status, colon, rest = line.partition(":")
     known = Status(status) if status in set(Status) else None
     return style(status, *_colours(known)) + colon + rest
