@@ -1,4 +1,4 @@
-"""Verdicts that an operator puts back to `pending`, so that the next pass scans these builds again."""
+"""`avscan rescan`: reset verdicts to `pending`, so that the next pass scans the builds again."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from avscan.records import CHECKS, Check, Status
 from avscan.settings import Settings
 from avscan.wiring import connect, explained, make_ledger
 
-UNASKED = 10
-"""Clean builds that are put back without a question: under a gate, players lose each of them until
-its new verdict is there."""
+MAX_UNCONFIRMED = 10
+"""Clean builds that are reset without a confirmation. A gate hides each of them until its new verdict."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """Which verdicts: those of named builds, or else all of a kind, oldest first, up to `limit`."""
+    """A selection of verdicts: of the named builds, or of all builds; at most `limit`, oldest first."""
 
     builds: tuple[str, ...] = ()
     status: Status | None = None
@@ -33,15 +32,15 @@ class Choice:
 def rescan(
     settings: Settings, choice: Choice, *, confirm: Callable[[int], None], dry_run: bool
 ) -> Iterator[str]:
-    """Put verdicts back to pending, and return the id of each build once, as it is put back.
+    """Reset verdicts to pending, and yield the id of each build once.
 
-    What somebody corrected by hand is put back only where its build is named. `confirm` is called
-    with the number of clean builds, and may raise, before anything is written if there are more
-    than `UNASKED`. With `dry_run` nothing is written.
+    Verdicts that were corrected by hand are reset only if their build is named. If more than
+    `MAX_UNCONFIRMED` clean builds are selected, `confirm` is called with their number before the
+    first write; it may raise. With `dry_run`, nothing is written.
 
     Raises:
-        SettingsError: what names a build is no id.
-        AvscanError: what is wrong with the installation.
+        SettingsError: a build's name is not an id.
+        AvscanError: the connection or a request fails.
 
     """
     try:
@@ -50,7 +49,7 @@ def rescan(
     except BackendError as error:
         raise SettingsError(str(error)) from error
     with connect(settings) as client, explained(client):
-        # Our view of the server's time is late by up to a second, and a verdict may be that young.
+        # The estimate of the server's time may lag by a second, and a verdict may be that new.
         wanted = Verdicts(
             before=client.server_time() + timedelta(minutes=1) - choice.age,
             status=choice.status,
@@ -58,7 +57,7 @@ def rescan(
         )
         named = list(_named(client, choice, wanted)) if choice.builds else None
         clean = 0 if dry_run else _count_clean(client, choice, wanted, named)
-        if clean > UNASKED:
+        if clean > MAX_UNCONFIRMED:
             confirm(clean)
         ledger = make_ledger(settings, client)
         seen: set[str] = set()

@@ -16,7 +16,7 @@ from support.signatures import EICAR
 
 from avscan.clamav.refresh import (
     HOUR,
-    REST,
+    INTERVAL,
     RETRY,
     RETRY_EMPTY,
     STAMP,
@@ -77,7 +77,7 @@ def test_the_first_refresh_fills_the_folder(server: Scripted, folder: Path) -> N
     assert (done.code, done.out) == (0, "")
     assert (folder / "own.ndb").read_bytes() == GOOD
     assert done.event("refresh.finished")["next"]
-    assert REST[0] - 60 < wait_in(folder) < REST[1]
+    assert INTERVAL[0] - 60 < wait_in(folder) < INTERVAL[1]
 
 
 def test_what_is_not_due_asks_nobody(server: Scripted, folder: Path) -> None:
@@ -112,7 +112,7 @@ def test_a_server_that_is_tired_of_us_is_left_alone(server: Scripted, folder: Pa
     told = run(server, folder, "--now")
     assert told.code == 6
     assert "stay away until 20" in told.event("refresh.failed")["reason"]
-    assert wait_in(folder) > REST[0] - 60
+    assert wait_in(folder) > INTERVAL[0] - 60
     assert (folder / "own.ndb").read_bytes() == GOOD
 
 
@@ -173,7 +173,7 @@ def test_a_server_is_left_alone_even_where_there_are_no_signatures_yet(
     server.say(Answer(status=429))
     with pytest.raises(EngineError, match="stay away"):
         at(NOW, server, folder)
-    assert isinstance(at(NOW + REST[0] - 60, server, folder), NotDue)
+    assert isinstance(at(NOW + INTERVAL[0] - 60, server, folder), NotDue)
     assert len(server.requests) == 1
 
 

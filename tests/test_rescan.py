@@ -102,7 +102,7 @@ def test_a_build_that_is_not_known_is_named_after_the_others_were_put_back(
     clean, _ = scanned(backend)
     done = avscan("rescan", clean, "nosuchbuild0000", env=backend.environment())
     assert (done.code, done.out) == (2, f"{clean}\n")
-    assert "no such verdict to put back: nosuchbuild0000" in done.err
+    assert "no such verdict to reset: nosuchbuild0000" in done.err
     assert backend.status_of(clean) == "pending"
 
 
@@ -272,7 +272,7 @@ def test_a_dry_run_names_the_builds_and_writes_nothing(backend: Backend) -> None
     builds = old_verdicts(backend, 12)
     done = avscan("rescan", "--status", "clean", "--dry-run", env=backend.environment())
     assert (done.code, done.out.split()) == (0, builds)
-    assert "12 would be put back to pending" in done.err
+    assert "12 would be reset to pending" in done.err
     assert {backend.status_of(build) for build in builds} == {"clean"}
 
 
@@ -281,11 +281,11 @@ def test_many_clean_builds_are_not_hidden_unasked(backend: Backend) -> None:
     arguments, env = ("rescan", "--status", "clean"), backend.environment()
     refused = avscan(*arguments, env=env)
     assert (refused.code, refused.out) == (2, "")
-    assert "12 clean builds go back to pending" in refused.err
+    assert "12 clean builds would be reset" in refused.err
     assert "--yes" in refused.err
     declined = on_terminal(*arguments, env=env, typed=b"n\n")
     assert declined.code == 2
-    assert "nothing was put back" in declined.text
+    assert "nothing was reset" in declined.text
     assert {backend.status_of(build) for build in builds} == {"clean"}
     assert on_terminal(*arguments, "--limit", "11", env=env, typed=b"y\n").code == 0
     assert avscan(*arguments, "--yes", env=env).out.split() == builds[11:]

@@ -81,7 +81,7 @@ with boundary("pass"):
     raise AvscanError("no network")
 """
 SWALLOWED = """
-signals.LONGEST_END = 0.1
+signals.GRACE_PERIOD = 0.1
 with boundary("pass"):
     try:
         stop()
@@ -94,7 +94,7 @@ with boundary("pass"):
 # As the look-up of a name is: a call that no signal cuts short.
 DEAF = """
 import ctypes
-signals.LONGEST_END = 0.1
+signals.GRACE_PERIOD = 0.1
 libc = ctypes.CDLL(None)
 with boundary("pass"):
     threading.Timer(0.3, stop).start()
@@ -102,7 +102,7 @@ with boundary("pass"):
     libc.poll(None, 0, 60_000)
 """
 LOG_THAT_NOBODY_READS = """
-signals.LONGEST_END = 0.1
+signals.GRACE_PERIOD = 0.1
 heard, told = os.pipe()
 logging.getLogger("avscan").handlers[0].setStream(os.fdopen(told, "w"))
 os.set_blocking(told, False)

