@@ -1,7 +1,7 @@
 """All settings. Options, help texts and parsing follow from their declarations.
 
-To add a setting, add a field to `Settings` (or to `RefreshSettings` for `avscan refresh`) and a row
-to docs/settings.md.
+To add a setting, add a field to `Settings` (or to `RefreshSettings`, which `avscan refresh` needs)
+and a row to the table in docs/settings.md.
 """
 
 from __future__ import annotations

