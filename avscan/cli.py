@@ -171,7 +171,7 @@ def _files(number: int) -> str:
     help="Print the collection's definition as JSON for a migration; change nothing.",
 )
 def init(*, fix: bool, printed: bool) -> None:
-    """Create the av_build_checks collection, or report how it differs from what avscan needs.
+    """Create the av_build_checks collection, or check its definition.
 
     If you keep the schema as migrations, --print prints JSON for PocketBase's import; see
     docs/schema.md.
@@ -253,7 +253,7 @@ def rescan(
     dry_run: bool,
     yes: bool,
 ) -> None:
-    """Reset verdicts to pending, so that the next pass scans these builds again.
+    """Reset verdicts to pending, so that builds are scanned again.
 
     Name builds, or choose verdicts by the options. Verdicts that were corrected by hand are reset
     only if you name the build. A gate hides a build from players until it is scanned again, so
@@ -267,10 +267,10 @@ def rescan(
         age = _duration("--older-than", older_than) if older_than else timedelta(0)
         settings = _settings("rescan")
         from avscan.records import Status  # noqa: PLC0415
-        from avscan.rescan import Choice  # noqa: PLC0415
+        from avscan.rescan import Selection  # noqa: PLC0415
         from avscan.rescan import rescan as reset  # noqa: PLC0415
 
-        choice = Choice(
+        selection = Selection(
             builds=builds,
             status=Status(status) if status else None,
             age=age,
@@ -279,7 +279,7 @@ def rescan(
         )
         done = set()
         confirm = _confirmed if yes else _confirm_hiding
-        for build in reset(settings, choice, confirm=confirm, dry_run=dry_run):
+        for build in reset(settings, selection, confirm=confirm, dry_run=dry_run):
             click.echo(build)
             done.add(build)
         click.echo(f"{len(done)} {'would be ' * dry_run}reset to pending", err=True)
@@ -336,17 +336,17 @@ def status(*, since: str, form: str) -> None:
         settings = _settings("status")
         from avscan.ops import metrics, views  # noqa: PLC0415
         from avscan.ops.exposition import exposition  # noqa: PLC0415
-        from avscan.ops.queries import status as query  # noqa: PLC0415
+        from avscan.ops.queries import query_report  # noqa: PLC0415
         from avscan.ops.terminal import columns  # noqa: PLC0415
 
-        report = query(settings, window=window)
+        report = query_report(settings, window=window)
         match form:
             case "json":
                 click.echo(views.as_json(report))
             case "prometheus":
                 click.echo(exposition(metrics.of_report(report)), nl=False)
             case _:
-                for line in views.screen(report, room=columns(sys.stdout), style=_style()):
+                for line in views.as_text(report, max_width=columns(sys.stdout), style=_style()):
                     click.echo(line)
         # For Prometheus, alert rules evaluate the metrics.
         sys.exit(0 if report.kept or form == "prometheus" else LEVEL_NOT_MET)
@@ -359,9 +359,9 @@ def history(*, build: str) -> None:
     with boundary():
         settings = _settings("history")
         from avscan.ops import views  # noqa: PLC0415
-        from avscan.ops.queries import checks_in_full  # noqa: PLC0415
+        from avscan.ops.queries import query_checks  # noqa: PLC0415
 
-        checks = checks_in_full(settings, build)
+        checks = query_checks(settings, build)
         if not checks:
             click.echo(f"build {build} has no check yet")
         for line in views.history(build, checks, style=_style()):
@@ -392,18 +392,18 @@ def health(*, deep: bool, as_json: bool) -> None:
     fails; warnings do not change it.
     """
     with boundary():
-        from avscan.ops.health import examine, failed  # noqa: PLC0415
+        from avscan.ops.health import check_installation, failed_part  # noqa: PLC0415
 
         parts = []
         try:
-            for part in examine(_settings("health"), deep=deep):
+            for part in check_installation(_settings("health"), deep=deep):
                 parts.append(part)
                 if not as_json:
                     click.echo(f"{part.state:4}  {part.name:11}  {part.text}")
         except SettingsError as error:
             if not as_json:
                 raise
-            parts.append(failed("settings", error))
+            parts.append(failed_part("settings", error))
         code = next((part.exit_code for part in parts if part.exit_code), 0)
         if as_json:
             rows = [{"name": p.name, "state": p.state, "text": p.text} for p in parts]

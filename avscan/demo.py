@@ -105,7 +105,7 @@ def table(rows: Sequence[Result]) -> list[str]:
     cells += [
         (row.title, " ".join(row.files) or "-", row.verdict, row.virus or "-") for row in rows
     ]
-    return terminal.table(cells, room=terminal.columns(sys.stdout))
+    return terminal.format_table(cells, max_width=terminal.columns(sys.stdout))
 
 
 def _run(server: LocalPocketBase, echo: Callable[[str], None]) -> tuple[Result, ...]:

@@ -56,14 +56,14 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Left:
-    """A build got no verdict for now. It is scanned again later."""
+class Unsettled:
+    """A build got no verdict for now. It is scanned later, unless it was deleted."""
 
     build: str
     reason: str
 
 
-Event: TypeAlias = Downloading | Scanning | Scanned | Settled | Left
+Event: TypeAlias = Downloading | Scanning | Scanned | Settled | Unsettled
 Listener: TypeAlias = Callable[[Event], None]
 
 

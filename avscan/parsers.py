@@ -37,7 +37,7 @@ def _is_url(text: str) -> bool:
     return usable and not re.search(r"\s", text)
 
 
-def backend(name: str, text: str) -> str:
+def backend_url(name: str, text: str) -> str:
     """Parse the URL of PocketBase."""
     if not text:
         raise SettingsError(f"{name} is not set")
@@ -57,7 +57,7 @@ def token(name: str, text: str) -> str:
     return found
 
 
-def webhook(name: str, text: str) -> str:
+def webhook_url(name: str, text: str) -> str:
     """Parse the webhook's URL. It may be a secret, so the error does not contain it."""
     text = text.strip()
     plain = text.isascii() and text.isprintable()
@@ -77,7 +77,7 @@ def key(name: str, text: str) -> bytes:
         raise SettingsError(f"{name} is not base64 behind its whsec_") from error
 
 
-def existing(name: str, text: str) -> Path | None:
+def existing_path(name: str, text: str) -> Path | None:
     """Parse the path of an existing file; None if the text is empty."""
     if not text:
         return None
@@ -94,7 +94,7 @@ def path(_: str, text: str) -> Path:
     return Path(text).absolute()
 
 
-def writable(name: str, text: str) -> Path | None:
+def output_path(name: str, text: str) -> Path | None:
     """Parse the path of an output file: a regular file, or one that does not exist yet."""
     if not text:
         return None
@@ -134,19 +134,19 @@ def choice(choices: Sequence[S]) -> Callable[[str, str], S]:
     return parse
 
 
-def some_of(choices: Sequence[str]) -> Callable[[str, str], frozenset[str]]:
-    """Return a case-insensitive parser of comma-separated `choices`."""
+def choices(allowed: Sequence[str]) -> Callable[[str, str], frozenset[str]]:
+    """Return a case-insensitive parser of comma-separated words from `allowed`."""
 
     def parse(name: str, text: str) -> frozenset[str]:
         found = frozenset(each.strip() for each in text.lower().split(","))
-        if not found <= set(choices):
-            raise SettingsError(f"{name} must be of {', '.join(choices)}, not {text!r}")
+        if not found <= set(allowed):
+            raise SettingsError(f"{name} must be of {', '.join(allowed)}, not {text!r}")
         return found
 
     return parse
 
 
-def addresses(name: str, text: str) -> tuple[str, ...]:
+def urls(name: str, text: str) -> tuple[str, ...]:
     """Parse URLs separated by spaces."""
     found = tuple(text.split())
     if not all(re.match(r"https?://[^/]", address) for address in found):
@@ -156,8 +156,8 @@ def addresses(name: str, text: str) -> tuple[str, ...]:
     return found
 
 
-def mirror(name: str, text: str) -> str:
+def mirror_url(name: str, text: str) -> str:
     """Parse one URL, or `none`."""
-    if text != "none" and len(addresses(name, text)) > 1:
+    if text != "none" and len(urls(name, text)) > 1:
         raise SettingsError(f"{name} must be one address")
     return text

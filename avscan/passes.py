@@ -19,7 +19,7 @@ from avscan.settings import Settings
 from avscan.summary import Summary
 from avscan.sweep import Sweep
 from avscan.verdict import Policies
-from avscan.wiring import USER_AGENT, connect, explained, make_ledger, make_scanner
+from avscan.wiring import USER_AGENT, connect, diagnose_rejection, make_ledger, make_scanner
 from avscan.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ def run_pass(settings: Settings, *, full: bool = False, listen: Listener = ignor
         log.debug("pass.started", extra={"url": settings.url})
         event = "pass.unfinished"
         try:
-            with explained(client):
+            with diagnose_rejection(client):
                 sweep.run(full=full)
             event = "pass.finished"
         finally:
@@ -94,7 +94,7 @@ def plan_pass(settings: Settings) -> Plan:
         AvscanError: the installation does not work.
 
     """
-    with connect(settings) as client, explained(client):
+    with connect(settings) as client, diagnose_rejection(client):
         plans = list(
             discovery.plans(client, stuck_after=timedelta(seconds=settings.stuck_after), full=True)
         )

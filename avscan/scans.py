@@ -32,7 +32,7 @@ from avscan.backend.ledger import Ledger
 from avscan.backend.pocketbase import PocketBase
 from avscan.backend.schema import require
 from avscan.errors import BackendError
-from avscan.events import Left, Listener, Scanned, Scanning, Settled
+from avscan.events import Listener, Scanned, Scanning, Settled, Unsettled
 from avscan.inspection import TICK, GaveWay, failure, inspect
 from avscan.inspector.process import Broken, Inspector
 from avscan.records import Status
@@ -129,7 +129,7 @@ class Scans:
             require(self._client)
         self._summary.failed += 1
         log.warning("build.postponed", extra={"build": build, "reason": str(error)})
-        self._listen(Left(build=build, reason=str(error)))
+        self._listen(Unsettled(build=build, reason=str(error)))
         if self._client.failing:
             raise error
 
@@ -355,7 +355,7 @@ class Scans:
         fields = {"build": build, "reason": verdict.reason, "virus": verdict.virus_name or None}
         if settlement is not Settlement.SETTLED:
             log.info("build.unsettled", extra={"build": build, "reason": settlement})
-            self._listen(Left(build=build, reason=settlement.value))
+            self._listen(Unsettled(build=build, reason=settlement.value))
             return
         self._summary.count(verdict)
         level = logging.INFO if verdict.status is Status.CLEAN else logging.WARNING

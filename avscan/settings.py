@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from avscan import parsers
 from avscan.errors import SettingsError
-from avscan.variables import Variable, is_set, setting, source
+from avscan.variables import Variable, is_set, look_up, setting
 
 
 class Policy(enum.StrEnum):
@@ -105,7 +105,9 @@ class LogSettings:
         for attribute, variable in _declared(cls):
             needed = not command or command in variable.commands
             try:
-                values[attribute] = variable.parse(*source(variable, environment if needed else {}))
+                values[attribute] = variable.parse(
+                    *look_up(variable, environment if needed else {})
+                )
             except SettingsError as error:
                 problems.append(str(error))
         if problems:
@@ -123,7 +125,7 @@ class Settings(LogSettings):
     """The settings of the commands that use PocketBase. Its `repr` contains no secrets."""
 
     url: str = setting(
-        "POCKETBASE_URL", parsers.backend, "PocketBase's URL, with or without a path.", BACKEND
+        "POCKETBASE_URL", parsers.backend_url, "PocketBase's URL, with or without a path.", BACKEND
     )
     email: str = setting(
         "POCKETBASE_SUPERUSER_EMAIL", parsers.any_text, "The superuser's email.", BACKEND
@@ -142,7 +144,7 @@ class Settings(LogSettings):
     )
     canary: Path | None = setting(
         "CANARY_FILE",
-        parsers.existing,
+        parsers.existing_path,
         "A file that is found by signatures without EICAR.",
         SCANNER,
     )
@@ -200,13 +202,13 @@ class Settings(LogSettings):
     )
     metrics_file: Path | None = setting(
         "METRICS_FILE",
-        parsers.writable,
+        parsers.output_path,
         "A file for the metrics of each pass, for node_exporter (*.prom).",
         RUN,
     )
     webhook_url: str = setting(
         "WEBHOOK_URL",
-        parsers.webhook,
+        parsers.webhook_url,
         "A URL that gets a POST for each event.",
         RUN,
         secret=True,
@@ -216,7 +218,7 @@ class Settings(LogSettings):
     )
     webhook_events: frozenset[str] = setting(
         "WEBHOOK_EVENTS",
-        parsers.some_of(WEBHOOK_EVENTS),
+        parsers.choices(WEBHOOK_EVENTS),
         "Events for the webhook, comma-separated: infected, error, clean, pass_failed.",
         RUN,
         default="infected,error,pass_failed",
@@ -244,12 +246,12 @@ class RefreshSettings(LogSettings):
     )
     source: str = setting(
         "DATABASE_MIRROR",
-        parsers.mirror,
+        parsers.mirror_url,
         "A private mirror of the official signatures; none: only DATABASE_CUSTOM_URL.",
         REFRESH,
     )
     custom: tuple[str, ...] = setting(  # a secret, as the URLs of commercial signatures are
-        "DATABASE_CUSTOM_URL", parsers.addresses, "Further signature files.", REFRESH, secret=True
+        "DATABASE_CUSTOM_URL", parsers.urls, "Further signature files.", REFRESH, secret=True
     )
 
     @property

@@ -20,7 +20,7 @@ from avscan.backend.ledger import Ledger
 from avscan.backend.pocketbase import PocketBase
 from avscan.backend.transport import ON_FAILURE, ON_SIGNAL, RetryPolicy
 from avscan.errors import AvscanError, BackendError, EngineError, Interrupted, SchemaError
-from avscan.events import Left, Listener, ignore
+from avscan.events import Listener, Unsettled, ignore
 from avscan.heartbeat import Heartbeat
 from avscan.scanner import Scanner
 from avscan.scans import Scans
@@ -143,7 +143,7 @@ class Sweep:
             self._ledger.release_all(reason, interrupted=interrupted, policy=ON_SIGNAL)
             raise
         for build in released:
-            self._listen(Left(build=build, reason=f"back to pending: {reason}"))
+            self._listen(Unsettled(build=build, reason=f"back to pending: {reason}"))
 
     def _plans(self, *, full: bool) -> Iterator[Plan]:
         self._discovered_at = self._clock()

@@ -61,7 +61,7 @@ def is_set(name: str, environment: Mapping[str, str]) -> bool:
     return any(environment.get(each, "").strip() for each in (name, name + "_FILE"))
 
 
-def source(variable: Variable, environment: Mapping[str, str]) -> tuple[str, str]:
+def look_up(variable: Variable, environment: Mapping[str, str]) -> tuple[str, str]:
     """Return the name and text of the source of a setting. A secret's text is not stripped."""
     text = environment.get(variable.name, "")
     if variable.secret:

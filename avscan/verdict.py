@@ -69,12 +69,12 @@ def judge(reports: Sequence[FileReport], policies: Policies) -> Verdict:
     verdicts = [file_status(report, policies) for report in reports]
     if not reports:
         return Verdict(status=Status.ERROR, reason="no files", cause=Cause.CONTENT)
-    if infected := _with(Status.INFECTED, reports, verdicts):
+    if infected := _with_status(Status.INFECTED, reports, verdicts):
         name = infected[0].examination.sightings[0].signature
         where = infected[0].name
         reason = f"{name} in {where}{_others(len(infected), len(reports))}"
         return Verdict(status=Status.INFECTED, virus_name=name, reason=_reason(reason))
-    if failed := _with(Status.ERROR, reports, verdicts):
+    if failed := _with_status(Status.ERROR, reports, verdicts):
         what = problems(failed[0].examination, policies)[0]
         reason = f"{failed[0].name}: {what}{_others(len(failed), len(reports))}"
         return Verdict(status=Status.ERROR, reason=_reason(reason), cause=_cause(failed))
@@ -134,7 +134,7 @@ def problems(examination: Examination, policies: Policies) -> tuple[str, ...]:
     return found
 
 
-def _with(
+def _with_status(
     status: Status, reports: Sequence[FileReport], verdicts: Sequence[Status]
 ) -> list[FileReport]:
     return [report for report, verdict in zip(reports, verdicts, strict=True) if verdict is status]

@@ -66,7 +66,7 @@ def make_scanner(
 
 
 @contextmanager
-def explained(client: PocketBase) -> Iterator[None]:
+def diagnose_rejection(client: PocketBase) -> Iterator[None]:
     """Raise a SchemaError that names the missing fields if PocketBase rejects a request."""
     try:
         yield

@@ -55,7 +55,7 @@ class Workspace:
     def __enter__(self) -> Self:
         """Take the lock, remove leftovers of killed passes, and create the folder."""
         try:
-            with self._explained():
+            with self._convert_errors():
                 self._lock = self._open()
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 self._remove_leftovers()
@@ -83,7 +83,7 @@ class Workspace:
 
     def inspector_folder(self) -> Path:
         """Create a private folder for an inspector. Raise WorkspaceError if that fails."""
-        with self._explained():
+        with self._convert_errors():
             return Path(tempfile.mkdtemp(prefix="inspector-", dir=self.folder))
 
     def free(self) -> int:
@@ -132,7 +132,7 @@ class Workspace:
             )
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _convert_errors(self) -> Iterator[None]:
         """Convert OSError to a WorkspaceError that names the folder and the remedy."""
         try:
             yield

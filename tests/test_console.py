@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pyte
 import pytest
 
-from avscan.events import Downloading, Event, Left, Scanned, Scanning, Settled
+from avscan.events import Downloading, Event, Scanned, Scanning, Settled, Unsettled
 from avscan.findings import Examination
 from avscan.ops.console import Console
 from avscan.ops.terminal import Style
@@ -34,7 +34,7 @@ class Seen:
         self.stream = io.StringIO(newline="")
         self.clock = Clock()
         self.console = Console(
-            self.stream, style=Style(colour=True), room=lambda: 80, clock=self.clock
+            self.stream, style=Style(colour=True), max_width=lambda: 80, clock=self.clock
         )
 
     def after(self, *events: Event) -> list[str]:
@@ -98,7 +98,9 @@ def test_between_two_scans_the_download_is_shown(seen: Seen) -> None:
 
 
 def test_an_abandoned_download_is_not_shown(seen: Seen) -> None:
-    *_, last = seen.after(downloading(30_000_000), Left(build="b" * 15, reason="PocketBase failed"))
+    *_, last = seen.after(
+        downloading(30_000_000), Unsettled(build="b" * 15, reason="PocketBase failed")
+    )
     assert last == "looking for builds, 0 s"
 
 
@@ -116,7 +118,7 @@ def test_a_line_per_build_is_printed_above_the_progress_line(seen: Seen) -> None
         scanning(),
         Scanned(build="b" * 15, file="game.zip"),
         settled(Status.CLEAN, "nothing found in 1 file, 6 bytes"),
-        Left(build="c" * 15, reason="changed"),
+        Unsettled(build="c" * 15, reason="changed"),
     ) == [
         "clean     bbbbbbbbbbbbbbb  nothing found in 1 file, 6 bytes",
         "waits     ccccccccccccccc  changed",

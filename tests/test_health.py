@@ -127,7 +127,7 @@ def test_missing_programs_are_a_warning_that_names_their_packages(
     backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(programs, "find", lambda name: None if name in {"7zz", "lz4"} else "there")
-    parts = health.examine(Settings.parse(backend.environment()), deep=False)
+    parts = health.check_installation(Settings.parse(backend.environment()), deep=False)
     (part,) = [part for part in parts if part.name == "programs"]
     assert part.state is health.State.WARN
     assert part.text.startswith("7zz, lz4 not installed")
@@ -145,7 +145,7 @@ def test_a_running_pass_is_not_a_failure(backend: Backend) -> None:
 def test_little_disk_space_is_a_warning(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Workspace, "free", lambda _self: 3 << 30)
     settings = Settings.parse(backend.environment())
-    parts = {part.name: part for part in health.examine(settings, deep=False)}
+    parts = {part.name: part for part in health.check_installation(settings, deep=False)}
     assert parts["disk"].state is health.State.WARN
     assert parts["disk"].text.startswith("3.0 GiB free")
 

@@ -66,8 +66,8 @@ LOUD = replace(
 )
 
 
-def lines(report: Report, *, room: int = 80, style: Style = PLAIN) -> list[str]:
-    return list(views.screen(report, room=room, style=style))
+def lines(report: Report, *, max_width: int = 80, style: Style = PLAIN) -> list[str]:
+    return list(views.as_text(report, max_width=max_width, style=style))
 
 
 def test_the_report_of_a_quiet_day() -> None:
@@ -91,10 +91,10 @@ def test_the_report_of_a_quiet_day() -> None:
     ]
 
 
-@pytest.mark.parametrize("room", [40, 80, 200])
+@pytest.mark.parametrize("max_width", [40, 80, 200])
 @pytest.mark.parametrize("report", [QUIET, LOUD])
-def test_no_line_is_wider_than_the_screen(report: Report, room: int) -> None:
-    assert max(map(width, lines(report, room=room))) <= room
+def test_no_line_is_wider_than_the_screen(report: Report, max_width: int) -> None:
+    assert max(map(width, lines(report, max_width=max_width))) <= max_width
 
 
 def test_a_broken_criterion_stands_out_and_its_figure_is_not_rounded_to_the_bound() -> None:
@@ -109,7 +109,7 @@ def test_a_long_list_ends_with_the_number_of_further_rows() -> None:
 
 
 def test_names_are_escaped() -> None:
-    assert all(line.isprintable() for line in lines(LOUD, room=500))
+    assert all(line.isprintable() for line in lines(LOUD, max_width=500))
     shown = views.history("b" * 15, [check(f"clean: x{HOSTILE}\nclean  {HOSTILE}")], style=PLAIN)
     assert all(line.isprintable() for line in shown)
 

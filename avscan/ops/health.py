@@ -59,7 +59,7 @@ class Part:
     exit_code: int = 0
 
 
-def examine(settings: Settings, *, deep: bool) -> Iterator[Part]:
+def check_installation(settings: Settings, *, deep: bool) -> Iterator[Part]:
     """Check each part. `deep` also loads the signatures and scans the canary, as a pass does."""
     yield from _backend(settings)
     yield from _engine(settings)
@@ -74,11 +74,11 @@ def _check(name: str, check: Callable[[], tuple[State, str]]) -> Part:
     try:
         state, text = check()
     except _FAILURES as error:
-        return failed(name, error)
+        return failed_part(name, error)
     return Part(name=name, state=state, text=text)
 
 
-def failed(name: str, error: AvscanError) -> Part:
+def failed_part(name: str, error: AvscanError) -> Part:
     """Return the result for a part whose check raised `error`."""
     # `Busy` has exit code 0: another pass is running, which is not a failure.
     state = State.FAIL if error.exit_code else State.SKIP
@@ -96,7 +96,7 @@ def _backend(settings: Settings) -> Iterator[Part]:
             yield Part(name="pocketbase", state=State.OK, text=text)
             yield _check("collections", lambda: _collections(client))
     except _FAILURES as error:
-        yield failed("pocketbase", error)
+        yield failed_part("pocketbase", error)
         yield _skipped("collections")
 
 
@@ -114,7 +114,7 @@ def _engine(settings: Settings) -> Iterator[Part]:
     try:
         version = program.version(settings.clamscan, settings.signatures)
     except EngineError as error:
-        yield failed("clamscan", error)
+        yield failed_part("clamscan", error)
         yield _skipped("signatures")
     else:
         yield Part(name="clamscan", state=State.OK, text=f"ClamAV {version.engine} runs")

@@ -54,35 +54,35 @@ def width(text: str) -> int:
     return sum(map(_width, text))
 
 
-def cut(text: str, room: int) -> str:
-    """Cut a text to at most `room` columns, with an ellipsis at the end."""
+def cut(text: str, max_width: int) -> str:
+    """Cut a text to at most `max_width` columns, with an ellipsis at the end."""
     text = printable(text)
-    if width(text) <= room:
+    if width(text) <= max_width:
         return text
     kept, used = "", 0
     for character in text:
         used += _width(character)
-        if used > room - 1:
+        if used > max_width - 1:
             break
         kept += character
     return kept + "…"
 
 
-def padded(text: str, room: int) -> str:
-    """Cut or pad a text to exactly `room` columns."""
-    text = cut(text, room)
-    return text + " " * (room - width(text))
+def padded(text: str, target_width: int) -> str:
+    """Cut or pad a text to exactly `target_width` columns."""
+    text = cut(text, target_width)
+    return text + " " * (target_width - width(text))
 
 
-def table(
-    rows: Sequence[Sequence[str]], room: int, *, whole: Collection[int] = (), gap: int = 2
+def format_table(
+    rows: Sequence[Sequence[str]], max_width: int, *, whole: Collection[int] = (), gap: int = 2
 ) -> list[str]:
-    """Format rows as lines of at most `room` columns.
+    """Format rows as lines of at most `max_width` columns.
 
     The widest columns are cut first. Those whose index is in `whole` are never cut.
     """
     widths = [max(width(printable(cell)) for cell in column) for column in zip(*rows, strict=True)]
-    spare = room - gap * (len(widths) - 1)
+    spare = max_width - gap * (len(widths) - 1)
     cuttable = [index for index in range(len(widths)) if index not in whole]
     while sum(widths) > spare and any(widths[index] > 1 for index in cuttable):
         widths[max(cuttable, key=widths.__getitem__)] -= 1
@@ -90,7 +90,7 @@ def table(
     return [(" " * gap).join(line).rstrip() for line in lines]
 
 
-def span(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Format a duration with at most two units: `3 min 20 s`."""
     whole = int(seconds)
     if 0 < seconds < 10:  # noqa: PLR2004
@@ -107,7 +107,7 @@ def _two(number: int, unit: str, rest: int, below: str) -> str:
     return f"{number} {unit}" + (f" {rest} {below}" if rest else "")
 
 
-def size(number: float) -> str:
+def format_size(number: float) -> str:
     """Format a number of bytes: `1.5 MB`."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if number < 1000:  # noqa: PLR2004
