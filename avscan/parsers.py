@@ -74,7 +74,7 @@ def key(name: str, text: str) -> bytes:
     try:
         return base64.b64decode(text.removeprefix("whsec_"), validate=True)
     except ValueError as error:
-        raise SettingsError(f"{name} is not base64 behind its whsec_") from error
+        raise SettingsError(f"{name} is not base64 after its whsec_") from error
 
 
 def existing_path(name: str, text: str) -> Path | None:
@@ -140,7 +140,7 @@ def choices(allowed: Sequence[str]) -> Callable[[str, str], frozenset[str]]:
     def parse(name: str, text: str) -> frozenset[str]:
         found = frozenset(each.strip() for each in text.lower().split(","))
         if not found <= set(allowed):
-            raise SettingsError(f"{name} must be of {', '.join(allowed)}, not {text!r}")
+            raise SettingsError(f"{name} must be a list of {', '.join(allowed)}, not {text!r}")
         return found
 
     return parse
@@ -159,5 +159,5 @@ def urls(name: str, text: str) -> tuple[str, ...]:
 def mirror_url(name: str, text: str) -> str:
     """Parse one URL, or `none`."""
     if text != "none" and len(urls(name, text)) > 1:
-        raise SettingsError(f"{name} must be one address")
+        raise SettingsError(f"{name} must be one URL")
     return text

@@ -111,7 +111,7 @@ def test_a_server_that_asks_to_wait_gets_no_requests(server: Scripted, folder: P
     run(server, folder)
     told = run(server, folder, "--now")
     assert told.code == 6
-    assert "stay away until 20" in told.event("refresh.failed")["reason"]
+    assert "wait until 20" in told.event("refresh.failed")["reason"]
     assert wait_in(folder) > INTERVAL[0] - 60
     assert (folder / "own.ndb").read_bytes() == GOOD
 
@@ -173,7 +173,7 @@ def test_a_server_that_asks_to_wait_gets_no_requests_even_without_signatures(
     server: Scripted, folder: Path
 ) -> None:
     server.say(Answer(status=429))
-    with pytest.raises(EngineError, match="stay away"):
+    with pytest.raises(EngineError, match="wait until"):
         at(NOW, server, folder)
     assert isinstance(at(NOW + INTERVAL[0] - 60, server, folder), NotDue)
     assert len(server.requests) == 1
@@ -223,7 +223,7 @@ def test_the_official_set_comes_from_clamavs_own_servers(folder: Path) -> None:
     [
         ({"DATABASE_CUSTOM_URL": ""}, "DATABASE_CUSTOM_URL is not set"),
         ({"DATABASE_MIRROR": "mirror.example.com"}, "DATABASE_MIRROR must be like https://"),
-        ({"DATABASE_MIRROR": "http://a/ http://b/"}, "DATABASE_MIRROR must be one address"),
+        ({"DATABASE_MIRROR": "http://a/ http://b/"}, "DATABASE_MIRROR must be one URL"),
         ({"LOG_LEVEL": "loud"}, "LOG_LEVEL must be"),
     ],
 )

@@ -288,7 +288,7 @@ def test_the_repr_contains_neither_the_webhooks_url_nor_its_key(tmp_path: Path) 
 def test_a_key_may_be_base64() -> None:
     settings = Settings.parse(LEAST | {"WEBHOOK_SECRET": "whsec_aGlkZGVu"})
     assert settings.webhook_secret == b"hidden"
-    assert problem(WEBHOOK_SECRET="whsec_?") == "WEBHOOK_SECRET is not base64 behind its whsec_"
+    assert problem(WEBHOOK_SECRET="whsec_?") == "WEBHOOK_SECRET is not base64 after its whsec_"
 
 
 @pytest.mark.parametrize(
@@ -323,7 +323,7 @@ def test_webhook_events_are_a_comma_separated_list(text: str, events: set[str]) 
 def test_the_error_about_an_unknown_event_lists_the_known_ones() -> None:
     said = problem(WEBHOOK_EVENTS="infected,started")
     assert said == (
-        "WEBHOOK_EVENTS must be of infected, error, clean, pass_failed, not 'infected,started'"
+        "WEBHOOK_EVENTS must be a list of infected, error, clean, pass_failed, not 'infected,started'"
     )
 
 

@@ -112,7 +112,7 @@ def refresh(
     except OSError as error:
         raise EngineError(f"SIGNATURE_DIR {folder} can't be used: {error.strerror}") from error
     if wait:
-        raise EngineError(f"the server asks freshclam to stay away until {wait} (local time)")
+        raise EngineError(f"the server asks freshclam to wait until {wait} (local time)")
     return Refreshed(due=_moment(due))
 
 
