@@ -99,7 +99,7 @@ class Scans:
         self._listen = listen
         self._clock = clock
         self._queue: list[Job] = []
-        self._aside: dict[str, _Scan] = {}
+        self._deferred: dict[str, _Scan] = {}
         self._current: list[_Scan] = []
 
     def run(self) -> None:
@@ -155,20 +155,20 @@ class Scans:
         for scan in reversed(self._current):
             yield from ((scan.claim.build.id, name) for name in scan.waiting)
         for job in sorted(self._queue, key=self._must_run_alone):
-            aside = self._aside.get(job.build)
-            yield from ((job.build, name) for name in (aside.waiting if aside else job.files))
+            deferred = self._deferred.get(job.build)
+            yield from ((job.build, name) for name in (deferred.waiting if deferred else job.files))
 
     def _must_run_alone(self, job: Job) -> bool:
         """Return whether a build must not be scanned while another one is paused."""
-        return job.build in self._aside or job.interruptions > 0
+        return job.build in self._deferred or job.interruptions > 0
 
     def _ready_job(self) -> Job | None:
         """Return the first build whose next file is downloaded. Builds that must run alone come last."""
         for job in sorted(self._queue, key=self._must_run_alone):
             if self._must_run_alone(job) and self._scanner.is_paused:
                 return None
-            aside = self._aside.get(job.build)
-            files = aside.waiting if aside else job.files
+            deferred = self._deferred.get(job.build)
+            files = deferred.waiting if deferred else job.files
             if not files or self._fetcher.is_ready(job.build, files[0]):
                 return job
         return None
@@ -182,7 +182,7 @@ class Scans:
 
     def _scan(self, job: Job) -> None:
         """Scan a build to its verdict, or until other builds get a turn."""
-        scan = self._aside.pop(job.build, None) or self._begin(job)
+        scan = self._deferred.pop(job.build, None) or self._begin(job)
         self._queue.remove(job)
         if scan is None:
             return
@@ -224,7 +224,7 @@ class Scans:
         end = self._clock() + TURN
         while scan.waiting:
             if not self._await_file(scan, end):
-                self._put_aside(scan)
+                self._defer(scan)
                 return False
             name = scan.waiting.pop(0)
             fetched = self._fetcher.take(scan.claim.build, name)
@@ -277,7 +277,7 @@ class Scans:
                 artifact,
                 policies=self._policies,
                 timeout=self._timeout,
-                meanwhile=lambda: self._meanwhile(scan, scanning, inspector, pause),
+                meanwhile=lambda: self._while_inspecting(scan, scanning, inspector, pause),
             )
         finally:
             # After an exception, its late result must not be taken for the next file's.
@@ -297,12 +297,12 @@ class Scans:
                 self._interrupted(scan, reason)
             case GaveWay():
                 scan.waiting.insert(0, name)
-                self._put_aside(scan)
+                self._defer(scan)
             case _:
                 assert_never(outcome)
         return None
 
-    def _meanwhile(
+    def _while_inspecting(
         self, scan: _Scan, scanning: Scanning, inspector: Inspector, pause: _Pause
     ) -> bool:
         """Scan other builds if the file is slow. Return False to give up the inspection."""
@@ -325,10 +325,10 @@ class Scans:
         log.info("file.resumed", extra={"build": scanning.build, "file": scanning.file})
         return held
 
-    def _put_aside(self, scan: _Scan) -> None:
+    def _defer(self, scan: _Scan) -> None:
         """Continue with a build later, and keep its claim."""
         if self._ledger.inspect(scan.claim, None):
-            self._aside[scan.claim.build.id] = scan
+            self._deferred[scan.claim.build.id] = scan
             self._backlog.put_aside(scan.job)
 
     def _interrupted(self, scan: _Scan, reason: str) -> None:

@@ -129,10 +129,10 @@ def test_init_creates_the_collection_once(every_backend: Backend) -> None:
 def test_init_lists_differences_and_fixes_them_with_fix(backend: Backend) -> None:
     env = backend.environment()
     before = backend.json("GET", "/api/collections/av_build_checks")
-    said = avscan("init", env=env)
-    assert said.code == 0
-    assert "log.max: 5,000, PocketBase's default; advised: at least 100,000" in said.out
-    assert "`avscan init --fix`" in said.out
+    found = avscan("init", env=env)
+    assert found.code == 0
+    assert "log.max: 5,000, PocketBase's default; advised: at least 100,000" in found.out
+    assert "`avscan init --fix`" in found.out
     assert backend.json("GET", "/api/collections/av_build_checks") == before
     mended = avscan("init", "--fix", env=env)
     assert "index on build: missing; is now: unique index" in mended.out

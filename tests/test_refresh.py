@@ -109,9 +109,9 @@ def test_bad_signatures_do_not_replace_good_ones(server: Scripted, folder: Path)
 def test_a_server_that_asks_to_wait_gets_no_requests(server: Scripted, folder: Path) -> None:
     server.say(Answer(body=GOOD), Answer(status=429, headers={"Retry-After": "7200"}))
     run(server, folder)
-    told = run(server, folder, "--now")
-    assert told.code == 6
-    assert "wait until 20" in told.event("refresh.failed")["reason"]
+    failed = run(server, folder, "--now")
+    assert failed.code == 6
+    assert "wait until 20" in failed.event("refresh.failed")["reason"]
     assert wait_in(folder) > INTERVAL[0] - 60
     assert (folder / "own.ndb").read_bytes() == GOOD
 
@@ -148,9 +148,9 @@ def test_freshclam_gets_no_secrets_in_its_environment(
     done = run(
         server, folder, PATH=path, POCKETBASE_TOKEN="hunter2", https_proxy="http://proxy.example"
     )
-    told = " ".join(event["text"] for event in done.named("freshclam.line"))
-    assert "hunter2" not in told
-    assert "https_proxy=http://proxy.example" in told
+    environment_lines = " ".join(event["text"] for event in done.named("freshclam.line"))
+    assert "hunter2" not in environment_lines
+    assert "https_proxy=http://proxy.example" in environment_lines
 
 
 def test_after_a_failure_the_next_attempt_waits(server: Scripted, folder: Path) -> None:
@@ -203,9 +203,9 @@ def test_a_stopped_refresh_terminates_freshclam(server: Scripted, folder: Path) 
         time.sleep(0.05)
     (freshclam,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=30)
     assert process.returncode == 143
-    assert "refresh.stopped" in said
+    assert "refresh.stopped" in errors
     assert freshclam not in {each.name for each in Path("/proc").iterdir()}
     assert wait_in(folder) > 0
 
