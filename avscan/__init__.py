@@ -1,3 +1,3 @@
-"""avscan scans every build that is uploaded to Zapuskalka before players download it."""
+"""avscan scans builds uploaded to Zapuskalka for malware before players download them."""
 
 __version__ = "0.1.0"

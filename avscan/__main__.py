@@ -1,9 +1,9 @@
-"""The program: `avscan` and `python -m avscan` start here."""
+"""The entry point of `avscan` and `python -m avscan`."""
 
 import signal
 
-# Until `boundary` handles signals there is nothing to end in order: Ctrl-C ends the imports without
-# a traceback. What is ignored stays so.
+# Ctrl-C during the imports ends the process without a traceback. `boundary` installs the real
+# handlers. An ignored signal stays ignored.
 if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 

@@ -1,4 +1,4 @@
-"""How a command ends: with one clear line and its exit code, whatever ended it."""
+"""The error boundary of every command: errors and signals become one line and an exit code."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def boundary(events: str = "") -> Iterator[None]:
-    """Turn what ends a command into one clear line and its exit code.
+    """Exit with one line and the matching exit code on an error or a signal.
 
-    The line is a log event whose name begins with `events`, or plain text on standard error where a
-    command has no log, or none yet.
+    `events` is the prefix of the log event's name. If it is empty, or the log is not configured yet,
+    the line is plain text on standard error.
     """
     refuse_inspection()
     _fill_standard_streams()
@@ -38,7 +38,7 @@ def boundary(events: str = "") -> Iterator[None]:
         sys.exit(error.exit_code)
     except (click.ClickException, click.exceptions.Exit, click.Abort):
         raise
-    except BrokenPipeError:  # what reads our output has seen enough
+    except BrokenPipeError:  # the reader of our output has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
     except Exception:
@@ -67,9 +67,9 @@ def _is_logging(events: str) -> bool:
 
 
 def _fill_standard_streams() -> None:
-    """Put something in place of a standard stream that is closed (`2>&-`).
+    """Open /dev/null in place of each closed standard stream (`2>&-`).
 
-    Else the next file or connection that is opened would be taken for it.
+    Otherwise the next opened file or connection would get its descriptor.
     """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:  # noqa: PLR2004 - standard error
         pass

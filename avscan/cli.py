@@ -1,4 +1,4 @@
-"""The command line: options and output; with `boundary` the only place that exits."""
+"""The command line: options and output. Only this module and `boundary` exit."""
 
 from __future__ import annotations
 
@@ -34,43 +34,43 @@ R = TypeVar("R")
 EXIT_CODES = """
 \b
 Exit codes:
-  0    it is done (infected builds included: they are a pass's purpose), or
-       another pass is at work
-  1    a bug in avscan; its traceback is in the log (status: a promise is broken)
-  2    settings or usage
-  3    PocketBase can't be reached, keeps failing, or has none of its files
-  4    PocketBase refuses the sign-in
-  5    a collection is missing, or has not the fields needed
+  0    success (also with infected builds), or another pass is running
+  1    a bug in avscan, with a traceback in the log; for `status`: a service
+       level is not met
+  2    wrong settings or usage
+  3    PocketBase can't be reached, keeps failing, or its storage has no files
+  4    PocketBase rejects the credentials
+  5    a collection or a required field is missing
   6    clamscan or its signatures don't work
-  7    the work folder or the disk
+  7    the work folder can't be used, or the disk is full
   129  stopped by SIGHUP
   130  stopped by SIGINT
-  141  whoever read the output has gone
+  141  the reader of the output closed it
   143  stopped by SIGTERM
 """
-BROKEN = 1
-LONGEST_SPAN = timedelta(days=36_500)
+LEVEL_NOT_MET = 1
+MAX_DURATION = timedelta(days=36_500)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXIT_CODES)
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def main() -> None:
-    """Scan every build that is uploaded to Zapuskalka with ClamAV, before players download it."""
+    """Scan the builds that are uploaded to Zapuskalka with ClamAV."""
 
 
 def command(name: str) -> Callable[[Callable[..., None]], click.Command]:
-    """Register a command that has an option for each setting that it needs, behind its own."""
+    """Register a command with an option for each setting that it uses."""
     variables = variables_of(name)
     secrets = ", ".join(each.name for each in variables if each.secret)
     epilog = (
-        f"Secrets have no option, since others can see a command line: set {secrets}, or name"
-        " files that hold them by the options above. `avscan --help` lists the exit codes."
+        f"Secrets have no option, since other users can see a command line: set {secrets}, or"
+        " pass their files by the options above. `avscan --help` lists the exit codes."
     )
 
     def register(function: Callable[..., None]) -> click.Command:
-        made = main.command(name, epilog=epilog)(function)
-        made.params.extend(_option(each) for each in variables if not each.secret)
-        return made
+        registered = main.command(name, epilog=epilog)(function)
+        registered.params.extend(_option(each) for each in variables if not each.secret)
+        return registered
 
     return register
 
@@ -84,29 +84,29 @@ def _option(variable: Variable) -> click.Option:
         default=variable.default or None,
         show_default=bool(variable.default),
         expose_value=False,
-        callback=_keep,
+        callback=_store_option,
     )
 
 
-def _keep(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+def _store_option(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
     context.ensure_object(dict)[parameter.name] = value or ""
 
 
 def _environment() -> dict[str, str]:
-    """Return the environment with the options in place of their variables."""
+    """Return the environment, where options replace their variables."""
     return {**os.environ, **click.get_current_context().ensure_object(dict)}
 
 
 def _settings(name: str) -> Settings:
-    """Parse the settings of a command from its options and the environment."""
+    """Parse a command's settings from its options and the environment."""
     return Settings.parse(_environment(), command=name)
 
 
-def _is_watched() -> bool:
-    """Return whether a pass is shown to a person, and not logged."""
+def _is_interactive() -> bool:
+    """Return whether a pass is shown on a terminal instead of logged."""
     form = _environment().get("LOG_FORMAT", "").strip().lower()
-    shown = sys.stderr is not None and sys.stderr.isatty()  # None where it is closed
-    return form in {"", LogFormat.AUTO} and shown
+    terminal = sys.stderr is not None and sys.stderr.isatty()  # None if it is closed
+    return form in {"", LogFormat.AUTO} and terminal
 
 
 @command("run")
@@ -115,26 +115,26 @@ def _is_watched() -> bool:
 def run(*, full: bool, dry_run: bool) -> None:
     """Do one pass: scan every build that has no verdict, then exit.
 
-    A pass compares all builds with all checks; where there are 1,000 builds or more, it looks at
-    what changed lately, and compares all of them in one pass of five, drawn by chance, at a
-    terminal, or with --full.
+    With 1,000 builds or more, most passes check only builds that changed recently. A random one in
+    five passes compares all builds with all checks, and so does each pass on a terminal or with
+    --full.
 
-    At a terminal it shows a line a build, what it is doing, and a closing table; elsewhere it logs.
-    It sends notifications to a WEBHOOK_URL, and leaves its figures in a METRICS_FILE.
+    On a terminal, it prints its progress, a line per build and a final table; elsewhere it logs. It
+    sends notifications to WEBHOOK_URL, and writes metrics to METRICS_FILE.
     """
-    watched = _is_watched() or dry_run
-    with boundary("" if watched else "pass"):
+    interactive = _is_interactive() or dry_run
+    with boundary("" if interactive else "pass"):
         settings = _settings("run")
-        from avscan.passes import plan_pass, run_pass  # noqa: PLC0415 - loads what talks HTTP
+        from avscan.passes import plan_pass, run_pass  # noqa: PLC0415 - imports requests, which is slow
 
         if dry_run:
             _show_plan(plan_pass(settings))
-        elif watched:
+        elif interactive:
             from avscan.ops.console import Console  # noqa: PLC0415
             from avscan.ops.terminal import style_for  # noqa: PLC0415
 
             with Console(sys.stderr, style=style_for(sys.stderr)) as console:
-                # What the console does not show itself stands between its lines.
+                # Warnings of the log are printed between the console's lines.
                 level = "error" if settings.log_level == "error" else "warn"
                 configure(level, LogFormat.TEXT, write=console.line)
                 run_pass(settings, full=True, listen=console)
@@ -145,7 +145,7 @@ def run(*, full: bool, dry_run: bool) -> None:
 
 def _show_plan(plan: Plan) -> None:
     lines = [
-        *(f"remove   {check.id}  its build {check.build} is gone" for check in plan.orphans),
+        *(f"remove   {check.id}  its build {check.build} is deleted" for check in plan.orphans),
         *(f"reclaim  {check.build}  no heartbeat" for check, _ in plan.stuck),
         *(f"reopen   {check.build}  its files changed" for check, _ in plan.changed),
         *(f"open     {build.id}  {_files(len(build.files))}" for build in plan.new),
@@ -163,17 +163,17 @@ def _files(number: int) -> str:
 
 
 @command("init")
-@click.option("--fix", is_flag=True, help="Mend what differs; never drops a field or a record.")
+@click.option("--fix", is_flag=True, help="Fix differences; never deletes a field or a record.")
 @click.option(
     "--print",
     "printed",
     is_flag=True,
-    help="Change nothing: print the collection as it should be, as JSON for a migration.",
+    help="Print the collection's definition as JSON for a migration; change nothing.",
 )
 def init(*, fix: bool, printed: bool) -> None:
-    """Create the av_build_checks collection, or say what is wrong with it.
+    """Create the av_build_checks collection, or check its definition.
 
-    Where the schema is kept as migrations, --print prints what PocketBase's imports take; see
+    If you keep the schema as migrations, --print prints JSON for PocketBase's import; see
     docs/schema.md.
     """
     if fix and printed:
@@ -238,9 +238,11 @@ def _exit_if_unfit(differences: Sequence[Difference]) -> None:
 @click.option(
     "--from-av-service", is_flag=True, help="Only verdicts of av-service, which avscan replaces."
 )
-@click.option("--limit", type=click.IntRange(min=1), help="At most so many builds, oldest first.")
+@click.option("--limit", type=click.IntRange(min=1), help="Maximum number of builds, oldest first.")
 @click.option("--dry-run", is_flag=True, help="Print the builds, and write nothing.")
-@click.option("--yes", is_flag=True, help="Do not ask before clean builds are hidden.")
+@click.option(
+    "--yes", is_flag=True, help="Do not ask for a confirmation before clean builds are hidden."
+)
 def rescan(
     *,
     builds: tuple[str, ...],
@@ -251,24 +253,24 @@ def rescan(
     dry_run: bool,
     yes: bool,
 ) -> None:
-    """Put verdicts back to pending, so that the next pass scans these builds again.
+    """Reset verdicts to pending, so that builds are scanned again.
 
-    Name builds, or choose verdicts by the options. Verdicts that were corrected by hand are put
-    back only by name. Until a build is scanned, it is not clean, and a gate hides it from players:
-    check first that passes work. RESCAN_AFTER renews verdicts without that.
+    Name builds, or choose verdicts by the options. Verdicts that were corrected by hand are reset
+    only if you name the build. A gate hides a build from players until it is scanned again, so
+    check first that passes work. RESCAN_AFTER renews verdicts without hiding builds.
     """
     with boundary():
         if not (builds or status or older_than or from_av_service):
             raise SettingsError(
                 "name builds, or choose them by --status, --older-than or --from-av-service"
             )
-        age = _span("--older-than", older_than) if older_than else timedelta(0)
+        age = _duration("--older-than", older_than) if older_than else timedelta(0)
         settings = _settings("rescan")
         from avscan.records import Status  # noqa: PLC0415
-        from avscan.rescan import Choice  # noqa: PLC0415
-        from avscan.rescan import rescan as put_back  # noqa: PLC0415
+        from avscan.rescan import Selection  # noqa: PLC0415
+        from avscan.rescan import rescan as reset  # noqa: PLC0415
 
-        choice = Choice(
+        selection = Selection(
             builds=builds,
             status=Status(status) if status else None,
             age=age,
@@ -277,37 +279,37 @@ def rescan(
         )
         done = set()
         confirm = _confirmed if yes else _confirm_hiding
-        for build in put_back(settings, choice, confirm=confirm, dry_run=dry_run):
+        for build in reset(settings, selection, confirm=confirm, dry_run=dry_run):
             click.echo(build)
             done.add(build)
-        click.echo(f"{len(done)} {'would be ' * dry_run}put back to pending", err=True)
+        click.echo(f"{len(done)} {'would be ' * dry_run}reset to pending", err=True)
         if left := [build for build in builds if build not in done]:
-            raise SettingsError(f"no such verdict to put back: {', '.join(dict.fromkeys(left))}")
+            raise SettingsError(f"no such verdict to reset: {', '.join(dict.fromkeys(left))}")
 
 
 def _confirmed(_: int) -> None:
-    """Go on without a question."""
+    """Confirm without a question."""
 
 
 def _confirm_hiding(clean: int) -> None:
-    """Ask at a terminal. Raise SettingsError where nobody can answer, or the answer is no."""
-    what = f"{clean} clean builds go back to pending: a gate hides them until they are scanned"
+    """Ask on a terminal. Raise SettingsError without a terminal, or if the answer is no."""
+    what = f"{clean} clean builds would be reset: a gate hides them until they are scanned"
     if not sys.stdin.isatty():
         raise SettingsError(f"{what}. Confirm with --yes")
-    if not click.confirm(f"{what}. Go on?", err=True):
-        raise SettingsError("nothing was put back")
+    if not click.confirm(f"{what}. Continue?", err=True):
+        raise SettingsError("nothing was reset")
 
 
-def _span(option: str, text: str) -> timedelta:
-    """Read a length of time as a person gives it."""
+def _duration(option: str, text: str) -> timedelta:
+    """Parse a duration such as 30d, 12h or 90m."""
     units = {"d": "days", "h": "hours", "m": "minutes"}
     match = re.fullmatch(r"(\d{1,6})([dhm])", text.strip())
-    span = timedelta(**{units[match[2]]: int(match[1])}) if match else LONGEST_SPAN
-    if span >= LONGEST_SPAN:
+    duration = timedelta(**{units[match[2]]: int(match[1])}) if match else MAX_DURATION
+    if duration >= MAX_DURATION:
         raise SettingsError(
             f"{option} must be like 30d, 12h or 90m, and less than 36500d, not {text!r}"
         )
-    return span
+    return duration
 
 
 @command("status")
@@ -320,46 +322,46 @@ def _span(option: str, text: str) -> timedelta:
     type=click.Choice(["table", "json", "prometheus"]),
     default="table",
     show_default=True,
-    help="How to say it.",
+    help="The output format.",
 )
 def status(*, since: str, form: str) -> None:
-    """Say whether the promises are kept: the service levels, read from PocketBase.
+    """Show whether avscan keeps its service levels.
 
-    Each build is to be judged within 5 minutes of its upload, none to be pending for more than 10
-    minutes, and at most 1 % of the verdicts to be errors. Below stands what waits, is stuck or late,
-    and which builds were infected or could not be scanned.
+    Each build gets a verdict within 5 minutes of its upload, none is pending for more than 10
+    minutes, and avscan fails at no more than 1 % of the scans. The report also lists the builds
+    that wait, are stuck, late or infected, or could not be scanned.
     """
     with boundary():
-        window = _span("--since", since)
+        window = _duration("--since", since)
         settings = _settings("status")
         from avscan.ops import metrics, views  # noqa: PLC0415
         from avscan.ops.exposition import exposition  # noqa: PLC0415
-        from avscan.ops.queries import status as ask  # noqa: PLC0415
+        from avscan.ops.queries import query_report  # noqa: PLC0415
         from avscan.ops.terminal import columns  # noqa: PLC0415
 
-        report = ask(settings, window=window)
+        report = query_report(settings, window=window)
         match form:
             case "json":
                 click.echo(views.as_json(report))
             case "prometheus":
                 click.echo(exposition(metrics.of_report(report)), nl=False)
             case _:
-                for line in views.screen(report, room=columns(sys.stdout), style=_style()):
+                for line in views.as_text(report, max_width=columns(sys.stdout), style=_style()):
                     click.echo(line)
-        # Prometheus judges the figures itself.
-        sys.exit(0 if report.kept or form == "prometheus" else BROKEN)
+        # For Prometheus, alert rules evaluate the metrics.
+        sys.exit(0 if report.kept or form == "prometheus" else LEVEL_NOT_MET)
 
 
 @command("history")
 @click.argument("build")
 def history(*, build: str) -> None:
-    """Print all that is known of a build's verdicts, the newest first."""
+    """Print all verdicts of a build with their logs, newest first."""
     with boundary():
         settings = _settings("history")
         from avscan.ops import views  # noqa: PLC0415
-        from avscan.ops.queries import checks_in_full  # noqa: PLC0415
+        from avscan.ops.queries import query_checks  # noqa: PLC0415
 
-        checks = checks_in_full(settings, build)
+        checks = query_checks(settings, build)
         if not checks:
             click.echo(f"build {build} has no check yet")
         for line in views.history(build, checks, style=_style()):
@@ -367,7 +369,7 @@ def history(*, build: str) -> None:
 
 
 def _style() -> Style:
-    """Give the style of standard output, and let no terminal's alphabet end a command."""
+    """Return the style of standard output, and make it replace characters it can't encode."""
     from avscan.ops.terminal import style_for  # noqa: PLC0415
 
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -379,28 +381,29 @@ def _style() -> Style:
 @click.option(
     "--deep",
     is_flag=True,
-    help="Load the signatures and find the canary, too; a pass that is due then waits a minute.",
+    help="Also load the signatures and scan the canary; this can delay the next pass.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def health(*, deep: bool, as_json: bool) -> None:
-    """Say whether passes can do their work: a line for each part of the installation.
+    """Check the installation, and print a line for each part.
 
-    Looks at PocketBase and the sign-in, the collections, clamscan, the signatures' age and the
-    disk. The exit code is that of the first part that fails; what is only warned about is 0.
+    The parts are PocketBase and the sign-in, the collections, clamscan, the signatures' age, the
+    disk, the confinement and the archive programs. The exit code is that of the first part that
+    fails; warnings do not change it.
     """
     with boundary():
-        from avscan.ops.health import examine, failed  # noqa: PLC0415
+        from avscan.ops.health import check_installation, failed_part  # noqa: PLC0415
 
         parts = []
         try:
-            for part in examine(_settings("health"), deep=deep):
+            for part in check_installation(_settings("health"), deep=deep):
                 parts.append(part)
                 if not as_json:
                     click.echo(f"{part.state:4}  {part.name:11}  {part.text}")
         except SettingsError as error:
             if not as_json:
                 raise
-            parts.append(failed("settings", error))
+            parts.append(failed_part("settings", error))
         code = next((part.exit_code for part in parts if part.exit_code), 0)
         if as_json:
             rows = [{"name": p.name, "state": p.state, "text": p.text} for p in parts]
@@ -409,13 +412,13 @@ def health(*, deep: bool, as_json: bool) -> None:
 
 
 @command("refresh")
-@click.option("--now", is_flag=True, help="Fetch them at once, whether or not they are due.")
+@click.option("--now", is_flag=True, help="Update now, even if no update is due.")
 def refresh(*, now: bool) -> None:
-    """Fetch new signatures by freshclam, if they are due; needs no PocketBase.
+    """Update the signatures with freshclam, if an update is due. It needs no PocketBase.
 
-    Can be run each minute: it does nothing until 4 to 8 hours have gone by since the last time, or
-    1 to 1.5 after a failure. New signatures are loaded on trial before they replace the old ones.
-    DATABASE_CUSTOM_URL adds signature files of your own, by their addresses.
+    Run it as often as every minute: it does nothing until 4 to 8 hours after the last update, or 1
+    to 1.5 hours after a failure. New signatures are test-loaded before they replace the old ones.
+    DATABASE_CUSTOM_URL adds signature files by their URLs.
     """
     with boundary("refresh"):
         settings = RefreshSettings.parse(_environment(), command="refresh")
@@ -432,10 +435,10 @@ def refresh(*, now: bool) -> None:
 
 
 @main.command()
-@click.option("--keep", is_flag=True, help="Leave the server running until Ctrl-C.")
+@click.option("--keep", is_flag=True, help="Keep the server running until Ctrl-C.")
 def demo(*, keep: bool) -> None:
-    """Show a pass on a PocketBase of its own, with sample builds: needs no settings."""
+    """Run a pass over sample builds, on a local PocketBase. It needs no settings."""
     with boundary():
         from avscan.demo import demo as show  # noqa: PLC0415
 
-        show(keep=keep, say=click.echo)
+        show(keep=keep, echo=click.echo)

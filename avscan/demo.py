@@ -1,4 +1,4 @@
-"""The first minute of a newcomer: a pass over sample builds, on a PocketBase of its own."""
+"""`avscan demo`: a pass over sample builds, on a local PocketBase."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from avscan.backend.answers import JSON, Row
 from avscan.backend.pocketbase import PocketBase
 from avscan.clamav.canary import eicar
 from avscan.data import SIGNATURES, create_zapuskalka
-from avscan.embedded import LOOPBACK, Embedded
 from avscan.errors import BackendError, EngineError, Interrupted
+from avscan.local_pocketbase import LOOPBACK, LocalPocketBase
 from avscan.ops import terminal
 from avscan.passes import run_pass
 from avscan.records import BUILDS, CHECKS, Check
@@ -36,14 +36,14 @@ TIMEOUT = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """A build to upload: the title of its app, and its files."""
+    """A build to upload: the title of its app and its files."""
 
     title: str
     files: Mapping[str, bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
+class Result:
     """A build after the pass."""
 
     title: str
@@ -52,39 +52,39 @@ class Shown:
     virus: str = ""
 
 
-def demo(*, keep: bool, say: Callable[[str], None]) -> tuple[Shown, ...]:
-    """Run a pass over sample builds, and say what happens and what came of it.
+def demo(*, keep: bool, echo: Callable[[str], None]) -> tuple[Result, ...]:
+    """Run a pass over sample builds, and print each step and the results by `echo`.
 
-    Everything happens in a temporary folder and on a free loopback port; nothing of the caller's
-    settings has a part in it. With `keep`, the server runs on until the caller is interrupted.
+    It uses a temporary folder and a free loopback port, and ignores the caller's settings. With
+    `keep`, the server runs until the caller is interrupted.
 
     Raises:
-        EngineError: there is no clamscan.
-        BackendError: there is no PocketBase program, or it does not work.
+        EngineError: clamscan is not installed.
+        BackendError: PocketBase is not installed or does not work.
 
     """
     if shutil.which("clamscan") is None:
         raise EngineError("there is no clamscan on this machine: apt-get install clamav")
     password = secrets.token_hex(12)  # an argument must not begin with a dash
     with tempfile.TemporaryDirectory(prefix="avscan-demo-", ignore_cleanup_errors=True) as name:
-        server = Embedded(Path(name), email=EMAIL, password=password)
+        server = LocalPocketBase(Path(name), email=EMAIL, password=password)
         server.create_superuser()
         with _without_proxy(), server:
-            say(f"PocketBase runs at {server.url}")
-            shown = _play(server, say)
-            for line in ("", *table(shown)):
-                say(line)
+            echo(f"PocketBase runs at {server.url}")
+            results = _run(server, echo)
+            for line in ("", *table(results)):
+                echo(line)
             if keep:
-                say("")
-                say(f"Dashboard: {server.url}/_/  login: {EMAIL}  password: {password}")
-                say("Ctrl-C ends it.")
+                echo("")
+                echo(f"Dashboard: {server.url}/_/  login: {EMAIL}  password: {password}")
+                echo("Press Ctrl-C to stop it.")
                 with suppress(Interrupted, KeyboardInterrupt):
                     server.wait()
-    return shown
+    return results
 
 
 def samples() -> tuple[Sample, ...]:
-    """Make the sample builds; the last one's upload has only begun."""
+    """Return the sample builds. The last one has no files, as an unfinished upload."""
     return (
         _sample("Asteroids", {"asteroids": b"a game", "data/levels": b"levels"}),
         _sample("Breakout", {"breakout.exe": eicar()}),
@@ -95,20 +95,20 @@ def samples() -> tuple[Sample, ...]:
 
 
 def _sample(title: str, members: Mapping[str, bytes]) -> Sample:
-    """Pack a game as the launcher does: one tar.gz."""
+    """Return a build with one tar.gz, as the launcher uploads it."""
     return Sample(title=title, files={f"{title.lower()}.tar.gz": _tar_gz(members)})
 
 
-def table(rows: Sequence[Shown]) -> list[str]:
-    """Lay rows out as lines of text, in columns."""
+def table(rows: Sequence[Result]) -> list[str]:
+    """Format results as the lines of a table."""
     cells = [("BUILD", "FILES", "VERDICT", "VIRUS")]
     cells += [
         (row.title, " ".join(row.files) or "-", row.verdict, row.virus or "-") for row in rows
     ]
-    return terminal.table(cells, room=terminal.columns(sys.stdout))
+    return terminal.format_table(cells, max_width=terminal.columns(sys.stdout))
 
 
-def _play(server: Embedded, say: Callable[[str], None]) -> tuple[Shown, ...]:
+def _run(server: LocalPocketBase, echo: Callable[[str], None]) -> tuple[Result, ...]:
     settings = Settings.parse(
         {
             "POCKETBASE_URL": server.url,
@@ -116,7 +116,7 @@ def _play(server: Embedded, say: Callable[[str], None]) -> tuple[Shown, ...]:
             "POCKETBASE_SUPERUSER_PASSWORD": server.password,
             "SIGNATURE_DIR": str(SIGNATURES),
             "WORK_DIR": str(server.folder / "work"),
-            "MAX_SIGNATURE_AGE": "0",  # the demo's own have no age
+            "MAX_SIGNATURE_AGE": "0",  # the demo's signatures have no date
         }
     )
     with connect(settings) as client:
@@ -124,26 +124,28 @@ def _play(server: Embedded, say: Callable[[str], None]) -> tuple[Shown, ...]:
         schema.ensure(client, fix=False)
         with closing(_Publisher(client, server.url)) as publisher:
             builds = [(sample, publisher.upload(sample)) for sample in samples()]
-        say(f"{len(builds)} builds are uploaded; a pass over them begins")
+        echo(f"{len(builds)} builds are uploaded; a pass begins")
         summary = run_pass(settings, full=True)
-        say(
-            f"{summary.scanned} builds of {summary.files} files were scanned"
+        echo(
+            f"{summary.scanned} builds with {summary.files} files were scanned"
             f" in {summary.seconds:.1f} s by {summary.signatures}"
         )
-        return tuple(_shown(client, sample, build) for sample, build in builds)
+        return tuple(_result(client, sample, build) for sample, build in builds)
 
 
-def _shown(client: PocketBase, sample: Sample, build: str) -> Shown:
+def _result(client: PocketBase, sample: Sample, build: str) -> Result:
     checks = client.page(CHECKS, where=f'build = "{build}"')
     files = tuple(sample.files)
     if not checks:
-        return Shown(title=sample.title, files=files)
+        return Result(title=sample.title, files=files)
     check = Check.parse(checks[0])
-    return Shown(title=sample.title, files=files, verdict=str(check.status), virus=check.virus_name)
+    return Result(
+        title=sample.title, files=files, verdict=str(check.status), virus=check.virus_name
+    )
 
 
 class _Publisher:
-    """A publisher at their launcher, which creates a build without files and then uploads them."""
+    """A publisher's launcher, which creates a build without files and then uploads them."""
 
     def __init__(self, client: PocketBase, url: str) -> None:
         password = secrets.token_hex(12)  # an argument must not begin with a dash
@@ -155,14 +157,14 @@ class _Publisher:
         self._collections = f"{url}/api/collections"
         self._session = requests.Session()
         self._session.trust_env = False
-        # The same as everybody's here: PocketBase mails people about their new devices.
+        # The same agent for all: PocketBase mails users about each new device.
         self._session.headers["User-Agent"] = USER_AGENT
         login: Row = {"identity": PUBLISHER, "password": password}
         answer = self._send("POST", "users/auth-with-password", json=login)
         self._session.headers["Authorization"] = str(answer["token"])
 
     def upload(self, sample: Sample) -> str:
-        """Upload a build of an app of its own; return the build's id."""
+        """Create an app with one build. Return the build's id."""
         app = self._client.create("apps", {"title": sample.title, "publisher": self._studio})["id"]
         branch = self._client.create("app_branches", {"name": "main", "app": app})["id"]
         self._client.update("apps", str(app), {"default_branch": branch})
@@ -198,7 +200,7 @@ class _Publisher:
 
 @contextmanager
 def _without_proxy() -> Iterator[None]:
-    """Let no proxy of the caller's come between us and our own server."""
+    """Exclude loopback connections from the caller's proxy."""
     names = ("no_proxy", "NO_PROXY")
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(dict.fromkeys(names, LOOPBACK))

@@ -1,7 +1,7 @@
-"""What can end a pass: one base, one kind for each exit code.
+"""Exceptions: one base class, and one class for each exit code.
 
-An error here is about the installation (settings, PocketBase, clamscan, disk), never about one
-build: what is wrong with a build is a verdict, which is a value.
+They are about the installation (settings, PocketBase, clamscan, disk). A problem of a build is a
+verdict, which is a value.
 """
 
 from __future__ import annotations
@@ -10,31 +10,31 @@ from typing import ClassVar
 
 
 class AvscanError(Exception):
-    """The base of every error of ours; its text is one line that says what to do."""
+    """The base class of avscan's errors. Its text is one line, with a remedy."""
 
     exit_code: ClassVar[int] = 1
 
 
 class SettingsError(AvscanError):
-    """A setting is missing or malformed, or the command was called wrongly."""
+    """A setting is missing or malformed, or the usage is wrong."""
 
     exit_code = 2
 
 
 class BackendError(AvscanError):
-    """PocketBase can't be reached, keeps failing, or answers what makes no sense."""
+    """PocketBase can't be reached, keeps failing, or sends an invalid response."""
 
     exit_code = 3
 
 
 class SignInError(AvscanError):
-    """PocketBase refuses the sign-in, or the token is not a superuser's."""
+    """PocketBase rejects the credentials, or they are not a superuser's."""
 
     exit_code = 4
 
 
 class SchemaError(AvscanError):
-    """A collection is missing, or has not the fields that are needed."""
+    """A collection or a required field is missing."""
 
     exit_code = 5
 
@@ -52,7 +52,7 @@ class WorkspaceError(AvscanError):
 
 
 class Interrupted(BaseException):
-    """A signal asks the process to end; no handler of errors on the way is to stop it."""
+    """A signal asks the process to end. A BaseException, so that `except Exception` does not catch it."""
 
     def __init__(self, signal: int) -> None:
         super().__init__(f"signal {signal}")

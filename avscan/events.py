@@ -1,6 +1,6 @@
-"""What a pass tells of itself while it works, to whoever listens: values only.
+"""Events of a running pass, for listeners such as the console and notifications.
 
-A listener is called in the midst of the work, from its threads. It must be quick and must not fail.
+A listener is called synchronously, from several threads. It must be fast and must not raise.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from avscan.verdict import FileReport, Verdict
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Downloading:
-    """A build's file is coming: `received` bytes of `size` so far."""
+    """`received` of `size` bytes of a build's file are downloaded."""
 
     build: str
     file: str
@@ -26,7 +26,7 @@ class Downloading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scanning:
-    """A build's file of `size` bytes is under scan from now on."""
+    """The scan of a build's file of `size` bytes began or resumed."""
 
     build: str
     file: str
@@ -35,7 +35,7 @@ class Scanning:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scanned:
-    """A build's file is no longer under scan."""
+    """The scan of a build's file ended."""
 
     build: str
     file: str
@@ -43,9 +43,9 @@ class Scanned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """A verdict was written `at` this moment of the server's clock.
+    """A verdict was written; `at` is the server's time.
 
-    `known` says that the verdict before it gave these very files the same status.
+    `known` is true if an earlier verdict gave the same files the same status.
     """
 
     build: Build
@@ -56,16 +56,16 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Left:
-    """A build got no verdict in its turn; a later one will bring it."""
+class Unsettled:
+    """A build got no verdict for now. It is scanned later, unless it was deleted."""
 
     build: str
     reason: str
 
 
-Event: TypeAlias = Downloading | Scanning | Scanned | Settled | Left
+Event: TypeAlias = Downloading | Scanning | Scanned | Settled | Unsettled
 Listener: TypeAlias = Callable[[Event], None]
 
 
 def ignore(_event: Event) -> None:
-    """Listen to nothing."""
+    """Do nothing: a listener for callers that need no events."""

@@ -1,4 +1,4 @@
-"""A heartbeat beside the work, so that long scans are told from abandoned ones."""
+"""A heartbeat in the background, so that other passes do not reclaim a long scan."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ INTERVAL = 15.0
 
 
 class Heartbeat:
-    """Calls `beat` each `interval` seconds in a thread of its own, until the context ends."""
+    """A context manager that calls `beat` every `interval` seconds in a background thread."""
 
     def __init__(self, beat: Callable[[], None], *, interval: float = INTERVAL) -> None:
         self._beat = beat
         self._interval = interval
         self._stopped = threading.Event()
-        # A daemon: a beat that hangs on the network must not keep the process from ending.
+        # A daemon, so that a beat that hangs on the network does not block the process's exit.
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def __enter__(self) -> Self:
-        """Start beating."""
+        """Start the thread."""
         self._thread.start()
         return self
 
@@ -34,7 +34,7 @@ class Heartbeat:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stop beating; a beat under way is not waited for."""
+        """Stop the thread, without waiting for a beat in progress."""
         self._stopped.set()
 
     def _run(self) -> None:

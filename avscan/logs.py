@@ -1,6 +1,6 @@
-"""Logging to standard error: JSON lines for machines, plain lines for a terminal.
+"""Logging to standard error, as JSON lines or as text.
 
-A message is an event's constant name; what it is about stands in fields beside it.
+The message of a record is the constant name of an event; its data is in `extra` fields.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ def configure(
     stream: TextIO | None = None,
     write: Callable[[str], None] | None = None,
 ) -> None:
-    """Send the logs of avscan to `stream` (standard error) or `write`, and nobody else's.
+    """Send avscan's log to `write` or to `stream`, by default standard error.
 
-    What says that nothing happened is left out of text that is no terminal's: cron mails it.
+    The loggers of other libraries are not changed. Text for no terminal omits events of idle passes,
+    since cron mails all output.
     """
     target = stream if stream is not None else sys.stderr
     if form is LogFormat.AUTO:
@@ -42,12 +43,12 @@ def configure(
     handler = _Lines(write) if write else logging.StreamHandler(target)
     handler.setFormatter(_json_formatter() if form is LogFormat.JSON else _TextFormatter())
     if form is LogFormat.TEXT and not target.isatty():
-        handler.addFilter(_is_news)
+        handler.addFilter(_is_not_idle)
     _use(handler, _LEVELS[level])
 
 
 def silence() -> None:
-    """Log nothing: a command at a terminal says in one line what went wrong."""
+    """Disable the log, for commands that print their errors."""
     _use(logging.NullHandler(), logging.CRITICAL)
 
 
@@ -58,12 +59,12 @@ def _use(handler: logging.Handler, level: int) -> None:
     logger.propagate = False
 
 
-def _is_news(record: logging.LogRecord) -> bool:
+def _is_not_idle(record: logging.LogRecord) -> bool:
     return not getattr(record, "idle", False)
 
 
 class _Lines(logging.Handler):
-    """Hands each line on to a console, which shows verdicts itself."""
+    """Passes each line to a console, except verdicts, which the console shows itself."""
 
     def __init__(self, write: Callable[[str], None]) -> None:
         super().__init__()

@@ -1,6 +1,7 @@
-"""Parsers of settings: of a variable's name, for the error, and its text, empty if it is not set.
+"""Parsers of settings.
 
-Each raises SettingsError where the text is malformed.
+Each takes the name of a variable, for its error, and its text, which is empty if the variable is not
+set. Each raises SettingsError if the text is malformed.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ S = TypeVar("S", bound=str)
 
 
 def any_text(_: str, text: str) -> str:
-    """Return the text as it is."""
+    """Return the text unchanged."""
     return text
 
 
-def _is_address(text: str) -> bool:
+def _is_url(text: str) -> bool:
     try:
         parts = urlsplit(text)
         _ = parts.port
@@ -36,48 +37,48 @@ def _is_address(text: str) -> bool:
     return usable and not re.search(r"\s", text)
 
 
-def backend(name: str, text: str) -> str:
-    """Parse PocketBase's address."""
+def backend_url(name: str, text: str) -> str:
+    """Parse the URL of PocketBase."""
     if not text:
         raise SettingsError(f"{name} is not set")
-    if "@" in text:  # however it is malformed: what may be a password is not repeated
+    if "@" in text:  # before other checks, so that no error repeats a password
         raise SettingsError(f"{name} must not hold a user name or password")
-    if not _is_address(text) or urlsplit(text).query:
+    if not _is_url(text) or urlsplit(text).query:
         raise SettingsError(f"{name} must be like https://host/path, not {text!r}")
     return text.rstrip("/")
 
 
 def token(name: str, text: str) -> str:
-    """Parse a token, which stands in a header."""
+    """Parse a token for an HTTP header."""
     found = text.strip()
-    # What can stand in a header; an error about anything else would repeat it.
+    # Characters that a header allows. A later error about another one would contain the token.
     if not re.fullmatch(r"[!-~]*", found):
         raise SettingsError(f"{name} is not a token: it has more than one word")
     return found
 
 
-def webhook(name: str, text: str) -> str:
-    """Parse an address that is a secret itself: anyone who knows it may post to it."""
+def webhook_url(name: str, text: str) -> str:
+    """Parse the webhook's URL. It may be a secret, so the error does not contain it."""
     text = text.strip()
     plain = text.isascii() and text.isprintable()
-    if text and not (plain and _is_address(text) and "@" not in urlsplit(text).netloc):
+    if text and not (plain and _is_url(text) and "@" not in urlsplit(text).netloc):
         raise SettingsError(f"{name} must be like https://host/path")
     return text
 
 
 def key(name: str, text: str) -> bytes:
-    """Parse a key: any text, or `whsec_` and the key in base64 (standardwebhooks.com)."""
+    """Parse a signing key: any text, or `whsec_` and base64 (standardwebhooks.com)."""
     text = text.strip()
     if not text.startswith("whsec_"):
         return text.encode(errors="surrogateescape")
     try:
         return base64.b64decode(text.removeprefix("whsec_"), validate=True)
     except ValueError as error:
-        raise SettingsError(f"{name} is not base64 behind its whsec_") from error
+        raise SettingsError(f"{name} is not base64 after its whsec_") from error
 
 
-def existing(name: str, text: str) -> Path | None:
-    """Parse the path of what must exist, if there is one."""
+def existing_path(name: str, text: str) -> Path | None:
+    """Parse the path of an existing file; None if the text is empty."""
     if not text:
         return None
     path = Path(text).absolute()
@@ -89,12 +90,12 @@ def existing(name: str, text: str) -> Path | None:
 
 
 def path(_: str, text: str) -> Path:
-    """Parse a path, of what need not exist."""
+    """Parse a path that need not exist."""
     return Path(text).absolute()
 
 
-def writable(name: str, text: str) -> Path | None:
-    """Parse the path of a file that will be replaced: a regular file, or none yet."""
+def output_path(name: str, text: str) -> Path | None:
+    """Parse the path of an output file: a regular file, or one that does not exist yet."""
     if not text:
         return None
     path = Path(text).absolute()
@@ -106,7 +107,7 @@ def writable(name: str, text: str) -> Path | None:
 
 
 def number(kind: Callable[[float], N], least: float, most: float) -> Callable[[str, str], N]:
-    """Return a parser of numbers within these bounds; `kind` is int or float."""
+    """Return a parser of numbers from `least` to `most`; `kind` is int or float."""
 
     def parse(name: str, text: str) -> N:
         try:
@@ -114,15 +115,15 @@ def number(kind: Callable[[float], N], least: float, most: float) -> Callable[[s
         except ValueError:
             value = math.nan
         if not least <= value <= most or kind(value) != value:
-            words = "a whole number" if not kind(0.5) else "a number"
-            raise SettingsError(f"{name} must be {words} from {least} to {most}, not {text!r}")
+            what = "a whole number" if not kind(0.5) else "a number"
+            raise SettingsError(f"{name} must be {what} from {least} to {most}, not {text!r}")
         return kind(value)
 
     return parse
 
 
 def choice(choices: Sequence[S]) -> Callable[[str, str], S]:
-    """Return a parser of one of these words; case doesn't matter."""
+    """Return a case-insensitive parser of one of `choices`."""
 
     def parse(name: str, text: str) -> S:
         for each in choices:
@@ -133,28 +134,30 @@ def choice(choices: Sequence[S]) -> Callable[[str, str], S]:
     return parse
 
 
-def some_of(choices: Sequence[str]) -> Callable[[str, str], frozenset[str]]:
-    """Return a parser of words with commas between them; case doesn't matter."""
+def choices(allowed: Sequence[str]) -> Callable[[str, str], frozenset[str]]:
+    """Return a case-insensitive parser of comma-separated words from `allowed`."""
 
     def parse(name: str, text: str) -> frozenset[str]:
         found = frozenset(each.strip() for each in text.lower().split(","))
-        if not found <= set(choices):
-            raise SettingsError(f"{name} must be of {', '.join(choices)}, not {text!r}")
+        if not found <= set(allowed):
+            raise SettingsError(f"{name} must be a list of {', '.join(allowed)}, not {text!r}")
         return found
 
     return parse
 
 
-def addresses(name: str, text: str) -> tuple[str, ...]:
-    """Parse addresses with spaces between them."""
+def urls(name: str, text: str) -> tuple[str, ...]:
+    """Parse URLs separated by spaces."""
     found = tuple(text.split())
     if not all(re.match(r"https?://[^/]", address) for address in found):
-        raise SettingsError(f"{name} must be like https://host/path")  # it may be a secret
+        raise SettingsError(
+            f"{name} must be like https://host/path"
+        )  # without the text, which may be a secret
     return found
 
 
-def mirror(name: str, text: str) -> str:
-    """Parse one address, or `none`."""
-    if text != "none" and len(addresses(name, text)) > 1:
-        raise SettingsError(f"{name} must be one address")
+def mirror_url(name: str, text: str) -> str:
+    """Parse one URL, or `none`."""
+    if text != "none" and len(urls(name, text)) > 1:
+        raise SettingsError(f"{name} must be one URL")
     return text

@@ -1,4 +1,4 @@
-"""A pass, and a plan of one that writes nothing."""
+"""`run_pass` does a pass; `plan_pass` computes what a pass would do, without writes."""
 
 from __future__ import annotations
 
@@ -19,28 +19,29 @@ from avscan.settings import Settings
 from avscan.summary import Summary
 from avscan.sweep import Sweep
 from avscan.verdict import Policies
-from avscan.wiring import USER_AGENT, connect, explained, make_ledger, make_scanner
+from avscan.wiring import USER_AGENT, connect, diagnose_rejection, make_ledger, make_scanner
 from avscan.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
 
 def run_pass(settings: Settings, *, full: bool = False, listen: Listener = ignore) -> Summary:
-    """Do one pass; `full` compares everything, which a scheduled pass does now and then.
+    """Do one pass.
 
-    `listen` is told what happens, beside the webhook and the metrics of the settings.
+    `full` compares all builds with all checks, which other passes do at random. `listen` receives
+    the events of the pass.
 
     Raises:
-        Busy: another pass is at work in the same work folder.
-        AvscanError: what is wrong with the installation; no build is the worse for it.
+        Busy: another pass uses the same work folder.
+        AvscanError: the installation does not work; claimed builds are pending again.
 
     """
 
-    def tell(event: Event) -> None:
+    def notify(event: Event) -> None:
         for each in (watch.listen, listen):
             try:
                 each(event)
-            except Exception:  # whoever looks on must not stop what they look at
+            except Exception:  # a listener must not end the pass
                 signals.check()
                 log.exception("listener.failed")
 
@@ -54,7 +55,7 @@ def run_pass(settings: Settings, *, full: bool = False, listen: Listener = ignor
         sweep = Sweep(
             client=client,
             ledger=make_ledger(settings, client),
-            fetcher=Fetcher(client, workspace, listen=tell),
+            fetcher=Fetcher(client, workspace, listen=notify),
             scanner=scanner,
             workspace=workspace,
             policies=Policies(opaque=settings.opaque_content, oversize=settings.oversize_content),
@@ -62,19 +63,19 @@ def run_pass(settings: Settings, *, full: bool = False, listen: Listener = ignor
             stuck_after=stuck_after,
             rescan_after=timedelta(days=settings.rescan_after),
             wanted=settings.shard.holds,
-            listen=tell,
+            listen=notify,
         )
         watch.summary = sweep.summary
         watch.requests = lambda: client.requests_made
         log.debug("pass.started", extra={"url": settings.url})
         event = "pass.unfinished"
         try:
-            with explained(client):
+            with diagnose_rejection(client):
                 sweep.run(full=full)
             event = "pass.finished"
         finally:
             if settings.metrics_file and sweep.summary.signatures is None:
-                with suppress(AvscanError):  # it is for the figures alone
+                with suppress(AvscanError):  # only for the metrics
                     sweep.summary.signatures = str(
                         program.version(settings.clamscan, settings.signatures)
                     )
@@ -87,13 +88,13 @@ def run_pass(settings: Settings, *, full: bool = False, listen: Listener = ignor
 
 
 def plan_pass(settings: Settings) -> Plan:
-    """Find what a full pass would do, and write nothing.
+    """Return the plan of a full pass, without writes.
 
     Raises:
-        AvscanError: what is wrong with the installation.
+        AvscanError: the installation does not work.
 
     """
-    with connect(settings) as client, explained(client):
+    with connect(settings) as client, diagnose_rejection(client):
         plans = list(
             discovery.plans(client, stuck_after=timedelta(seconds=settings.stuck_after), full=True)
         )

@@ -1,7 +1,4 @@
-"""Builds and checks: the only place that knows the collections' and their fields' names.
-
-What PocketBase sends is parsed here once; what follows deals in these values.
-"""
+"""Builds and checks: the names of the collections and fields, and the parsing of records."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ BUILD_FIELDS = ("id", "files", "app", "branch", "created", "updated")
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 CHECK_FIELDS = ("id", "build", "status", "virus_name", "scan_time", "log", "created", "updated")
 REASON = "reason"
-"""A field that a check may have besides: why, in a sentence for the build's publisher."""
+"""An optional field: the reason of the verdict, in one sentence for the publisher."""
 REASON_MAX = 500
 
 
@@ -53,10 +50,10 @@ class Build:
 
     @classmethod
     def parse(cls, row: Row) -> Self:
-        """Read a record of `app_builds`.
+        """Parse a record of `app_builds`.
 
         Raises:
-            SchemaError: a field is missing or is not of its kind.
+            SchemaError: a field is missing or has the wrong type.
 
         """
         files = row.get("files")
@@ -76,10 +73,10 @@ class Build:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """The state of a build's check; `scan_time` is None until there is a verdict.
+    """A check of a build; `scan_time` is None until there is a verdict.
 
-    A `status` of None is one that somebody else gave it, which is theirs to change. A `reason` of
-    None says that the collection has no such field, or that it was not asked for.
+    `status` is None for a status unknown to avscan, which avscan does not change. `reason` is None
+    if the collection has no such field, or the request did not include it.
     """
 
     id: str
@@ -94,10 +91,10 @@ class Check:
 
     @classmethod
     def parse(cls, row: Row) -> Self:
-        """Read a record of `av_build_checks`.
+        """Parse a record of `av_build_checks`.
 
         Raises:
-            SchemaError: a field is missing or is not of its kind.
+            SchemaError: a field is missing or has the wrong type.
 
         """
         status = row.get("status")
@@ -118,19 +115,19 @@ class Check:
 
     @property
     def settled(self) -> bool:
-        """Whether this is a verdict of ours, or in our words."""
+        """Whether the status is a verdict."""
         return self.status is not None and self.status.settled
 
 
 def expanded_build(row: Row) -> Build | None:
-    """Read the build that a check's row carries (`expand=build`); None if it is gone."""
+    """Parse the build in a check's row (`expand=build`); None if the build is deleted."""
     expand = row.get("expand")
     build = expand.get("build") if isinstance(expand, dict) else None
     return Build.parse(build) if isinstance(build, dict) else None
 
 
 def parse_time(text: str) -> datetime | None:
-    """Read PocketBase's form of a time; None if it is empty or not one."""
+    """Parse a time of PocketBase; None if it is empty or malformed."""
     try:
         return datetime.fromisoformat(text).astimezone(UTC) if text else None
     except ValueError:
@@ -138,7 +135,7 @@ def parse_time(text: str) -> datetime | None:
 
 
 def format_time(moment: datetime) -> str:
-    """Write a time as PocketBase stores and compares it: as text, in this very form."""
+    """Format a time as PocketBase stores it. PocketBase compares times as text."""
     utc = moment.astimezone(UTC)
     return f"{utc:%Y-%m-%d %H:%M:%S}.{utc.microsecond // 1000:03d}Z"
 
@@ -151,7 +148,7 @@ def _string(collection: str, row: Row, name: str) -> str:
 
 
 def _moment(collection: str, row: Row, name: str) -> datetime:
-    """Read a time; one that is empty, as in rows that are older than the field, is long ago."""
+    """Parse a time field. It is empty in rows that are older than the field."""
     value = row.get(name)
     moment = LONG_AGO if value == "" else parse_time(str(value or ""))
     if moment is None:

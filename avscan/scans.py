@@ -1,14 +1,14 @@
-"""The builds that wait, one after another: claim, download, inspection, verdict.
+"""The scans of a pass: claim, download, inspection and verdict of each waiting build.
 
-Files download ahead, and a build is claimed when its first file is here and an inspector is ready.
-Scans are sequential. A slow one delays nobody for long: after a minute the inspector is paused in
-the midst of the artifact, and a second one scans the builds whose files are here. There are never
-more than two. What is slow there too is given up and scanned again when none is paused, and so is
-what was interrupted before: it must not take others down with it.
+Files download ahead. A build is claimed when its first file is downloaded and an inspector is ready.
+Scans are sequential. To limit the delay by a slow artifact, its inspector is paused after a minute,
+and a second one scans other builds whose files are downloaded. There are never more than two. If the
+second scan is slow too, it is given up, and repeated when no inspector is paused. A build whose scan
+was interrupted before is also scanned only when none is paused, since it may end the pass.
 
-An inspector that ends in the midst of a file counts as an interruption of that file, so that it is
-an error in the end. But if a fresh inspector does not find its canary either, or the disk is full,
-the installation is at fault, and nothing is counted.
+If an inspector ends unexpectedly, this counts as an interruption of the file under inspection, which
+is an error after several of them. If a new inspector does not find its canary either, or the disk is
+full, the installation is the cause, and nothing is counted.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from avscan.backend.ledger import Ledger
 from avscan.backend.pocketbase import PocketBase
 from avscan.backend.schema import require
 from avscan.errors import BackendError
-from avscan.events import Left, Listener, Scanned, Scanning, Settled
+from avscan.events import Listener, Scanned, Scanning, Settled, Unsettled
 from avscan.inspection import TICK, GaveWay, failure, inspect
 from avscan.inspector.process import Broken, Inspector
 from avscan.records import Status
@@ -44,18 +44,18 @@ from avscan.workspace import Workspace
 log = logging.getLogger(__name__)
 
 TURN = 60.0
-"""Seconds that a build is scanned for before other builds that wait get a turn."""
+"""Seconds of scanning a build before other waiting builds get a turn."""
 
 OTHERS_TURN = 300.0
-"""Seconds that others are scanned for before a paused build gets another turn."""
+"""Seconds of scanning other builds before a paused build gets another turn."""
 
-IN_LINE = 4
-"""Builds whose files download ahead, at the most."""
+MAX_QUEUED = 4
+"""The maximum number of builds whose files download ahead."""
 
 
 @dataclass(slots=True, kw_only=True)
 class _Scan:
-    """A claimed build: which files are still to be inspected, and the reports on the others."""
+    """A claimed build: the files still to be inspected, and the reports on the others."""
 
     job: Job
     claim: Claim
@@ -64,10 +64,10 @@ class _Scan:
 
 
 class Scans:
-    """Scans builds from a backlog.
+    """Scans the builds of a backlog.
 
-    `timeout` is for one artifact, in seconds of running. `look_around` is called now and then, to
-    fill the backlog with what is new; it returns whether there is more to look at.
+    `timeout` is the limit for one artifact, in seconds without pauses. `rediscover` is called
+    regularly to add new builds to the backlog. It returns whether it has more to add.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Scans:
         policies: Policies,
         timeout: float,
         summary: Summary,
-        look_around: Callable[[], bool],
+        rediscover: Callable[[], bool],
         listen: Listener,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -95,95 +95,95 @@ class Scans:
         self._policies = policies
         self._timeout = timeout
         self._summary = summary
-        self._look_around = look_around
+        self._rediscover = rediscover
         self._listen = listen
         self._clock = clock
-        self._line: list[Job] = []
-        self._aside: dict[str, _Scan] = {}
+        self._queue: list[Job] = []
+        self._deferred: dict[str, _Scan] = {}
         self._current: list[_Scan] = []
 
     def run(self) -> None:
-        """Scan until nothing waits.
+        """Scan until no build waits.
 
         Raises:
-            AvscanError: what is wrong with the installation.
+            AvscanError: the installation does not work.
 
         """
         while True:
             more = self._tick()
             if (job := self._ready_job()) is not None:
                 self._scan(job)
-            elif self._line:
+            elif self._queue:
                 self._fetcher.wait(TICK, alone=True)
             elif not (self._backlog or more):
                 return
 
     def warm_up(self) -> None:
-        """Start loading the signatures. Raise EngineError if they can't be scanned with."""
+        """Start to load the signatures. Raise EngineError if they are missing or too old."""
         self._summary.signatures = self._scanner.version()
         self._scanner.warm_up()
 
     def postpone(self, build: str, error: BackendError) -> None:
-        """Leave a build to a later pass, unless the error is not about this build alone."""
+        """Leave a build to a later pass. Raise if the error concerns all builds."""
         if isinstance(error, Rejected):
             require(self._client)
         self._summary.failed += 1
         log.warning("build.postponed", extra={"build": build, "reason": str(error)})
-        self._listen(Left(build=build, reason=str(error)))
+        self._listen(Unsettled(build=build, reason=str(error)))
         if self._client.failing:
             raise error
 
     # -- which build is next ------------------------------------------------------------------
 
     def _tick(self) -> bool:
-        """Do what is due now and then: hear of signals, look for builds, download ahead.
+        """Check for signals, look for new builds, and start downloads.
 
-        Return whether there is more to look at.
+        Return whether there may be more builds to discover.
         """
         signals.check()
-        more = self._look_around()
+        more = self._rediscover()
         self._fetcher.want(self._files())
-        while (len(self._line) < IN_LINE or self._fetcher.is_idle) and (
+        while (len(self._queue) < MAX_QUEUED or self._fetcher.is_idle) and (
             job := self._backlog.take(self._client.server_time())
         ):
-            self._line.append(job)
+            self._queue.append(job)
             self._fetcher.want(self._files())
         return more
 
     def _files(self) -> Iterator[tuple[str, str]]:
-        """List the files that are needed, the first one first."""
+        """Yield the files to download, in the order of their scans."""
         for scan in reversed(self._current):
             yield from ((scan.claim.build.id, name) for name in scan.waiting)
-        for job in sorted(self._line, key=self._is_heavy):
-            aside = self._aside.get(job.build)
-            yield from ((job.build, name) for name in (aside.waiting if aside else job.files))
+        for job in sorted(self._queue, key=self._must_run_alone):
+            deferred = self._deferred.get(job.build)
+            yield from ((job.build, name) for name in (deferred.waiting if deferred else job.files))
 
-    def _is_heavy(self, job: Job) -> bool:
+    def _must_run_alone(self, job: Job) -> bool:
         """Return whether a build must not be scanned while another one is paused."""
-        return job.build in self._aside or job.interruptions > 0
+        return job.build in self._deferred or job.interruptions > 0
 
     def _ready_job(self) -> Job | None:
-        """Return the first build whose next file is here; what is heavy comes last and alone."""
-        for job in sorted(self._line, key=self._is_heavy):
-            if self._is_heavy(job) and self._scanner.is_paused:
+        """Return the first build whose next file is downloaded. Builds that must run alone come last."""
+        for job in sorted(self._queue, key=self._must_run_alone):
+            if self._must_run_alone(job) and self._scanner.is_paused:
                 return None
-            aside = self._aside.get(job.build)
-            files = aside.waiting if aside else job.files
+            deferred = self._deferred.get(job.build)
+            files = deferred.waiting if deferred else job.files
             if not files or self._fetcher.is_ready(job.build, files[0]):
                 return job
         return None
 
     def _others_wait(self) -> bool:
-        """Return whether a build could be scanned at once that need not be alone."""
+        """Return whether another build can be scanned now, while the current one is paused."""
         job = self._ready_job()
-        return job is not None and not self._is_heavy(job)
+        return job is not None and not self._must_run_alone(job)
 
     # -- one build ----------------------------------------------------------------------------
 
     def _scan(self, job: Job) -> None:
-        """Scan a build, unless it is lost, or must wait for others."""
-        scan = self._aside.pop(job.build, None) or self._begin(job)
-        self._line.remove(job)
+        """Scan a build to its verdict, or until other builds get a turn."""
+        scan = self._deferred.pop(job.build, None) or self._begin(job)
+        self._queue.remove(job)
         if scan is None:
             return
         self._current.append(scan)
@@ -196,7 +196,7 @@ class Scans:
             self._current.pop()
 
     def _begin(self, job: Job) -> _Scan | None:
-        """Claim a build, once an inspector is ready: what can't scan claims nothing."""
+        """Claim a build once an inspector is ready. Return None if it can't be claimed."""
         self.warm_up()
         self._scanner.inspector(self._tick)
         try:
@@ -220,11 +220,11 @@ class Scans:
         return _Scan(job=job, claim=claim, waiting=waiting, reports=reports)
 
     def _inspect_files(self, scan: _Scan) -> bool:
-        """Inspect the files that are left; False if the scan does not come to its end now."""
+        """Inspect the remaining files. Return whether the verdict can be written."""
         end = self._clock() + TURN
         while scan.waiting:
             if not self._await_file(scan, end):
-                self._put_aside(scan)
+                self._defer(scan)
                 return False
             name = scan.waiting.pop(0)
             fetched = self._fetcher.take(scan.claim.build, name)
@@ -235,7 +235,7 @@ class Scans:
         return self._ledger.holds(scan.claim)
 
     def _await_file(self, scan: _Scan, end: float) -> bool:
-        """Wait for the next file of a build; False if others go first."""
+        """Wait for the next file of a build. Return False if other builds get a turn."""
         paused = self._scanner.is_paused
         while True:
             self._tick()
@@ -259,8 +259,8 @@ class Scans:
                 assert_never(fetched)
 
     def _examine(self, scan: _Scan, name: str, artifact: Artifact) -> FileReport | None:
-        """Have an inspector examine a file; None if there is no report for now."""
-        # Before the record: the file must not be blamed for what happens while signatures load.
+        """Inspect a file. Return None if there is no report yet."""
+        # Before `inspect` records the file: a failure to load signatures is not its fault.
         inspector = self._scanner.inspector(self._tick)
         build = scan.claim.build.id
         if not self._ledger.inspect(scan.claim, name):
@@ -277,10 +277,10 @@ class Scans:
                 artifact,
                 policies=self._policies,
                 timeout=self._timeout,
-                meanwhile=lambda: self._meanwhile(scan, scanning, inspector, pause),
+                meanwhile=lambda: self._while_inspecting(scan, scanning, inspector, pause),
             )
         finally:
-            # Whatever ended it in the midst: its answer must not be taken for the next file's.
+            # After an exception, its late result must not be taken for the next file's.
             if not inspector.works:
                 self._scanner.discard(inspector)
         if not self._scanner.is_paused:
@@ -297,15 +297,15 @@ class Scans:
                 self._interrupted(scan, reason)
             case GaveWay():
                 scan.waiting.insert(0, name)
-                self._put_aside(scan)
+                self._defer(scan)
             case _:
                 assert_never(outcome)
         return None
 
-    def _meanwhile(
+    def _while_inspecting(
         self, scan: _Scan, scanning: Scanning, inspector: Inspector, pause: _Pause
     ) -> bool:
-        """Let others go first while a file is slow; False gives the inspection up."""
+        """Scan other builds if the file is slow. Return False to give up the inspection."""
         self._tick()
         if not self._ledger.holds(scan.claim):
             return False
@@ -325,14 +325,14 @@ class Scans:
         log.info("file.resumed", extra={"build": scanning.build, "file": scanning.file})
         return held
 
-    def _put_aside(self, scan: _Scan) -> None:
-        """Go on with a build when no other waits; its claim stays."""
+    def _defer(self, scan: _Scan) -> None:
+        """Continue with a build later, and keep its claim."""
         if self._ledger.inspect(scan.claim, None):
-            self._aside[scan.claim.build.id] = scan
+            self._deferred[scan.claim.build.id] = scan
             self._backlog.put_aside(scan.job)
 
     def _interrupted(self, scan: _Scan, reason: str) -> None:
-        """Count an interruption of the file under inspection, if the installation works."""
+        """Count an interruption of the current file. Raise if the installation does not work."""
         self._scanner.inspector(self._tick)
         self._workspace.require_room()
         self._ledger.release(scan.claim, reason, interrupted=True)
@@ -355,7 +355,7 @@ class Scans:
         fields = {"build": build, "reason": verdict.reason, "virus": verdict.virus_name or None}
         if settlement is not Settlement.SETTLED:
             log.info("build.unsettled", extra={"build": build, "reason": settlement})
-            self._listen(Left(build=build, reason=settlement.value))
+            self._listen(Unsettled(build=build, reason=settlement.value))
             return
         self._summary.count(verdict)
         level = logging.INFO if verdict.status is Status.CLEAN else logging.WARNING
@@ -375,7 +375,7 @@ class Scans:
         )
 
     def _abandon(self, scan: _Scan, error: BackendError) -> None:
-        """Give a build back that PocketBase failed on."""
+        """Release a build after an error of PocketBase."""
         if not self._client.failing:
             with suppress(BackendError):
                 self._ledger.release(scan.claim, "PocketBase failed while it was scanned")
@@ -384,6 +384,6 @@ class Scans:
 
 @dataclass(slots=True)
 class _Pause:
-    """After how many seconds of running an artifact lets others go first."""
+    """The running time in seconds after which an artifact is paused."""
 
     after: float

@@ -1,4 +1,4 @@
-"""Every setting, declared once: its options, help and parsed value follow from its declaration.
+"""All settings. Options, help texts and parsing follow from their declarations.
 
 To add a setting, add a field to `Settings` (or to `RefreshSettings`, which `avscan refresh` needs)
 and a row to the table in docs/settings.md.
@@ -16,18 +16,18 @@ from typing import Any, Self
 
 from avscan import parsers
 from avscan.errors import SettingsError
-from avscan.variables import Variable, is_set, setting, source
+from avscan.variables import Variable, is_set, look_up, setting
 
 
 class Policy(enum.StrEnum):
-    """What content that could not be seen as it is means for a build."""
+    """The effect of uninspected content: a note in the log, or an error."""
 
     NOTE = "note"
     ERROR = "error"
 
 
 class LogFormat(enum.StrEnum):
-    """How log lines look; auto is text on a terminal and JSON elsewhere."""
+    """The format of the log; auto is text on a terminal and JSON elsewhere."""
 
     AUTO = "auto"
     JSON = "json"
@@ -36,13 +36,13 @@ class LogFormat(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shard:
-    """One of `count` equal parts of all builds, by a digest of their ids; 0 is the first."""
+    """The part `index` (from 0) of `count` equal parts of all builds, by a digest of their ids."""
 
     index: int = 0
     count: int = 1
 
     def holds(self, build: str) -> bool:
-        """Return whether a build is in this part; it never moves to another one."""
+        """Return whether a build is in this part, which never changes."""
         return self.count == 1 or zlib.crc32(build.encode()) % self.count == self.index
 
 
@@ -50,7 +50,7 @@ _TOKEN = ("POCKETBASE_TOKEN", "POCKETBASE_TOKEN_FILE")
 *_, PASS_FAILED = WEBHOOK_EVENTS = ("infected", "error", "clean", "pass_failed")
 LOG_LEVELS = ("debug", "info", "warn", "error")
 
-# The commands that need a setting.
+# The commands that use a setting.
 RUN = frozenset({"run"})
 SCANNER = RUN | {"health"}
 BACKEND = SCANNER | {"init", "rescan", "status", "history"}
@@ -67,13 +67,13 @@ def _shard(name: str, text: str) -> Shard:
     return Shard(index=int(match[1]), count=int(match[2]))
 
 
-# Where freshclam puts the signatures, on most systems and in ClamAV's image.
+# The default of freshclam on most systems and in ClamAV's image.
 _SIGNATURES = "/var/lib/clamav"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogSettings:
-    """The settings of the commands that log: all others print."""
+    """The settings of the log, for the commands that log; the others print."""
 
     log_level: str = setting(
         "LOG_LEVEL",
@@ -94,18 +94,20 @@ class LogSettings:
     def parse(cls, environment: Mapping[str, str], *, command: str = "") -> Self:
         """Parse environment variables; an empty one counts as not set.
 
-        Of what a `command` does not need, the defaults are taken, whatever the environment has.
+        Settings that `command` does not use get their defaults.
 
         Raises:
-            SettingsError: all that is missing or malformed, in one line.
+            SettingsError: settings are missing or malformed; the text lists all, in one line.
 
         """
-        values: dict[str, Any] = {}  # each has the type of its field, by `setting`
+        values: dict[str, Any] = {}  # `setting` ensures the type of each
         problems = cls._missing(environment)
         for attribute, variable in _declared(cls):
             needed = not command or command in variable.commands
             try:
-                values[attribute] = variable.parse(*source(variable, environment if needed else {}))
+                values[attribute] = variable.parse(
+                    *look_up(variable, environment if needed else {})
+                )
             except SettingsError as error:
                 problems.append(str(error))
         if problems:
@@ -114,16 +116,16 @@ class LogSettings:
 
     @staticmethod
     def _missing(environment: Mapping[str, str]) -> list[str]:
-        """List what is wrong with the environment beyond single variables."""
+        """Return the problems of required combinations of variables."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings(LogSettings):
-    """The settings of the commands that talk to PocketBase; secrets never show in its `repr`."""
+    """The settings of the commands that use PocketBase. Its `repr` contains no secrets."""
 
     url: str = setting(
-        "POCKETBASE_URL", parsers.backend, "PocketBase's address, with or without a path.", BACKEND
+        "POCKETBASE_URL", parsers.backend_url, "PocketBase's URL, with or without a path.", BACKEND
     )
     email: str = setting(
         "POCKETBASE_SUPERUSER_EMAIL", parsers.any_text, "The superuser's email.", BACKEND
@@ -141,22 +143,25 @@ class Settings(LogSettings):
         "SIGNATURE_DIR", parsers.path, "The signatures' folder.", SCANNER, default=_SIGNATURES
     )
     canary: Path | None = setting(
-        "CANARY_FILE", parsers.existing, "A file that signatures without EICAR must find.", SCANNER
+        "CANARY_FILE",
+        parsers.existing_path,
+        "A file that is found by signatures without EICAR.",
+        SCANNER,
     )
     work_dir: Path = setting(
         "WORK_DIR",
         parsers.path,
-        "A folder for artifacts; created if missing.",
+        "A folder for downloads; created if missing.",
         SCANNER,
         default="/tmp/zapuskalka-av-scans",  # noqa: S108 - the folder in it is private
     )
     max_retries: int = setting(
-        "MAX_RETRIES", parsers.number(int, 1, 20), "Attempts for a call.", BACKEND, default="3"
+        "MAX_RETRIES", parsers.number(int, 1, 20), "Attempts for a request.", BACKEND, default="3"
     )
     scan_timeout: float = setting(
         "SCAN_TIMEOUT",
         parsers.number(float, 1, 86_400),
-        "Seconds for the scan of one artifact.",
+        "Maximum seconds for the scan of one file.",
         RUN,
         default="3600",
     )
@@ -170,7 +175,7 @@ class Settings(LogSettings):
     max_signature_age: float = setting(
         "MAX_SIGNATURE_AGE",
         parsers.number(float, 0, 3650),
-        "Days; older official signatures end the pass. 0 turns it off.",
+        "Days; a pass fails if the official signatures are older. 0 disables it.",
         SCANNER,
         default="7",
     )
@@ -184,37 +189,37 @@ class Settings(LogSettings):
     oversize_content: Policy = setting(
         "OVERSIZE_CONTENT",
         parsers.choice(tuple(Policy)),
-        "Files over 2 GiB, clean in all parts: note or error.",
+        "Files over 2 GiB, scanned only in parts: note or error.",
         RUN,
         default="error",
     )
     rescan_after: float = setting(
         "RESCAN_AFTER",
         parsers.number(float, 0, 3650),
-        "Days after which a verdict is renewed. 0 turns it off.",
+        "Days after which a verdict is renewed. 0 disables it.",
         RUN,
         default="0",
     )
     metrics_file: Path | None = setting(
         "METRICS_FILE",
-        parsers.writable,
-        "A file for a pass's figures, for node_exporter (*.prom).",
+        parsers.output_path,
+        "A file for the metrics of each pass, for node_exporter (*.prom).",
         RUN,
     )
     webhook_url: str = setting(
         "WEBHOOK_URL",
-        parsers.webhook,
-        "An address that gets a POST for each event.",
+        parsers.webhook_url,
+        "A URL that gets a POST for each event.",
         RUN,
         secret=True,
     )
     webhook_secret: bytes = setting(
-        "WEBHOOK_SECRET", parsers.key, "Signs what the webhook gets.", RUN, secret=True
+        "WEBHOOK_SECRET", parsers.key, "The key that signs webhook requests.", RUN, secret=True
     )
     webhook_events: frozenset[str] = setting(
         "WEBHOOK_EVENTS",
-        parsers.some_of(WEBHOOK_EVENTS),
-        "Events for the webhook, with commas: infected, error, clean, pass_failed.",
+        parsers.choices(WEBHOOK_EVENTS),
+        "Events for the webhook, comma-separated: infected, error, clean, pass_failed.",
         RUN,
         default="infected,error,pass_failed",
     )
@@ -234,29 +239,29 @@ class Settings(LogSettings):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefreshSettings(LogSettings):
-    """The settings of a refresh of the signatures."""
+    """The settings of `avscan refresh`."""
 
     signatures: Path = setting(
         "SIGNATURE_DIR", parsers.path, "The signatures' folder.", REFRESH, default=_SIGNATURES
     )
     source: str = setting(
         "DATABASE_MIRROR",
-        parsers.mirror,
-        "A private mirror of the official signatures; none fetches DATABASE_CUSTOM_URL alone.",
+        parsers.mirror_url,
+        "A private mirror of the official signatures; none: only DATABASE_CUSTOM_URL.",
         REFRESH,
     )
-    custom: tuple[str, ...] = setting(  # a secret, since addresses of bought signatures are
-        "DATABASE_CUSTOM_URL", parsers.addresses, "Further signature files.", REFRESH, secret=True
+    custom: tuple[str, ...] = setting(  # a secret, as the URLs of commercial signatures are
+        "DATABASE_CUSTOM_URL", parsers.urls, "Further signature files.", REFRESH, secret=True
     )
 
     @property
     def official(self) -> bool:
-        """Whether the official set is fetched at all."""
+        """Whether the official signatures are downloaded."""
         return self.source != "none"
 
     @property
     def mirror(self) -> str:
-        """The private mirror; empty for ClamAV's own servers."""
+        """The private mirror; '' for ClamAV's own servers."""
         return self.source if self.official else ""
 
     @staticmethod
@@ -268,7 +273,7 @@ class RefreshSettings(LogSettings):
 
 
 def _declared(kind: type[LogSettings]) -> Iterator[tuple[str, Variable]]:
-    """Yield each field with its variable; those of the log, which every command has, come last."""
+    """Yield each field's name and variable; those of the log come last."""
     for each in sorted(fields(kind), key=lambda each: each.name.startswith("log_")):
         yield each.name, each.metadata["variable"]
 
@@ -285,6 +290,6 @@ REFRESH_VARIABLES = tuple(_variables(RefreshSettings))
 
 
 def variables_of(command: str) -> list[Variable]:
-    """Return the variables that a command needs."""
+    """Return the variables that a command uses."""
     every = dict.fromkeys((*VARIABLES, *REFRESH_VARIABLES))
     return [each for each in every if command in each.commands]

@@ -1,4 +1,4 @@
-"""How SIGTERM, SIGINT and SIGHUP end a command: in order if possible, and within seconds always."""
+"""Handling of SIGTERM, SIGINT and SIGHUP: a graceful end, or a forced one after some seconds."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ from types import FrameType
 
 from avscan.errors import Interrupted
 
-LONGEST_END = 8.0
-"""Seconds from a signal to the end of the process, at most; Docker kills after ten."""
+GRACE_PERIOD = 8.0
+"""Maximum seconds from a signal to the end of the process. Docker kills it after ten."""
 
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Raise `Interrupted` in the main thread at the first signal that ends; ignore the others.
+    """Raise `Interrupted` in the main thread at the first signal; ignore further signals.
 
-    Python runs a handler between two of its instructions, so each call that blocks needs a
-    deadline. Where Python drops what a handler raises (in a callback of a weak reference, which
-    each import has, or in `__del__`), `check` raises it again: call it in each loop that lasts.
-    A signal that was ignored when the command started, as by nohup(1), stays ignored.
+    Python runs handlers between bytecode instructions, so each blocking call needs a deadline.
+    Python drops exceptions in `__del__` and in weak reference callbacks, which imports use. `check`
+    raises a dropped one again: call it in each long loop. A signal that was ignored at the start, as
+    by nohup(1), stays ignored.
 
-    An end in order may still hang, for instance on a disk or on the reader of the log. So a thread
-    ends the process after `LONGEST_END`; the next pass takes over from it as from a killed one.
+    The graceful end may hang, for example on a disk or on the reader of the log. So a thread ends
+    the process after `GRACE_PERIOD`, and the next pass recovers as from a killed pass.
     """
     _state.listen()
     try:
         yield
     except Exception:
-        check()  # what the signal interrupted may fail with an error of its own, and hide it
+        check()  # an error caused by the signal must not hide it
         raise
     finally:
-        _state.leave()
+        _state.restore()
 
 
 def check() -> None:
-    """Raise `Interrupted` if a signal has come. Not for cleanup, which it would cut short."""
+    """Raise `Interrupted` if a signal was received. Do not call it during cleanup."""
     if _state.interrupted is not None:
         raise _state.interrupted
 
 
 class _State:
-    """The signals that end this process, and the one that has come."""
+    """The handled signals, and the interruption by the first one received."""
 
     def __init__(self) -> None:
         self.interrupted: Interrupted | None = None
@@ -57,17 +57,17 @@ class _State:
 
     def listen(self) -> None:
         self.interrupted = None
-        # Python writes the number of each signal to this pipe, also while a handler has to wait.
+        # Python writes the number of each signal to this pipe, even while no handler can run.
         reader, self._pipe = os.pipe()
         os.set_blocking(self._pipe, False)
         signal.set_wakeup_fd(self._pipe)
-        threading.Thread(target=_end_late, args=(reader,), name="stop", daemon=True).start()
+        threading.Thread(target=_force_exit, args=(reader,), name="stop", daemon=True).start()
         self._signals = [each for each in _ENDING if signal.getsignal(each) != signal.SIG_IGN]
         for each in self._signals:
             signal.signal(each, self._on_signal)
 
-    def leave(self) -> None:
-        """Let a signal end the process at once from now on, since nothing would catch an error."""
+    def restore(self) -> None:
+        """Restore the default handlers, since nothing would catch an exception from now on."""
         if self.interrupted is None:
             for each in self._signals:
                 signal.signal(each, signal.SIG_DFL)
@@ -77,20 +77,20 @@ class _State:
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         for each in self._signals:
             signal.signal(each, signal.SIG_IGN)
-        # What Python drops from here on, it would print in the midst of the log.
+        # Python would print dropped exceptions into the log.
         sys.unraisablehook = lambda _: None
         self.interrupted = Interrupted(number)
         raise self.interrupted
 
 
-_state = _State()  # one, since signals are the process's
+_state = _State()  # global, as signal handlers are
 
 
-def _end_late(reader: int) -> None:
-    """Wait for a signal that ends, and end the process if it is still there long afterwards."""
+def _force_exit(reader: int) -> None:
+    """Wait for a signal, and end the process after `GRACE_PERIOD`."""
     while numbers := os.read(reader, 64):
         ending = [number for number in numbers if number in _ENDING]
         if ending:
-            time.sleep(LONGEST_END)
+            time.sleep(GRACE_PERIOD)
             os._exit(Interrupted(ending[0]).exit_code)  # without a log line: the log may hang
     os.close(reader)

@@ -1,4 +1,4 @@
-"""What a pass did, in figures."""
+"""The counters of a pass."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from avscan.verdict import Verdict
 
 @dataclass(slots=True, kw_only=True)
 class Summary:
-    """What a pass did; `bytes` were downloaded, `seconds` are its whole time."""
+    """The counters of a pass. `bytes` were scanned; `seconds` is the duration."""
 
     discovered: int = 0
     reopened: int = 0
@@ -29,7 +29,7 @@ class Summary:
 
     @property
     def idle(self) -> bool:
-        """Whether there was nothing to do."""
+        """Whether the pass had nothing to do."""
         return not (
             self.discovered
             or self.reopened
@@ -40,7 +40,7 @@ class Summary:
         )
 
     def count(self, verdict: Verdict) -> None:
-        """Count a settled build."""
+        """Count a verdict."""
         self.scanned += 1
         self.clean += verdict.status is Status.CLEAN
         self.infected += verdict.status is Status.INFECTED

@@ -1,4 +1,4 @@
-"""One pass: find what there is to do, write it down, scan what waits. Nothing here prints or exits."""
+"""One pass: discover builds, update checks, scan. Nothing here prints or exits."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from avscan.backend.ledger import Ledger
 from avscan.backend.pocketbase import PocketBase
 from avscan.backend.transport import ON_FAILURE, ON_SIGNAL, RetryPolicy
 from avscan.errors import AvscanError, BackendError, EngineError, Interrupted, SchemaError
-from avscan.events import Left, Listener, ignore
+from avscan.events import Listener, Unsettled, ignore
 from avscan.heartbeat import Heartbeat
 from avscan.scanner import Scanner
 from avscan.scans import Scans
@@ -33,22 +33,22 @@ log = logging.getLogger(__name__)
 V = TypeVar("V")
 R = TypeVar("R")
 
-# Seconds after which a long pass looks for builds again, as the next pass would.
+# Seconds after which a long pass discovers builds again.
 REDISCOVER = 60.0
-# The share of the passes that compare all of many builds with all checks, drawn by chance: a pass has
-# no memory of those before it, and no schedule can miss all of its turns.
+# The probability that a pass on a large backend compares all builds with all checks. It is random,
+# since a pass has no state from earlier passes.
 FULL_TURNS = 0.2
-# Verdicts that one pass renews: few, so that new builds never wait long for old ones.
+# The number of verdicts that one pass renews: few, so that new builds do not wait long.
 RENEWALS = 10
-# The oldest verdicts that these are drawn from.
-OLDEST = 100
+# The number of oldest verdicts from which these are drawn.
+RENEWAL_CANDIDATES = 100
 
 
 class Sweep:
-    """A pass under way.
+    """A pass.
 
-    Where there are many builds, `full_turn` decides whether this pass compares all of them with all
-    checks, which costs more than to look at what changed lately. `listen` is told of what it does.
+    On a large backend, `full_turn` decides whether this pass compares all builds with all checks,
+    instead of only those that changed recently. `listen` receives the events.
     """
 
     def __init__(
@@ -80,8 +80,8 @@ class Sweep:
         self._listen = listen
         self._clock = clock
         self._backlog = Backlog()
-        self._looked = clock()
-        self._rest: Iterator[Plan] | None = None  # of a comparison that was begun in a long pass
+        self._discovered_at = clock()
+        self._rest: Iterator[Plan] | None = None  # of a comparison begun during a long pass
         self._scans = Scans(
             client=client,
             ledger=ledger,
@@ -92,18 +92,18 @@ class Sweep:
             policies=policies,
             timeout=timeout,
             summary=self.summary,
-            look_around=self._look_around,
+            rediscover=self._rediscover,
             listen=listen,
             clock=clock,
         )
 
     def run(self, *, full: bool) -> Summary:
-        """Do a pass: find what there is, scan all that waits, settle each build.
+        """Discover builds, scan those that wait, and settle each.
 
-        `full` compares all builds at once, whether or not it is their turn.
+        `full` compares all builds with all checks, whatever `full_turn` returns.
 
         Raises:
-            AvscanError: what is wrong with the installation; all claims are given back.
+            AvscanError: the installation does not work; all claims are released.
 
         """
         started = self._clock()
@@ -132,30 +132,30 @@ class Sweep:
                     self._scans.run()
                 self._renew()
         except Exception:
-            signals.check()  # it may have come of a signal
+            signals.check()  # a signal may be the cause
             raise
 
     def _release_all(self, reason: str, policy: RetryPolicy, *, interrupted: bool) -> None:
         try:
             released = self._ledger.release_all(reason, interrupted=interrupted, policy=policy)
-        except Interrupted as stop:  # it is told to stop while it ends by itself
+        except Interrupted as stop:  # a signal during the release
             reason = f"the pass was stopped: {stop}"
             self._ledger.release_all(reason, interrupted=interrupted, policy=ON_SIGNAL)
             raise
         for build in released:
-            self._listen(Left(build=build, reason=f"back to pending: {reason}"))
+            self._listen(Unsettled(build=build, reason=f"back to pending: {reason}"))
 
     def _plans(self, *, full: bool) -> Iterator[Plan]:
-        self._looked = self._clock()
+        self._discovered_at = self._clock()
         return discovery.plans(self._client, stuck_after=self._stuck_after, full=full)
 
     def _apply(self, plan: Plan) -> None:
-        """Write what a plan says for the builds that are ours, and queue what waits after it."""
+        """Write the changes of a plan for the builds of this shard, and queue the waiting ones."""
         plan = plan.only(self._wanted)
         for check in plan.orphans:
             self.summary.removed += bool(self._try(check.build, self._ledger.intake.remove, check))
         if plan.jobs or plan.stuck or plan.changed or plan.new:
-            self._load_meanwhile()
+            self._warm_up()
         self._backlog.add(plan.jobs)
         for check, _ in plan.stuck:
             job = self._try(check.build, self._ledger.intake.reclaim, check)
@@ -168,21 +168,21 @@ class Sweep:
                 self._try(build.id, self._ledger.intake.open, build)
             )
 
-    def _load_meanwhile(self) -> None:
-        """Start loading the signatures while checks are written.
+    def _warm_up(self) -> None:
+        """Start to load the signatures while checks are written.
 
-        What fails here fails again, and ends the pass, at the first scan.
+        An error occurs again at the first scan, and ends the pass there.
         """
         with suppress(EngineError):
             self._scans.warm_up()
 
-    def _look_around(self) -> bool:
-        """Do what the next pass would have done by now; of a long comparison, a part each time.
+    def _rediscover(self) -> bool:
+        """Discover new builds, if that is due. Return whether a part of the comparison is left.
 
-        So that what it opens does not delay what has come meanwhile. Return whether a part is left.
+        A long comparison is done in parts, so that it does not delay new builds.
         """
         try:
-            if self._clock() - self._looked >= REDISCOVER:
+            if self._clock() - self._discovered_at >= REDISCOVER:
                 plans = self._plans(full=self._full_turn())
                 self._apply(next(plans))
                 self._rest = self._rest or plans
@@ -199,15 +199,18 @@ class Sweep:
         return self._rest is not None
 
     def _renew(self) -> None:
-        """Renew a few old verdicts, if verdicts are to be renewed; each stands until the new one.
+        """Renew a few old verdicts, if RESCAN_AFTER is set. Each stays until its new verdict.
 
-        Drawn by chance from the oldest: one that ends its pass must not keep the others from it.
+        They are drawn at random from the oldest, so that one that ends each pass does not block the
+        others.
         """
         if not self._rescan_after:
             return
         before = self._client.server_time() - self._rescan_after
-        found = discovery.verdicts(self._client, discovery.Verdicts(before=before), page=OLDEST)
-        old = [check for check in islice(found, OLDEST) if self._wanted(check.build)]
+        found = discovery.verdicts(
+            self._client, discovery.Verdicts(before=before), page=RENEWAL_CANDIDATES
+        )
+        old = [check for check in islice(found, RENEWAL_CANDIDATES) if self._wanted(check.build)]
         for check in random.sample(old, min(RENEWALS, len(old))):
             job = self._try(check.build, self._ledger.intake.renewal, check)
             self.summary.renewed += self._queue(job)
@@ -219,7 +222,7 @@ class Sweep:
         return job is not None
 
     def _try(self, build: str, write: Callable[[V], R], value: V) -> R | None:
-        """Do what concerns one build; where PocketBase fails on it, a later pass does it."""
+        """Do a write for one build. After an error of PocketBase, a later pass repeats it."""
         try:
             return write(value)
         except BackendError as error:

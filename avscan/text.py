@@ -1,4 +1,4 @@
-"""Texts for people and machines: what may be shown, and how a moment is written. A leaf."""
+"""Text formatting: escaping and times. This module imports nothing from avscan."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 
 def printable(text: str) -> str:
-    """Escape what a terminal or a log would obey or hide: control characters, marks of direction."""
+    """Escape all non-printable characters, such as control characters and direction marks."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def rfc3339(moment: datetime) -> str:
-    """Write a moment as RFC 3339 has it, in UTC, to the millisecond."""
+    """Format a time by RFC 3339, in UTC, with milliseconds."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,4 +1,4 @@
-"""Environment variables: how a setting is declared, and where its text comes from."""
+"""Environment variables: the declaration of a setting, and the lookup of its text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ T = TypeVar("T")
 class Variable:
     """The environment variable of a setting; `parse` takes its name and its text.
 
-    A secret one has no option, since others can see a command line, but a variable `NAME_FILE`.
+    A secret has no option, since command lines are visible to other users. It can be read from a
+    file, named by the variable `NAME_FILE`.
     """
 
     name: str
@@ -28,12 +29,12 @@ class Variable:
 
     @property
     def option(self) -> str:
-        """Its option on the command line."""
+        """The command-line option."""
         return "--" + self.name.lower().replace("_", "-")
 
     @property
     def file(self) -> Variable:
-        """The variable with the path of a file that holds this one's text."""
+        """The variable for the path of a file that holds this variable's text."""
         text = f"A file that holds {self.name}."
         return replace(self, name=self.name + "_FILE", help=text, secret=False)
 
@@ -47,7 +48,7 @@ def setting(
     default: str = "",
     secret: bool = False,
 ) -> T:
-    """Declare a field that holds a setting; `text` is its help. Its type is the parser's."""
+    """Declare a field for a setting; `text` is its help. The field has the parser's type."""
     variable = Variable(
         name=name, help=text, commands=commands, default=default, secret=secret, parse=parse
     )
@@ -56,12 +57,12 @@ def setting(
 
 
 def is_set(name: str, environment: Mapping[str, str]) -> bool:
-    """Return whether a variable or the one of its file is set."""
+    """Return whether a variable or its `_FILE` variable is set."""
     return any(environment.get(each, "").strip() for each in (name, name + "_FILE"))
 
 
-def source(variable: Variable, environment: Mapping[str, str]) -> tuple[str, str]:
-    """Return the name and the text of what sets a variable; a secret's text is not stripped."""
+def look_up(variable: Variable, environment: Mapping[str, str]) -> tuple[str, str]:
+    """Return the name and text of the source of a setting. A secret's text is not stripped."""
     text = environment.get(variable.name, "")
     if variable.secret:
         return variable.name, text or _read_secret(variable.file.name, environment)
@@ -73,7 +74,7 @@ def source(variable: Variable, environment: Mapping[str, str]) -> tuple[str, str
 
 
 def _read_secret(name: str, environment: Mapping[str, str]) -> str:
-    """Read the file that the variable `name` names, if it is set."""
+    """Read the file named by the variable `name`; '' if the variable is not set."""
     path = environment.get(name, "").strip()
     if not path:
         return ""

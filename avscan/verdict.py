@@ -1,4 +1,4 @@
-"""From what a scan found to what it means: pure, and the only place that holds the policies."""
+"""The verdict on a build from the findings on its files. Only this module applies the policies."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from avscan.settings import Policy
 from avscan.text import printable
 
 REASON_LENGTH = 200
-# How `archives` begins the text of an error, behind the member that it is about.
+# The start of an error text from `archives`, after the name of the member.
 _NOT_WHOLE = "cannot be scanned whole: "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policies:
-    """What content that could not be seen as it is means for its build."""
+    """The effect of unsupported and oversized content on a verdict."""
 
     opaque: Policy = Policy.NOTE
     oversize: Policy = Policy.ERROR
@@ -28,19 +28,19 @@ class Cause(enum.StrEnum):
     """Why a build is an error."""
 
     CONTENT = "content"
-    """A file can't be inspected by anybody: damaged, ambiguous, too large, or encrypted."""
+    """A file is damaged, ambiguous, too large or encrypted."""
     MISSING = "missing"
-    """The storage has lost a file."""
+    """A file is missing from the storage."""
     SCAN = "scan"
-    """avscan failed: the scan was interrupted, took too long, or clamscan broke."""
+    """avscan failed: the scan was interrupted or timed out, or clamscan failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileReport:
-    """A file of a build after its scan.
+    """The result for a file of a build.
 
-    `size` in bytes is None if the file was never downloaded, `cause` is None if avscan reached its
-    end: what is wrong then is wrong with the content.
+    `size` is in bytes, None if the file was not downloaded. `cause` is None if the inspection was
+    complete; errors are then about the content.
     """
 
     name: str
@@ -53,7 +53,7 @@ class FileReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The status of a build, with the virus or the cause of the error, and the reason in one line."""
+    """The status of a build and its reason in one line, with the virus or the cause of the error."""
 
     status: Status
     reason: str
@@ -62,19 +62,19 @@ class Verdict:
 
 
 def judge(reports: Sequence[FileReport], policies: Policies) -> Verdict:
-    """Judge a build by its files: one infected file is graver than any error.
+    """Return the verdict on a build: infected before error before clean.
 
-    No reports at all is an error: what has not been scanned is never clean.
+    Without reports it is an error: only a scanned build can be clean.
     """
     verdicts = [file_status(report, policies) for report in reports]
     if not reports:
         return Verdict(status=Status.ERROR, reason="no files", cause=Cause.CONTENT)
-    if infected := _with(Status.INFECTED, reports, verdicts):
+    if infected := _with_status(Status.INFECTED, reports, verdicts):
         name = infected[0].examination.sightings[0].signature
         where = infected[0].name
         reason = f"{name} in {where}{_others(len(infected), len(reports))}"
         return Verdict(status=Status.INFECTED, virus_name=name, reason=_reason(reason))
-    if failed := _with(Status.ERROR, reports, verdicts):
+    if failed := _with_status(Status.ERROR, reports, verdicts):
         what = problems(failed[0].examination, policies)[0]
         reason = f"{failed[0].name}: {what}{_others(len(failed), len(reports))}"
         return Verdict(status=Status.ERROR, reason=_reason(reason), cause=_cause(failed))
@@ -82,14 +82,14 @@ def judge(reports: Sequence[FileReport], policies: Policies) -> Verdict:
     noted = sum(bool(report.examination.opaque) for report in reports)
     reason = f"nothing found in {len(reports)} file{'s' * (len(reports) > 1)}, {size} bytes"
     if noted:
-        reason += f"; {noted} with content that nobody can look into"
+        reason += f"; {noted} with content that could not be inspected"
     return Verdict(status=Status.CLEAN, reason=reason)
 
 
 def explain(reports: Sequence[FileReport], policies: Policies) -> str:
-    """Return the gravest finding as a sentence for the build's publisher; '' if there is none.
+    """Return the most severe finding as a sentence for the publisher; '' if there is none.
 
-    It has at most `REASON_MAX` characters, and needs no log beside it:
+    It has at most `REASON_MAX` characters, and is complete without the log:
     'setup.7z in game.tar.gz could not be inspected: encrypted'.
     """
     found = [
@@ -118,14 +118,14 @@ def explain(reports: Sequence[FileReport], policies: Policies) -> str:
 
 
 def file_status(report: FileReport, policies: Policies) -> Status:
-    """Judge one file."""
+    """Return the status of one file."""
     if report.examination.sightings:
         return Status.INFECTED
     return Status.ERROR if problems(report.examination, policies) else Status.CLEAN
 
 
 def problems(examination: Examination, policies: Policies) -> tuple[str, ...]:
-    """List what stands between a file and `clean` under these policies."""
+    """Return the texts of all findings that make a file an error under these policies."""
     found = examination.errors
     if policies.oversize is Policy.ERROR:
         found += examination.oversize
@@ -134,14 +134,14 @@ def problems(examination: Examination, policies: Policies) -> tuple[str, ...]:
     return found
 
 
-def _with(
+def _with_status(
     status: Status, reports: Sequence[FileReport], verdicts: Sequence[Status]
 ) -> list[FileReport]:
     return [report for report, verdict in zip(reports, verdicts, strict=True) if verdict is status]
 
 
 def _cause(failed: Sequence[FileReport]) -> Cause:
-    """Return the cause that says most about avscan itself."""
+    """Return the most severe cause; a failure of avscan is the most severe."""
     causes = {_cause_of(report) for report in failed}
     return next(each for each in (Cause.SCAN, Cause.MISSING, Cause.CONTENT) if each in causes)
 
@@ -156,7 +156,7 @@ def _others(number: int, total: int) -> str:
 
 
 def _reason(text: str) -> str:
-    """Cut to a line's length."""
+    """Cut to `REASON_LENGTH`."""
     return text if len(text) <= REASON_LENGTH else text[: REASON_LENGTH - 1] + "…"
 
 

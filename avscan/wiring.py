@@ -1,4 +1,4 @@
-"""From the settings to the objects that work by them: the one place where the two sides meet."""
+"""Create the objects of a pass from the settings."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from avscan.scanner import Scanner
 from avscan.settings import Settings
 from avscan.workspace import Workspace
 
-# Constant, since PocketBase mails its superuser about each new pair of address and user agent.
+# Constant, since PocketBase mails the superuser about each new pair of IP address and user agent.
 USER_AGENT = "avscan"
 
 
 @contextmanager
 def connect(settings: Settings) -> Iterator[PocketBase]:
-    """Open a session with PocketBase.
+    """Sign in to PocketBase. Yield the client.
 
     Raises:
-        SignInError: the credentials are refused.
+        SignInError: the credentials are rejected.
         BackendError: PocketBase can't be reached.
 
     """
@@ -47,14 +47,14 @@ def connect(settings: Settings) -> Iterator[PocketBase]:
 
 
 def make_ledger(settings: Settings, client: PocketBase) -> Ledger:
-    """Make the ledger that writes the checks of this host."""
+    """Return the ledger of this host."""
     return Ledger(client, host=node(), stuck_after=timedelta(seconds=settings.stuck_after))
 
 
 def make_scanner(
     settings: Settings, workspace: Workspace, server_time: Callable[[], datetime]
 ) -> Scanner:
-    """Make the scanner of a pass; nothing is started yet."""
+    """Return the scanner of a pass, without starting an inspector."""
     return Scanner(
         clamscan=settings.clamscan,
         database=settings.signatures,
@@ -66,8 +66,8 @@ def make_scanner(
 
 
 @contextmanager
-def explained(client: PocketBase) -> Iterator[None]:
-    """Say what is wrong with the collections where PocketBase rejects a question about them."""
+def diagnose_rejection(client: PocketBase) -> Iterator[None]:
+    """Raise a SchemaError that names the missing fields if PocketBase rejects a request."""
     try:
         yield
     except (Rejected, SchemaError):

@@ -1,4 +1,4 @@
-"""The pass's folder: private, one pass at a time, removed afterwards."""
+"""The private folder of a pass, with a lock, and its removal."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ log = logging.getLogger(__name__)
 
 MIB = 1 << 20
 RESERVE = 64 * MIB
-"""Bytes of disk that avscan leaves to others."""
+"""Bytes of the disk that avscan does not use."""
 
-LEAST_CAPACITY = 512 * MIB
-"""Bytes beside the reserve. A tar.gz of 64 MiB takes half: itself, its members, clamscan's copies."""
+MIN_CAPACITY = 512 * MIB
+"""Bytes of disk beside the reserve. A tar.gz of 64 MiB uses half of it, for all copies."""
 
 
 class Busy(WorkspaceError):
-    """Another pass is at work in this folder, which is no failure."""
+    """Another pass uses this folder, which is not a failure."""
 
     exit_code = 0
 
@@ -36,14 +36,13 @@ class Busy(WorkspaceError):
 class Workspace:
     """A private folder for one pass, inside `WORK_DIR/avscan-UID`.
 
-    WORK_DIR may be shared, as /tmp is: avscan creates and changes nothing in it but that folder,
-    whose name has the user's id so that several users can share a WORK_DIR. The lock is on that
-    folder. The kernel releases it when the process ends, however it ends: what is in the folder
-    when a pass gets the lock was left by a killed pass, and is removed. (systemd-tmpfiles(8) does
-    not clean up a locked folder.)
+    WORK_DIR may be shared, as /tmp is. avscan changes only its own folder in it, and several users
+    can share a WORK_DIR, since the folder's name contains the user's id. The folder is locked. The
+    kernel releases the lock when the process ends, so anything in the folder when a pass gets the
+    lock was left by a killed pass, and is removed. (systemd-tmpfiles(8) skips a locked folder.)
 
     Entering raises Busy if another pass holds the lock, and WorkspaceError if the folder can't be
-    used or its disk is too small for any work.
+    used or its disk is too small.
     """
 
     def __init__(self, root: Path) -> None:
@@ -54,9 +53,9 @@ class Workspace:
         self.folder = root
 
     def __enter__(self) -> Self:
-        """Take the lock, remove what a killed pass left, and create this pass's folder."""
+        """Take the lock, remove leftovers of killed passes, and create the folder."""
         try:
-            with self._explained():
+            with self._convert_errors():
                 self._lock = self._open()
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 self._remove_leftovers()
@@ -73,30 +72,30 @@ class Workspace:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Remove the pass's folder and release the lock."""
+        """Remove the folder and release the lock."""
         self._remove(self.folder)
         self._unlock()
 
     @property
     def downloads(self) -> Path:
-        """The folder for downloads; on the file system of the inspectors' folders."""
+        """The folder for downloads, on the same file system as the inspectors' folders."""
         return self.folder / "downloads"
 
     def inspector_folder(self) -> Path:
         """Create a private folder for an inspector. Raise WorkspaceError if that fails."""
-        with self._explained():
+        with self._convert_errors():
             return Path(tempfile.mkdtemp(prefix="inspector-", dir=self.folder))
 
     def free(self) -> int:
-        """Return how many more bytes artifacts may take."""
+        """Return how many more bytes artifacts may use."""
         return max(0, shutil.disk_usage(self.folder).free - RESERVE)
 
     def capacity(self) -> int:
-        """Return how many bytes artifacts could take if the disk were empty."""
+        """Return how many bytes artifacts could use on an empty disk."""
         return max(0, shutil.disk_usage(self.folder).total - RESERVE)
 
     def require_room(self) -> None:
-        """Raise WorkspaceError if the disk is full, which explains failures meanwhile."""
+        """Raise WorkspaceError if the disk is full."""
         if not self.free():
             raise WorkspaceError(f"the disk of WORK_DIR {self._root} is full: make room there")
 
@@ -104,7 +103,7 @@ class Workspace:
         """Create and open avscan's own folder; return the descriptor."""
         with suppress(FileExistsError):
             self._root.mkdir(mode=stat.S_IRWXU, parents=True)
-        # The owner of a folder can replace anything in it. A volume's root may be root's.
+        # The owner of a folder can replace its entries. The root of a volume may belong to root.
         self._require_folder(self._root, {0, self._user})
         self._require_capacity()
         with suppress(FileExistsError):
@@ -126,15 +125,15 @@ class Workspace:
 
     def _require_capacity(self) -> None:
         total = shutil.disk_usage(self._root).total
-        if total < LEAST_CAPACITY + RESERVE:
+        if total < MIN_CAPACITY + RESERVE:
             raise self._unusable(
                 f"its disk of {total // MIB} MiB is too small for any artifact: choose a folder on a"
-                f" disk of {(LEAST_CAPACITY + RESERVE) // MIB} MiB or more"
+                f" disk of {(MIN_CAPACITY + RESERVE) // MIB} MiB or more"
             )
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Raise what the system refuses as an error that names the folder and the remedy."""
+    def _convert_errors(self) -> Iterator[None]:
+        """Convert OSError to a WorkspaceError that names the folder and the remedy."""
         try:
             yield
         except BlockingIOError as error:
@@ -160,7 +159,7 @@ class Workspace:
     def _remove(self, path: Path) -> None:
         try:
             remove(path)
-        except OSError as error:  # it does not keep a pass from its work
+        except OSError as error:  # leftovers do not prevent a pass
             log.warning(
                 "workspace.not_removed", extra={"folder": path.name, "reason": error.strerror}
             )
@@ -174,9 +173,9 @@ class Workspace:
 def remove(path: Path) -> None:
     """Remove a file, or a folder with all that is in it. Raise OSError if that fails.
 
-    Programs that unpack archives create folders as deep as the archive says, and with its modes.
-    `shutil.rmtree` recurses, so it fails at about 1,000 levels, and it can't enter a folder of mode
-    000. Here what is in a subfolder moves up before the subfolder is removed.
+    Archive programs create folders with any depth and mode that the archive contains.
+    `shutil.rmtree` fails at about 1,000 levels, since it recurses, and at folders of mode 000. Here
+    the entries of a subfolder are moved up before the subfolder is removed.
     """
     if not _is_folder(path):
         path.unlink()
@@ -184,7 +183,7 @@ def remove(path: Path) -> None:
     path.chmod(stat.S_IRWXU)
     while entries := list(path.iterdir()):
         for entry in entries:
-            with suppress(FileNotFoundError):  # a download that ends removes its file itself
+            with suppress(FileNotFoundError):  # a download removes its file when it ends
                 if _is_folder(entry):
                     _empty_into(path, entry)
                     entry.rmdir()
@@ -197,7 +196,7 @@ def _empty_into(target: Path, folder: Path) -> None:
     folder.chmod(stat.S_IRWXU)
     for entry in folder.iterdir():
         if _is_folder(entry):
-            entry.chmod(stat.S_IRWXU)  # a folder that is moved must be writable
+            entry.chmod(stat.S_IRWXU)  # moving a folder requires write permission for it
         entry.rename(target / secrets.token_hex(16))
 
 

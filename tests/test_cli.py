@@ -1,4 +1,4 @@
-"""The command line as its users meet it."""
+"""The command line: help, options, exit codes and `avscan init`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SETTINGS = (REPOSITORY / "docs" / "settings.md").read_text(encoding="utf-8")
 BARE = {"PATH": "/usr/bin:/bin"}
 
 
-def test_the_version_is_told() -> None:
+def test_the_version_is_printed() -> None:
     assert avscan("--version", env=BARE).out.split()[-1] == __version__
 
 
@@ -35,7 +35,7 @@ COMMANDS = ("run", "init", "rescan", "status", "history", "health", "refresh")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_has_an_option_for_each_setting_that_it_needs_and_no_other(command: str) -> None:
+def test_a_command_has_options_for_exactly_the_settings_that_it_uses(command: str) -> None:
     text = avscan(command, "--help", env=BARE).out
     variables = {*VARIABLES, *REFRESH_VARIABLES}
     needed = {each for each in variables if command in each.commands}
@@ -45,11 +45,11 @@ def test_a_command_has_an_option_for_each_setting_that_it_needs_and_no_other(com
     assert not {each.name for each in needed if each.name not in text}
 
 
-def test_the_help_of_a_command_that_reads_fits_a_screen() -> None:
+def test_the_help_of_history_fits_a_screen() -> None:
     assert len(avscan("history", "--help", env=BARE).out.splitlines()) <= 40
 
 
-def test_the_exit_codes_stand_in_one_place() -> None:
+def test_only_the_main_help_lists_the_exit_codes() -> None:
     assert "130" in avscan("--help", env=BARE).out
     for command in COMMANDS:
         assert "130" not in avscan(command, "--help", env=BARE).out
@@ -64,13 +64,13 @@ def test_the_docs_have_a_row_for_each_setting_with_its_default() -> None:
             assert rows[each.name] == f"`{each.default}`"
 
 
-def test_an_option_goes_before_its_variable(backend: Backend) -> None:
+def test_an_option_overrides_its_variable(backend: Backend) -> None:
     env = backend.environment(LOG_LEVEL="debug")
     done = avscan("run", "--log-level", "error", env=env)
     assert (done.code, done.err) == (0, "")
 
 
-def test_no_secret_is_ever_told(backend: Backend) -> None:
+def test_no_output_contains_a_secret(backend: Backend) -> None:
     backend.upload({"a.txt": b"a game"})
     env = backend.environment(LOG_LEVEL="debug", POCKETBASE_SUPERUSER_PASSWORD="hunter2hunter2")
     done = avscan("run", env=env)
@@ -78,7 +78,7 @@ def test_no_secret_is_ever_told(backend: Backend) -> None:
     assert "hunter2" not in done.out + done.err
 
 
-def test_a_bug_leaves_its_traceback_in_the_log_and_exits_1(
+def test_a_bug_is_logged_with_its_traceback_and_exits_1(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("avscan.boundary.refuse_inspection", lambda: None)
@@ -91,7 +91,7 @@ def test_a_bug_leaves_its_traceback_in_the_log_and_exits_1(
 
 
 @pytest.mark.parametrize("closed", ["1", "2"])
-def test_a_closed_standard_stream_is_no_trouble(backend: Backend, closed: str) -> None:
+def test_a_pass_works_with_a_closed_standard_stream(backend: Backend, closed: str) -> None:
     build = backend.upload({"a.txt": b"a game"})
     command = [sys.executable, "-m", "avscan", "run", "--full"]
     line = f"exec {shlex.join(command)} {closed}>&-"
@@ -100,7 +100,7 @@ def test_a_closed_standard_stream_is_no_trouble(backend: Backend, closed: str) -
     assert backend.status_of(build) == "clean"
 
 
-def test_a_reader_that_has_seen_enough_is_no_bug(backend: Backend) -> None:
+def test_a_closed_pipe_ends_a_command_quietly(backend: Backend) -> None:
     backend.upload({"a.txt": b"a game"})
     process = start("run", "--dry-run", env=backend.environment())
     assert process.stdout is not None
@@ -110,7 +110,7 @@ def test_a_reader_that_has_seen_enough_is_no_bug(backend: Backend) -> None:
     assert (process.returncode, err) == (141, "")
 
 
-def test_a_pass_that_failed_does_not_say_that_it_finished(backend: Backend) -> None:
+def test_a_failed_pass_logs_unfinished_instead_of_finished(backend: Backend) -> None:
     backend.upload({"a.txt": b"a game"})
     done = avscan("run", "--full", env=backend.environment(CLAMSCAN_PATH="/does/not/exist"))
     assert done.code == 6
@@ -126,20 +126,20 @@ def test_init_creates_the_collection_once(every_backend: Backend) -> None:
     assert avscan("init", env=env).out == "av_build_checks: as it should be\n"
 
 
-def test_init_says_what_differs_and_mends_it_when_told_to(backend: Backend) -> None:
+def test_init_lists_differences_and_fixes_them_with_fix(backend: Backend) -> None:
     env = backend.environment()
     before = backend.json("GET", "/api/collections/av_build_checks")
-    said = avscan("init", env=env)
-    assert said.code == 0
-    assert "log.max: 5,000, PocketBase's default; advised: at least 100,000" in said.out
-    assert "`avscan init --fix`" in said.out
+    found = avscan("init", env=env)
+    assert found.code == 0
+    assert "log.max: 5,000, PocketBase's default; advised: at least 100,000" in found.out
+    assert "`avscan init --fix`" in found.out
     assert backend.json("GET", "/api/collections/av_build_checks") == before
     mended = avscan("init", "--fix", env=env)
     assert "index on build: missing; is now: unique index" in mended.out
     assert avscan("init", env=env).out == "av_build_checks: as it should be\n"
 
 
-def test_init_ends_with_5_where_no_pass_can_work(backend: Backend) -> None:
+def test_init_exits_5_if_a_required_field_is_missing(backend: Backend) -> None:
     definition = backend.json("GET", "/api/collections/av_build_checks")
     fields = [field for field in definition["fields"] if field["name"] != "log"]
     backend.json("PATCH", "/api/collections/av_build_checks", json={"fields": fields})
@@ -148,7 +148,7 @@ def test_init_ends_with_5_where_no_pass_can_work(backend: Backend) -> None:
     assert "log: missing; needed: text" in done.out
 
 
-def test_a_pass_on_an_unfit_collection_ends_with_5_and_its_advice(backend: Backend) -> None:
+def test_a_pass_exits_5_if_a_required_field_is_missing(backend: Backend) -> None:
     backend.upload({"a.txt": b"a game"})
     definition = backend.json("GET", "/api/collections/av_build_checks")
     fields = [field for field in definition["fields"] if field["name"] != "scan_time"]

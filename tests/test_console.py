@@ -1,4 +1,4 @@
-"""A pass as a person at a terminal sees it, drawn on a screen of 80 columns."""
+"""The live output of a pass, rendered on a screen of 80 columns."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pyte
 import pytest
 
-from avscan.events import Downloading, Event, Left, Scanned, Scanning, Settled
+from avscan.events import Downloading, Event, Scanned, Scanning, Settled, Unsettled
 from avscan.findings import Examination
 from avscan.ops.console import Console
 from avscan.ops.terminal import Style
@@ -28,13 +28,13 @@ class Clock:
 
 
 class Seen:
-    """A console, and the screen that it draws on."""
+    """A console, and the screen that it writes to."""
 
     def __init__(self) -> None:
         self.stream = io.StringIO(newline="")
         self.clock = Clock()
         self.console = Console(
-            self.stream, style=Style(colour=True), room=lambda: 80, clock=self.clock
+            self.stream, style=Style(colour=True), max_width=lambda: 80, clock=self.clock
         )
 
     def after(self, *events: Event) -> list[str]:
@@ -70,18 +70,18 @@ def settled(status: Status, reason: str) -> Settled:
     return Settled(build=build, verdict=verdict, reports=(report,), at=NOON, known=False)
 
 
-def test_before_anything_is_found_it_shows_that_it_looks(seen: Seen) -> None:
+def test_without_a_build_the_progress_line_shows_the_search(seen: Seen) -> None:
     seen.clock.now = 3
     assert seen.after() == ["looking for builds, 3.0 s"]
 
 
-def test_a_download_shows_how_much_of_it_has_come(seen: Seen) -> None:
+def test_a_download_shows_its_progress(seen: Seen) -> None:
     assert seen.after(downloading(45_300_000)) == [
         "downloading game.zip, 45.3 MB of 120.0 MB, 37 %"
     ]
 
 
-def test_a_scan_shows_how_long_it_takes_and_what_comes_meanwhile(seen: Seen) -> None:
+def test_a_scan_shows_its_duration_and_the_next_download(seen: Seen) -> None:
     seen.console(scanning())
     seen.clock.now = 130
     assert seen.after() == ["scanning game.zip (1.2 GB), 2 min 10 s"]
@@ -90,19 +90,21 @@ def test_a_scan_shows_how_long_it_takes_and_what_comes_meanwhile(seen: Seen) -> 
     ]
 
 
-def test_between_two_files_of_a_build_the_download_shows(seen: Seen) -> None:
+def test_between_two_scans_the_download_is_shown(seen: Seen) -> None:
     scanned = Scanned(build="b" * 15, file="game.zip")
     assert seen.after(downloading(30_000_000), scanning(), scanned) == [
         "downloading game.zip, 30.0 MB of 120.0 MB, 25 %"
     ]
 
 
-def test_a_download_that_was_given_up_no_longer_shows(seen: Seen) -> None:
-    *_, last = seen.after(downloading(30_000_000), Left(build="b" * 15, reason="PocketBase failed"))
+def test_an_abandoned_download_is_not_shown(seen: Seen) -> None:
+    *_, last = seen.after(
+        downloading(30_000_000), Unsettled(build="b" * 15, reason="PocketBase failed")
+    )
     assert last == "looking for builds, 0 s"
 
 
-def test_a_name_gives_way_to_the_figures(seen: Seen) -> None:
+def test_a_long_file_name_is_cut_and_the_figures_are_not(seen: Seen) -> None:
     (line,) = seen.after(downloading(45_300_000, file=LONG))
     assert line.endswith("…, 45.3 MB of 120.0 MB, 37 %")
     assert len(line) <= 79
@@ -111,12 +113,12 @@ def test_a_name_gives_way_to_the_figures(seen: Seen) -> None:
     assert len(line) <= 79
 
 
-def test_a_build_is_a_line_that_takes_the_progress_away(seen: Seen) -> None:
+def test_a_line_per_build_is_printed_above_the_progress_line(seen: Seen) -> None:
     assert seen.after(
         scanning(),
         Scanned(build="b" * 15, file="game.zip"),
         settled(Status.CLEAN, "nothing found in 1 file, 6 bytes"),
-        Left(build="c" * 15, reason="changed"),
+        Unsettled(build="c" * 15, reason="changed"),
     ) == [
         "clean     bbbbbbbbbbbbbbb  nothing found in 1 file, 6 bytes",
         "waits     ccccccccccccccc  changed",
@@ -124,21 +126,21 @@ def test_a_build_is_a_line_that_takes_the_progress_away(seen: Seen) -> None:
     ]
 
 
-def test_a_long_or_hostile_reason_takes_one_line_and_is_not_obeyed(seen: Seen) -> None:
+def test_a_long_or_hostile_reason_is_cut_and_escaped(seen: Seen) -> None:
     seen.after(settled(Status.ERROR, f"\x1b[2J\x07{LONG}"))
     first, *_ = seen.lines()
     assert first.startswith("error     bbbbbbbbbbbbbbb  \\x1b[2J\\x07a_name")
     assert len(first) <= 80
 
 
-def test_a_line_of_the_logs_stands_above_the_progress(seen: Seen) -> None:
+def test_a_log_line_is_printed_above_the_progress_line(seen: Seen) -> None:
     seen.console(scanning())
     seen.console.tick()
     seen.console.line("warn  heartbeat.failed")
     assert seen.after() == ["warn  heartbeat.failed", "scanning game.zip (1.2 GB), 0 s"]
 
 
-def test_it_closes_with_a_table(seen: Seen) -> None:
+def test_a_pass_ends_with_a_table(seen: Seen) -> None:
     with seen.console:
         seen.after(settled(Status.CLEAN, "x"), settled(Status.CLEAN, "x"))
         seen.after(settled(Status.INFECTED, "x"))
@@ -151,19 +153,19 @@ def test_it_closes_with_a_table(seen: Seen) -> None:
     ]
 
 
-def test_a_pass_without_work_closes_with_a_line(seen: Seen) -> None:
+def test_a_pass_without_work_ends_with_one_line(seen: Seen) -> None:
     with seen.console:
         pass
     assert seen.lines() == ["no build waited for a scan (0 s)"]
 
 
-def test_a_pass_that_fails_at_once_leaves_the_word_to_its_error(seen: Seen) -> None:
+def test_a_pass_that_fails_at_once_prints_no_table(seen: Seen) -> None:
     with pytest.raises(ZeroDivisionError), seen.console:
         raise ZeroDivisionError
     assert seen.lines() == []
 
 
-def test_a_terminal_that_is_gone_is_no_matter_of_the_pass(seen: Seen) -> None:
+def test_a_closed_terminal_does_not_end_the_pass(seen: Seen) -> None:
     seen.stream.close()
     with seen.console:
         seen.console(settled(Status.CLEAN, "x"))

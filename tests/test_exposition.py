@@ -1,4 +1,4 @@
-"""Metrics in Prometheus's text format, read back by its own client library."""
+"""The Prometheus text format, parsed by its client library."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from avscan.ops.exposition import exposition, gauge, gauges
 
 
 @given(label=st.text(st.characters(codec="utf-8")), value=st.floats(allow_nan=False))
-def test_every_label_and_value_is_read_back(label: str, value: float) -> None:
+def test_labels_and_values_survive_a_round_trip(label: str, value: float) -> None:
     text = exposition([gauges("checks", "Checks\nby \\ status.", "status", {label: value})])
     (family,) = text_string_to_metric_families(text)
     assert (family.name, family.type) == ("avscan_checks", "gauge")

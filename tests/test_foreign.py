@@ -1,4 +1,4 @@
-"""Backends that differ from what avscan expects: other ids, other fields, hooks, a wrong clock."""
+"""Backends with unusual properties: other ids, other fields, hooks, a wrong clock."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def change_fields(backend: Backend, collection: str, name: str, **changes: Any) 
 
 
 def hook(backend: Backend, script: str) -> None:
-    """Have PocketBase run a script of its owner's."""
+    """Install a PocketBase hook."""
     folder = backend.server.folder / "hooks"
     folder.mkdir(exist_ok=True)
     (folder / "test.pb.js").write_text(script)
@@ -49,7 +49,7 @@ LONG_IDS = (f"Build{number:015}" for number in itertools.count())
 
 @pytest.mark.parametrize("ids", [UUIDS, LONG_IDS], ids=["36 characters", "20 characters"])
 @pytest.mark.parametrize("indexed", [False, True])
-def test_builds_with_ids_of_another_form_get_their_verdicts(
+def test_builds_with_ids_of_another_format_get_verdicts(
     every_backend: Backend, ids: Iterator[str], *, indexed: bool
 ) -> None:
     backend = every_backend
@@ -64,7 +64,9 @@ def test_builds_with_ids_of_another_form_get_their_verdicts(
     assert run(backend).event("pass.finished")["scanned"] == 0
 
 
-def test_a_check_under_another_builds_id_does_not_hide_that_build(every_backend: Backend) -> None:
+def test_a_check_with_the_id_of_another_build_does_not_hide_that_build(
+    every_backend: Backend,
+) -> None:
     backend = every_backend
     hidden, other = backend.upload({"a.com": eicar()}), backend.upload({"a.txt": b"a game"})
     backend.create_check(other, id=hidden)
@@ -76,7 +78,7 @@ def test_a_check_under_another_builds_id_does_not_hide_that_build(every_backend:
     assert (refused["build"], refused["check"]) == (hidden, hidden)
 
 
-def test_a_collection_of_checks_with_ids_of_another_form_is_used_as_well(backend: Backend) -> None:
+def test_checks_may_have_ids_of_another_format(backend: Backend) -> None:
     generated = "[a-z]{20}"
     change_fields(
         backend, CHECKS, "id", pattern="^[a-z]+$", min=20, max=20, autogeneratePattern=generated
@@ -89,7 +91,7 @@ def test_a_collection_of_checks_with_ids_of_another_form_is_used_as_well(backend
 # -- fields ---------------------------------------------------------------------------------------
 
 
-def test_a_required_field_that_nobody_fills_in_ends_the_pass(every_backend: Backend) -> None:
+def test_an_unknown_required_field_ends_the_pass(every_backend: Backend) -> None:
     backend = every_backend
     change_fields(backend, CHECKS, "reviewer", type="text", required=True)
     backend.upload({"a.txt": b"a game"})
@@ -101,7 +103,7 @@ def test_a_required_field_that_nobody_fills_in_ends_the_pass(every_backend: Back
     ) in done.err
 
 
-def test_health_warns_of_a_required_field_that_avscan_does_not_know(backend: Backend) -> None:
+def test_health_warns_of_an_unknown_required_field(backend: Backend) -> None:
     backend.init()
     change_fields(backend, CHECKS, "reviewer", type="text", required=True)
     done = avscan("health", env=backend.environment())
@@ -110,7 +112,7 @@ def test_health_warns_of_a_required_field_that_avscan_does_not_know(backend: Bac
     assert "reviewer (required, and unknown to avscan: PocketBase refuses every new check" in line
 
 
-def test_a_required_field_that_a_hook_fills_in_is_fine(backend: Backend) -> None:
+def test_an_unknown_required_field_may_be_set_by_a_hook(backend: Backend) -> None:
     change_fields(backend, CHECKS, "reviewer", type="text", required=True)
     hook(
         backend,
@@ -130,7 +132,7 @@ def test_a_required_field_that_a_hook_fills_in_is_fine(backend: Backend) -> None
     ["e.record.set('log', 'mine')", "e.record.set('status', 'pending')"],
     ids=["log", "status"],
 )
-def test_a_hook_that_changes_what_is_written_for_one_build_costs_that_build_only(
+def test_a_hook_that_changes_the_writes_for_one_build_postpones_only_that_build(
     every_backend: Backend, change: str
 ) -> None:
     backend = every_backend
@@ -148,7 +150,7 @@ def test_a_hook_that_changes_what_is_written_for_one_build_costs_that_build_only
     assert "was stored otherwise than it was sent" in postponed["reason"]
 
 
-def test_a_hook_that_refuses_the_check_of_one_build_costs_that_build_only(
+def test_a_hook_that_refuses_the_check_of_one_build_postpones_only_that_build(
     every_backend: Backend,
 ) -> None:
     backend = every_backend
@@ -168,7 +170,7 @@ def test_a_hook_that_refuses_the_check_of_one_build_costs_that_build_only(
 # -- clocks ---------------------------------------------------------------------------------------
 
 
-def test_a_proxy_whose_date_is_ahead_does_not_make_a_live_claim_look_abandoned(
+def test_a_live_claim_is_not_reclaimed_if_a_proxys_date_is_ahead(
     every_backend: Backend,
 ) -> None:
     backend = every_backend

@@ -1,4 +1,4 @@
-"""`avscan health`: each part of an installation, in and out of order."""
+"""`avscan health`: each part of an installation, working and broken."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def text(done: Run, part: str) -> str:
 
 
 def daily(folder: Path, *, days: float) -> str:
-    """Write what `--version` needs of an official set that is so many days old."""
+    """Write what `--version` reads of an official set of this age."""
     write_official(folder, number=27800, built=int(time.time() - days * DAY))
     return str(folder)
 
 
-def test_an_installation_in_order(backend: Backend, tmp_path: Path) -> None:
+def test_a_working_installation_is_healthy(backend: Backend, tmp_path: Path) -> None:
     backend.init()
     done = avscan("health", env=backend.environment(SIGNATURE_DIR=daily(tmp_path / "s", days=1)))
     assert (done.code, done.err) == (0, "")
@@ -43,7 +43,7 @@ def test_an_installation_in_order(backend: Backend, tmp_path: Path) -> None:
     assert text(done, "signatures") == "daily 27800 is 24 hours old"
 
 
-def test_json_says_the_same(backend: Backend) -> None:
+def test_json_lists_the_same_parts(backend: Backend) -> None:
     backend.init()
     done = avscan("health", "--json", env=backend.environment())
     report = json.loads(done.out)
@@ -58,7 +58,7 @@ def test_deep_finds_the_canary(backend: Backend) -> None:
     assert text(done, "canary").startswith("found")
 
 
-def test_deep_says_that_the_signatures_lack_the_canary(backend: Backend, tmp_path: Path) -> None:
+def test_deep_fails_without_the_canarys_signature(backend: Backend, tmp_path: Path) -> None:
     signatures = write_signatures(tmp_path / "signatures")
     (signatures / "eicar.ndb").unlink()
     env = backend.environment(SIGNATURE_DIR=str(signatures))
@@ -68,7 +68,7 @@ def test_deep_says_that_the_signatures_lack_the_canary(backend: Backend, tmp_pat
     assert "CANARY_FILE" in text(done, "canary")
 
 
-def test_collections_that_can_be_bettered_are_a_warning(backend: Backend) -> None:
+def test_missing_indexes_are_a_warning(backend: Backend) -> None:
     done = avscan("health", env=backend.environment())
     assert (done.code, states(done)["collections"]) == (0, "warn")
     assert "index on build" in text(done, "collections")
@@ -86,7 +86,7 @@ def test_collections_that_can_be_bettered_are_a_warning(backend: Backend) -> Non
         ("disk", {"WORK_DIR": "/proc/work"}, 7, "can't be used"),
     ],
 )
-def test_a_part_out_of_order(
+def test_a_broken_part_fails_with_its_exit_code(
     backend: Backend, part: str, changes: dict[str, str], code: int, words: str
 ) -> None:
     folder = backend.server.folder / changes.get("SIGNATURE_DIR", "unused")
@@ -101,7 +101,7 @@ def test_a_part_out_of_order(
     assert words in text(done, part)
 
 
-def test_collections_that_no_pass_can_work_with(backend: Backend) -> None:
+def test_a_missing_collection_is_a_failure(backend: Backend) -> None:
     backend.json("DELETE", "/api/collections/av_build_checks")
     done = avscan("health", env=backend.environment())
     assert done.code == 5
@@ -123,18 +123,18 @@ def test_the_exit_code_is_that_of_the_first_part_that_fails(backend: Backend) ->
     }
 
 
-def test_programs_that_are_missing_are_recommended(
+def test_missing_programs_are_a_warning_that_names_their_packages(
     backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(programs, "find", lambda name: None if name in {"7zz", "lz4"} else "there")
-    parts = health.examine(Settings.parse(backend.environment()), deep=False)
+    parts = health.check_installation(Settings.parse(backend.environment()), deep=False)
     (part,) = [part for part in parts if part.name == "programs"]
     assert part.state is health.State.WARN
     assert part.text.startswith("7zz, lz4 not installed")
     assert "packages: 7zip-standalone or 7zip, lz4" in part.text
 
 
-def test_a_pass_at_work_is_no_failure(backend: Backend) -> None:
+def test_a_running_pass_is_not_a_failure(backend: Backend) -> None:
     with Workspace(backend.work_dir):
         done = avscan("health", "--deep", env=backend.environment())
     assert done.code == 0
@@ -142,15 +142,15 @@ def test_a_pass_at_work_is_no_failure(backend: Backend) -> None:
     assert "another pass is at work" in text(done, "disk")
 
 
-def test_little_room_is_a_warning(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_little_disk_space_is_a_warning(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Workspace, "free", lambda _self: 3 << 30)
     settings = Settings.parse(backend.environment())
-    parts = {part.name: part for part in health.examine(settings, deep=False)}
+    parts = {part.name: part for part in health.check_installation(settings, deep=False)}
     assert parts["disk"].state is health.State.WARN
     assert parts["disk"].text.startswith("3.0 GiB free")
 
 
-def test_a_pass_without_signatures_waits_and_harms_no_build(
+def test_a_pass_without_signatures_fails_and_leaves_builds_pending(
     backend: Backend, tmp_path: Path
 ) -> None:
     build = backend.upload({"a.txt": b"a game"})

@@ -1,4 +1,4 @@
-"""The heartbeat: regular, tolerant, and over when its work is."""
+"""The heartbeat: its interval, its errors and its end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def beating() -> threading.Thread:
     return thread
 
 
-def test_it_beats_again_and_again() -> None:
+def test_it_beats_repeatedly() -> None:
     beats = threading.Semaphore(0)
     with Heartbeat(beats.release, interval=0.01):
         for _ in range(3):
@@ -39,7 +39,7 @@ def test_it_does_not_beat_before_its_interval() -> None:
     assert beats == []
 
 
-def test_a_beat_that_fails_is_logged_and_the_next_one_comes(
+def test_a_failed_beat_is_logged_and_the_next_one_follows(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     beats = threading.Semaphore(0)
@@ -58,7 +58,7 @@ def test_a_beat_that_fails_is_logged_and_the_next_one_comes(
     assert caplog.records[0].exc_info
 
 
-def test_the_end_does_not_wait_for_a_beat_that_hangs() -> None:
+def test_the_end_does_not_wait_for_a_hanging_beat() -> None:
     begun, end = threading.Event(), threading.Event()
 
     def beat() -> None:
@@ -75,5 +75,5 @@ def test_the_end_does_not_wait_for_a_beat_that_hangs() -> None:
     thread.join(SOON)
 
 
-def test_several_beats_fit_into_the_shortest_time_to_be_taken_for_dead() -> None:
+def test_several_beats_fit_into_the_shortest_stuck_after() -> None:
     assert INTERVAL * 2 <= 30

@@ -1,12 +1,13 @@
-"""The life of a check, explored: several passes, request by request, in a world that changes.
+"""A state machine test of the life of a check: several passes, request by request.
 
-A pass here is the real one (plan, claims, verdicts) over a PocketBase in memory, without network,
-disk and clamscan. Each pass runs in a thread of its own that stops before each request until the
-machine lets it go on, fails the request, or kills the pass. So every interleaving of requests can
-come up, and every instant to die at. An update takes two turns, since PocketBase reads a whole row
-and writes it back.
+The passes are real (plan, claims, verdicts), over a PocketBase in memory, without network, disk and
+clamscan. Each pass runs in a thread that stops before each request, until the machine continues it,
+fails the request, or kills the pass. So every interleaving of requests is possible, and a pass can
+be killed at any request. An update takes two turns, since PocketBase reads a whole row and writes it
+back.
 
-The world knows which file was under inspection at each death: no other is ever counted for it.
+The world records which file was under inspection when a pass was killed. An interruption must be
+counted for this file only.
 """
 
 from __future__ import annotations
@@ -56,8 +57,8 @@ from avscan.workspace import Workspace
 Row = dict[str, Any]
 
 STUCK_AFTER = timedelta(seconds=90)
-TURN = timedelta(milliseconds=7)  # that each request takes
-ENOUGH = 4  # undisturbed passes, after which everything has to be right
+TURN = timedelta(milliseconds=7)  # the duration of a request
+FINAL_PASSES = 4  # passes without faults, after which every verdict must be right
 
 
 # -- a PocketBase in memory -----------------------------------------------------------------------
@@ -74,7 +75,7 @@ Holds = Callable[[Row], bool]
 
 
 def held_by(where: str, builds: Mapping[str, Row], now: str) -> Holds:
-    """Read a filter, as far as discovery and ledger use them."""
+    """Parse a filter of PocketBase, as far as discovery and ledger use them."""
     if not where:
         return lambda _row: True
     words = re.findall(r"[()]|&&|\|\||[^()&|]+", where)
@@ -126,13 +127,13 @@ def _term(text: str, builds: Mapping[str, Row], now: str) -> Holds:
 
 
 class World:
-    """The server: its rows, its clock, and what passes have really seen of the files."""
+    """The server: its rows, its clock, and a record of the scans and deaths."""
 
     def __init__(self, *, unique: bool) -> None:
         self.unique = unique
         self.now = datetime(2030, 1, 1, tzinfo=UTC)
         self.tables: dict[str, dict[str, Row]] = {BUILDS: {}, CHECKS: {}}
-        self.scanned: set[tuple[str, str]] = set()  # the digest of files, and what came of them
+        self.scanned: set[tuple[str, str]] = set()  # file names, and the results of their scans
         self.deaths: Counter[str] = Counter()  # by the file that was under inspection
         self._ids = itertools.count()
 
@@ -183,14 +184,14 @@ def rejected(field: str, code: str) -> Rejected:
 
 
 class Killed(BaseException):
-    """A pass is gone; nothing that it tries to do on its way out is done."""
+    """A pass was killed: its further requests have no effect."""
 
 
 class Client:
-    """One pass's session; `turn` is waited for before each request.
+    """The session of one pass; `turn` is called before each request.
 
-    `lag` is how late its idea of the server's time is. One that is early goes by the `Date` of a
-    proxy, until the answer to a write has PocketBase's own.
+    `lag` is the error of its estimate of the server's time. A negative one comes from the `Date` of
+    a proxy, until a write returns the time of PocketBase.
     """
 
     failing = False
@@ -282,8 +283,8 @@ class Client:
 # -- a pass, turn by turn -------------------------------------------------------------------------
 
 
-class UnplayedFetcher(Fetcher):
-    """Downloads names only, at once: a file is infected if its name says so."""
+class FakeFetcher(Fetcher):
+    """Downloads only names, at once. A name decides whether the file is infected."""
 
     names: dict[Path, str]
 
@@ -295,8 +296,8 @@ class UnplayedFetcher(Fetcher):
         self._pump()
 
 
-class UnplayedInspector(Inspector):
-    """Examines names, by a function."""
+class FakeInspector(Inspector):
+    """Examines names by a function."""
 
     def __init__(self, examine: Callable[[Path], Examination]) -> None:
         self.started = 0.0
@@ -323,8 +324,8 @@ class UnplayedInspector(Inspector):
         pass
 
 
-class UnplayedScanner(Scanner):
-    """The real one, over inspectors that examine names."""
+class FakeScanner(Scanner):
+    """The real scanner, with inspectors that examine names."""
 
     def __init__(self, examine: Callable[[Path], Examination], clock: Callable[[], float]) -> None:
         super().__init__(
@@ -334,7 +335,7 @@ class UnplayedScanner(Scanner):
             most=timedelta(0),
             folder=lambda: Path("/nonexistent"),
             server_time=lambda: datetime.now(UTC),
-            start=lambda _engine, _folder: UnplayedInspector(examine),
+            start=lambda _engine, _folder: FakeInspector(examine),
             clock=clock,
         )
 
@@ -342,8 +343,8 @@ class UnplayedScanner(Scanner):
         return "ClamAV"
 
 
-class Watched(Ledger):
-    """A ledger that knows which file of each claim it has recorded, or may have."""
+class TrackingLedger(Ledger):
+    """A ledger that tracks the files it has, or may have, recorded for each claim."""
 
     def __init__(
         self, client: PocketBase, deaths: Counter[str], clock: Callable[[], float]
@@ -368,7 +369,7 @@ class Watched(Ledger):
         try:
             super().release(claim, reason, **options)
         except BackendError:
-            # What stays recorded will look like a death.
+            # The recorded file will be counted as interrupted.
             self.deaths.update(file for file in self.recorded.get(claim.mark, ()) if file)
             raise
 
@@ -378,7 +379,7 @@ class Watched(Ledger):
 
 
 class Pass:
-    """A pass in a thread of its own, which only moves while the machine waits for it."""
+    """A pass in a thread, which runs only while the machine waits for it."""
 
     def __init__(self, world: World, *, lag: timedelta, full: bool) -> None:
         self.ended = False
@@ -388,16 +389,16 @@ class Pass:
         self._fate: str = ""
         self._go, self._stopped = threading.Semaphore(0), threading.Semaphore(0)
         client = cast("PocketBase", Client(world, self._turn, lag=lag))
-        self.ledger = Watched(client, world.deaths, self._clock)
+        self.ledger = TrackingLedger(client, world.deaths, self._clock)
         self.examined = ""
         workspace = Workspace(Path("/nonexistent"))
-        self._fetcher = UnplayedFetcher(client, workspace)
+        self._fetcher = FakeFetcher(client, workspace)
         self._fetcher.names = {}
         self._sweep = Sweep(
             client=client,
             ledger=self.ledger,
             fetcher=self._fetcher,
-            scanner=UnplayedScanner(self.examine, self._clock),
+            scanner=FakeScanner(self.examine, self._clock),
             workspace=workspace,
             policies=Policies(opaque=Policy.NOTE, oversize=Policy.ERROR),
             timeout=3600.0,
@@ -411,7 +412,7 @@ class Pass:
         self._wait()
 
     def step(self, fate: str = "") -> None:
-        """Let one request happen; `fate` is "", "fails", "stopped" or "killed"."""
+        """Continue to the next request; `fate` is "", "fails", "stopped" or "killed"."""
         self._fate = fate
         self._go.release()
         self._wait()
@@ -434,9 +435,9 @@ class Pass:
             self.step("killed")
 
     def count_deaths(self) -> None:
-        """Note what a death at this instant is to be counted for.
+        """Record the file for which a death at this time may be counted.
 
-        Between two inspections that is what is recorded: what has just ended, or is about to begin.
+        Between two inspections, it is the recorded file: the last or the next one.
         """
         if not self.ended:
             self._world.deaths.update({self.examined} if self.examined else self.ledger.files())
@@ -447,7 +448,7 @@ class Pass:
         try:
             self._sweep.run(full=self._full)
         except (AvscanError, Killed, Interrupted):
-            # What it could not release any more will look like a death.
+            # The files of claims that it could not release will be counted as interrupted.
             self._world.deaths.update(self.ledger.files())
         except BaseException as error:  # noqa: BLE001 - the machine's thread raises it
             self.failure = error
@@ -473,7 +474,7 @@ class Pass:
     def examine(self, path: Path) -> Examination:
         self.scans += 1
         name = self._fetcher.names[path]
-        assert {name} in self.ledger.recorded.values(), "it is read before it is recorded"
+        assert {name} in self.ledger.recorded.values(), "it is inspected before it is recorded"
         self.examined = name
         self.ledger.beat()
         self.examined = ""
@@ -482,7 +483,7 @@ class Pass:
         return Examination(sightings=sightings)
 
 
-# -- what can happen ------------------------------------------------------------------------------
+# -- the state machine -----------------------------------------------------------------------------
 
 
 _INSPECTED = re.compile(r'"inspecting": "(\S+?)"')
@@ -494,15 +495,15 @@ def right_verdict(build: Row) -> str:
     return "infected" if any("virus" in name for name in build["files"]) else "clean"
 
 
-NUMBERS = st.integers(0, 5)  # which of the builds, checks, passes that there are
+NUMBERS = st.integers(0, 5)  # the index of a build, check or pass
 KINDS = st.lists(st.booleans(), max_size=2)  # a build's files: whether each is infected
-# How late each pass's idea of the server's time is; the last one's proxy is five minutes ahead.
+# The error of each pass's estimate of the server's time; the last one's proxy is ahead.
 LAGS = (timedelta(milliseconds=900), timedelta(seconds=20), timedelta(minutes=-5))
 MOST_PASSES = len(LAGS)
 
 
 class Life(RuleBasedStateMachine):
-    """Whatever happens in whatever order, a few undisturbed passes make everything right."""
+    """After any sequence of events, a few passes without faults give the right verdicts."""
 
     world: World
     passes: list[Pass]
@@ -570,7 +571,7 @@ class Life(RuleBasedStateMachine):
             case "delete":
                 del self.world.tables[CHECKS][check["id"]]
             case "clean" if check["status"] == "infected":
-                # A false positive: that holds for as long as the files are the same.
+                # A false positive: the correction is valid while the files are the same.
                 self.by_hand.add(journal.digest_of(check["log"]) or "")
                 self.world.save(CHECKS, check | {"status": "clean", "virus_name": ""})
             case "pending" | "scanning":
@@ -594,22 +595,22 @@ class Life(RuleBasedStateMachine):
 
     @rule(number=NUMBERS)
     def reach_a_scan(self, number: int) -> None:
-        """Bring a pass to where much can happen: it has claimed a build and scans a file."""
+        """Continue a pass until it scans a file."""
         chosen = self.passes[number % MOST_PASSES]
         scans = chosen.scans
         while chosen.scans == scans and not chosen.ended:
             chosen.step()
-            self.a_verdict_is_about_files_that_were_scanned()
+            self.verdicts_are_for_scanned_files()
 
     def advance(self, number: int, turns: int) -> None:
-        """Let a pass make some requests; a new one begins where none is under way."""
+        """Continue a pass for some requests. Start a new one if it has ended."""
         slot = number % MOST_PASSES
         if self.passes[slot].ended:
             self.passes[slot] = Pass(self.world, lag=LAGS[slot], full=number < MOST_PASSES)
         for _ in range(turns):
             if not self.passes[slot].ended:
                 self.passes[slot].step()
-                self.a_verdict_is_about_files_that_were_scanned()
+                self.verdicts_are_for_scanned_files()
 
     @rule(number=NUMBERS, fate=st.sampled_from(["fails", "stopped", "killed"]))
     def disaster(self, number: int, fate: str) -> None:
@@ -624,7 +625,7 @@ class Life(RuleBasedStateMachine):
             chosen.step(fate)
 
     @rule(number=NUMBERS, again=st.integers(1, 4))
-    def die_at_the_next_scan_again_and_again(self, number: int, again: int) -> None:
+    def die_at_each_scan(self, number: int, again: int) -> None:
         slot = number % MOST_PASSES
         for _ in range(again):
             self.advance(slot, 0)
@@ -635,13 +636,13 @@ class Life(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([1, 40, 100, 4000]))
     def time_passes(self, seconds: int) -> None:
         for each in self.passes:
-            each.count_deaths()  # a heartbeat that is late makes it look dead
+            each.count_deaths()  # without a heartbeat it will be reclaimed
         self.world.now += timedelta(seconds=seconds)
 
-    # -- what always holds ------------------------------------------------------------------
+    # -- invariants -------------------------------------------------------------------------
 
     @invariant()
-    def a_verdict_is_about_files_that_were_scanned(self) -> None:
+    def verdicts_are_for_scanned_files(self) -> None:
         for check in self.world.checks():
             if check["status"] not in {"clean", "infected"}:
                 continue
@@ -659,7 +660,7 @@ class Life(RuleBasedStateMachine):
                 assert any((name, "infected") in self.world.scanned for name in names)
 
     @invariant()
-    def only_what_was_under_inspection_is_counted(self) -> None:
+    def interruptions_are_counted_for_inspected_files(self) -> None:
         for check in self.world.checks():
             newest = sections(check["log"])[0]
             for file, times in _COUNTED.findall(newest):
@@ -672,21 +673,21 @@ class Life(RuleBasedStateMachine):
             return
         for each in self.passes:
             each.kill()
-        self.everything_comes_right()
+        self.check_final_state()
 
-    def everything_comes_right(self) -> None:
-        for _ in range(ENOUGH):
+    def check_final_state(self) -> None:
+        for _ in range(FINAL_PASSES):
             self.world.now += 2 * STUCK_AFTER
             Pass(self.world, lag=timedelta(seconds=1), full=True).finish()
-            self.a_verdict_is_about_files_that_were_scanned()
-            self.only_what_was_under_inspection_is_counted()
+            self.verdicts_are_for_scanned_files()
+            self.interruptions_are_counted_for_inspected_files()
         for build in self.world.builds():
             if build["files"]:
-                self.is_right(build)
+                self.check_build(build)
         left = [row for row in self.world.checks() if row["build"] not in self.world.tables[BUILDS]]
         assert left == []
 
-    def is_right(self, build: Row) -> None:
+    def check_build(self, build: Row) -> None:
         checks = self.world.checks_of(build["id"])
         assert checks, f"{build} was lost"
         assert len(checks) == 1 or not self.world.unique
@@ -715,7 +716,7 @@ def explore(examples: int, *phases: Phase, derandomize: bool = False) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("many", [1000, 1], ids=["few builds", "many builds"])
-def test_every_life_of_a_check_ends_with_the_right_verdict(
+def test_every_sequence_of_events_ends_with_the_right_verdicts(
     many: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(discovery, "PAGE", many)
@@ -755,7 +756,7 @@ def have_the_same_digest(_files: Iterable[str]) -> str:
         ("avscan.backend.journal.digest", have_the_same_digest),
     ],
 )
-def test_a_safeguard_that_is_missing_is_noticed(
+def test_a_missing_safeguard_is_detected(
     where: str, without: Callable[..., object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(where, without)

@@ -1,4 +1,4 @@
-"""The log: JSON lines for machines, plain lines for people."""
+"""The log: JSON lines and text lines."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_levels_have_the_names_of_the_setting(level: int, name: str) -> None:
         ("error", ["error"]),
     ],
 )
-def test_a_level_shows_itself_and_what_is_graver(level: str, shown: list[str]) -> None:
+def test_a_level_includes_more_severe_ones(level: str, shown: list[str]) -> None:
     stream = started(LogFormat.JSON, level)
     for each in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR):
         log.log(each, "event")
@@ -98,7 +98,7 @@ def test_a_traceback_is_a_field_of_one_line() -> None:
 
 
 @pytest.mark.parametrize("text", ["two\nlines", "a\u2028b", "\x1b[31mred", "naïve 日本", "\ud800"])
-def test_any_text_is_one_plain_line_of_json(text: str) -> None:
+def test_any_text_is_one_ascii_line_of_json(text: str) -> None:
     stream = started(LogFormat.JSON)
     log.info("event", extra={"name_of_file": text})
     assert stream.getvalue().isascii()
@@ -106,13 +106,13 @@ def test_any_text_is_one_plain_line_of_json(text: str) -> None:
     assert events(stream)[0]["name_of_file"] == text
 
 
-def test_other_libraries_logs_are_not_ours() -> None:
+def test_logs_of_other_libraries_are_not_included() -> None:
     stream = started(LogFormat.JSON, "debug")
     logging.getLogger("urllib3").warning("theirs")
     assert stream.getvalue() == ""
 
 
-def test_to_configure_again_replaces_the_stream() -> None:
+def test_configuring_again_replaces_the_stream() -> None:
     first = started(LogFormat.JSON)
     second = started(LogFormat.JSON)
     log.info("event")
@@ -135,7 +135,7 @@ def test_a_text_line_has_the_time_the_level_the_event_and_fields() -> None:
     ("value", "shown"),
     [("a b", "'a b'"), ("two\nlines", r"'two\nlines'"), ("\x1b[31m", r"'\x1b[31m'"), (7, "7")],
 )
-def test_what_would_break_a_text_line_is_quoted(value: object, shown: str) -> None:
+def test_values_with_spaces_or_control_characters_are_quoted(value: object, shown: str) -> None:
     stream = started(LogFormat.TEXT)
     log.info("event", extra={"field": value})
     assert stream.getvalue().endswith(f" field={shown}\n")

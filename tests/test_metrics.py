@@ -1,4 +1,4 @@
-"""The metrics that a pass leaves in a file, however it ends."""
+"""The metrics file of a pass."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def path(tmp_path: Path) -> Path:
         (ZeroDivisionError(), 1),
     ],
 )
-def test_a_pass_that_fails_leaves_its_figures_and_its_exit_code(
+def test_a_failed_pass_writes_its_figures_and_exit_code(
     path: Path, error: BaseException, code: int
 ) -> None:
     watch = Watch(replace(SETTINGS, metrics_file=path), user_agent="avscan")
@@ -60,7 +60,7 @@ def test_a_pass_that_fails_leaves_its_figures_and_its_exit_code(
     assert found["signatures_age_seconds"] > 0
 
 
-def test_a_pass_that_finds_another_at_work_leaves_the_figures_to_it(path: Path) -> None:
+def test_a_pass_skipped_for_another_one_writes_nothing(path: Path) -> None:
     with (
         pytest.raises(Busy),
         Watch(replace(SETTINGS, metrics_file=path), user_agent="avscan"),
@@ -70,7 +70,7 @@ def test_a_pass_that_finds_another_at_work_leaves_the_figures_to_it(path: Path) 
     assert exit_code(Busy("another pass")) == 0
 
 
-def test_a_reader_sees_the_file_whole_or_not_at_all(path: Path) -> None:
+def test_the_file_is_replaced_atomically(path: Path) -> None:
     metrics.write(path, iter([gauge("pass_files", "Files.", 1)]))
 
     def broken() -> Iterator[Gauge]:
@@ -84,7 +84,7 @@ def test_a_reader_sees_the_file_whole_or_not_at_all(path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o644
 
 
-def test_figures_that_cannot_be_written_are_a_warning(
+def test_a_file_that_cannot_be_written_is_a_warning(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     gone = path / "gone" / "avscan.prom"
@@ -95,7 +95,7 @@ def test_figures_that_cannot_be_written_are_a_warning(
 
 @pytest.mark.parametrize("kind", ["a pipe", "a link"])
 def test_only_a_regular_file_is_replaced(path: Path, kind: str) -> None:
-    """A device is refused just so; a pipe needs no privileges, and is no loss."""
+    """A pipe stands for a device, which only root could create."""
     target = path.with_name("target")
     target.write_text("not avscan's")
     if kind == "a pipe":

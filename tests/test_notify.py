@@ -1,4 +1,4 @@
-"""Notifications: what the messages say, and that their delivery never delays or fails a pass."""
+"""Notifications: the messages, and their delivery in the background."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def settled(
 
 @dataclass
 class Recorder:
-    """A channel that remembers what it delivers, or answers why it can't."""
+    """A channel that records events, and returns `failure`."""
 
     events: frozenset[str] = frozenset({"infected", "error"})
     name: str = "recorder"
@@ -56,7 +56,7 @@ class Recorder:
 
 
 class Hanging(Recorder):
-    """A channel whose receiver does not answer."""
+    """A channel whose receiver does not respond."""
 
     def deliver(self, message: Message) -> str | None:
         threading.Event().wait(60)
@@ -103,9 +103,7 @@ ABOUT_THE_BUILD = {
     ],
     ids=["infected", "error", "clean"],
 )
-def test_a_verdict_is_reported_with_all_that_names_it(
-    event: Settled, values: dict[str, str]
-) -> None:
+def test_the_message_about_a_verdict(event: Settled, values: dict[str, str]) -> None:
     message = verdict_message(event)
     assert message is not None
     assert message.event == event.verdict.status
@@ -117,7 +115,7 @@ def test_the_same_verdict_on_the_same_files_is_not_reported_again(status: Status
     assert verdict_message(settled("Eicar", status=status, known=True)) is None
 
 
-def test_a_failed_pass_is_reported_with_its_reason() -> None:
+def test_the_message_about_a_failed_pass() -> None:
     message = failure_message(exit_code=6, reason="no signatures", host="scanner-1", at=NOON)
     assert message.event == "pass_failed"
     assert message.values == {
@@ -129,7 +127,7 @@ def test_a_failed_pass_is_reported_with_its_reason() -> None:
     }
 
 
-def test_two_messages_have_two_ids() -> None:
+def test_each_message_has_an_id_of_its_own() -> None:
     assert Message(event="x", values={}).id != Message(event="x", values={}).id
 
 
@@ -146,13 +144,13 @@ def test_each_channel_delivers_its_own_events_in_order() -> None:
     assert (some.closed, others.closed) == (True, True)
 
 
-def test_events_that_a_channel_delivers_are_known() -> None:
+def test_sends_is_true_for_the_events_of_any_channel() -> None:
     notifier = Notifier([Recorder(), Recorder(events=frozenset({"clean"}))])
     found = {event for event in ("infected", "clean", "pass_failed") if notifier.sends(event)}
     assert found == {"infected", "clean"}
 
 
-def test_a_failed_delivery_is_a_warning_and_does_not_stop_the_next(
+def test_a_failed_delivery_is_a_warning_and_the_next_message_is_sent(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     broken = Recorder(failure="answered 500")
@@ -167,7 +165,9 @@ def test_a_failed_delivery_is_a_warning_and_does_not_stop_the_next(
     assert (vars(first)["about"], vars(second)["about"]) == ("infected", "error")
 
 
-def test_a_pass_waits_for_no_channel_that_hangs(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_hanging_channel_delays_no_other_and_not_the_pass(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     hanging, working = Hanging(), Recorder()
     notifier = Notifier([hanging, working])
     notifier(settled("Eicar"))

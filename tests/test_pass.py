@@ -1,4 +1,4 @@
-"""The main job, end to end: real PocketBase, real clamscan, the command line."""
+"""A pass end to end: the command line, a real PocketBase and the real clamscan."""
 
 from __future__ import annotations
 
@@ -70,9 +70,7 @@ def test_each_kind_of_build_gets_its_verdict(every_backend: Backend) -> None:
     assert {build: backend.status_of(build) for build in expected} == expected
 
 
-def test_all_packed_forms_of_the_test_program_are_found(
-    backend: Backend, testfiles_signatures: Path
-) -> None:
+def test_all_clamav_test_files_are_infected(backend: Backend, testfiles_signatures: Path) -> None:
     builds = {backend.upload({file.name: file}): file for file in TESTFILES.iterdir()}
     assert len(builds) == 44
     done = sweep(backend, SIGNATURE_DIR=str(testfiles_signatures))
@@ -89,15 +87,15 @@ def test_a_second_pass_starts_no_clamscan(backend: Backend) -> None:
     assert second.event("pass.finished")["scanned"] == 0
 
 
-def test_a_pass_with_nothing_to_do_asks_four_questions(backend: Backend) -> None:
+def test_an_idle_pass_sends_four_requests(backend: Backend) -> None:
     backend.upload({"a.txt": b"a game"})
     sweep(backend)
     idle = avscan("run", env=backend.environment())
     assert idle.event("pass.finished")["requests"] == 4
 
 
-def test_a_small_build_costs_five_requests(backend: Backend) -> None:
-    """Its check, its claim, its file, its verdict, and a look at it before these two writes."""
+def test_a_small_build_takes_five_requests(backend: Backend) -> None:
+    """Create and claim its check, download its file, read it again, and write its verdict."""
     costs = []
     for builds in (2, 7):
         for number in range(builds):
@@ -107,14 +105,14 @@ def test_a_small_build_costs_five_requests(backend: Backend) -> None:
     assert costs[1] - costs[0] == 5 * 5
 
 
-def test_a_build_that_a_long_absence_missed_is_found_by_any_pass(backend: Backend) -> None:
+def test_an_old_build_without_a_check_is_found(backend: Backend) -> None:
     build = backend.upload({"a.txt": b"a game"})
     backend.backdate("app_builds", build, updated="2020-01-01 00:00:00.000Z")
     avscan("run", env=backend.environment())
     assert backend.status_of(build) == "clean"
 
 
-def test_an_infected_check_says_what_where_and_by_which_engine(backend: Backend) -> None:
+def test_an_infected_check_has_the_virus_the_file_and_the_engine(backend: Backend) -> None:
     build = backend.upload({"a.txt": b"a game", "b.zip": zipped(virus=eicar())})
     sweep(backend)
     check = backend.check_of(build)
@@ -135,7 +133,7 @@ def test_an_infected_check_says_what_where_and_by_which_engine(backend: Backend)
     assert lines[4].startswith(f"clean     {clean}  6 bytes  sha256 ")
 
 
-def test_a_build_without_files_is_scanned_once_its_files_have_come(backend: Backend) -> None:
+def test_a_build_without_files_is_scanned_after_their_upload(backend: Backend) -> None:
     build = backend.create_empty_build()
     sweep(backend)
     assert backend.check_of(build) is None
@@ -144,7 +142,7 @@ def test_a_build_without_files_is_scanned_once_its_files_have_come(backend: Back
     assert backend.status_of(build) == "clean"
 
 
-def test_a_clean_build_whose_files_are_replaced_is_scanned_again(every_backend: Backend) -> None:
+def test_a_build_is_scanned_again_after_its_files_are_replaced(every_backend: Backend) -> None:
     backend = every_backend
     build = backend.upload({"a.txt": b"a game"})
     sweep(backend)
@@ -177,7 +175,9 @@ def test_a_false_positive_corrected_by_hand_stays_corrected(backend: Backend) ->
     assert backend.status_of(build) == "clean"
 
 
-def test_a_verdict_that_names_no_files_counts_until_the_build_is_updated(backend: Backend) -> None:
+def test_a_verdict_without_a_list_of_files_is_valid_until_the_build_is_updated(
+    backend: Backend,
+) -> None:
     build = backend.upload({"a.txt": b"a game"})
     backend.create_check(build, status="clean", log="by hand", scan_time="2100-01-01 00:00:00.000Z")
     sweep(backend)
@@ -192,7 +192,7 @@ def test_a_verdict_that_names_no_files_counts_until_the_build_is_updated(backend
     assert "by hand" in row["log"]
 
 
-def test_checks_that_others_created_are_settled_alike(backend: Backend) -> None:
+def test_checks_created_by_other_programs_are_settled(backend: Backend) -> None:
     build = backend.upload({"a.com": eicar()})
     backend.create_check(build)
     backend.create_check(build)
@@ -201,18 +201,18 @@ def test_checks_that_others_created_are_settled_alike(backend: Backend) -> None:
     assert done.event("pass.finished")["scanned"] == 1
 
 
-def test_a_status_of_somebody_elses_is_left_to_them(backend: Backend) -> None:
+def test_an_unknown_status_is_not_changed(backend: Backend) -> None:
     definition = backend.json("GET", "/api/collections/av_build_checks")
     for field in definition["fields"]:
         if field["name"] == "status":
             field["values"].append("appealed")
     backend.json("PATCH", "/api/collections/av_build_checks", json={"fields": definition["fields"]})
-    theirs = backend.upload({"a.com": eicar()})
-    backend.create_check(theirs, status="appealed")
-    ours = backend.upload({"a.txt": b"a game"})
+    appealed = backend.upload({"a.com": eicar()})
+    backend.create_check(appealed, status="appealed")
+    other = backend.upload({"a.txt": b"a game"})
     sweep(backend)
-    assert backend.status_of(theirs) == "appealed"
-    assert backend.status_of(ours) == "clean"
+    assert backend.status_of(appealed) == "appealed"
+    assert backend.status_of(other) == "clean"
 
 
 def test_an_abandoned_check_is_reclaimed_and_scanned(backend: Backend) -> None:
@@ -224,14 +224,14 @@ def test_an_abandoned_check_is_reclaimed_and_scanned(backend: Backend) -> None:
     assert done.event("pass.finished")["reclaimed"] == 1
 
 
-def test_a_check_with_a_fresh_heartbeat_is_left_to_its_pass(backend: Backend) -> None:
+def test_a_check_with_a_recent_heartbeat_is_not_reclaimed(backend: Backend) -> None:
     build = backend.upload({"a.txt": b"a game"})
     backend.create_check(build, status="scanning", log="scanning: claim 123 by another")
     sweep(backend)
     assert backend.status_of(build) == "scanning"
 
 
-def test_a_file_whose_inspection_never_ends_is_an_error_and_the_others_are_scanned(
+def test_a_file_with_three_interruptions_is_an_error_and_the_others_are_scanned(
     backend: Backend,
 ) -> None:
     build = backend.upload({"a.txt": b"a game", "b.com": eicar()})
@@ -246,7 +246,7 @@ def test_a_file_whose_inspection_never_ends_is_an_error_and_the_others_are_scann
     assert "its inspection was begun 3 times and never ended (last: signal 15)" in row["log"]
 
 
-def test_a_file_that_the_storage_has_lost_is_an_error_that_names_it(backend: Backend) -> None:
+def test_a_file_missing_from_the_storage_is_an_error(backend: Backend) -> None:
     build = backend.upload({"a.txt": b"a game"})
     (name,) = backend.file_names(build)
     backend.stored(build, name).unlink()
@@ -257,7 +257,7 @@ def test_a_file_that_the_storage_has_lost_is_an_error_that_names_it(backend: Bac
     assert f"{name}: missing from the storage" in row["log"]
 
 
-def test_a_pending_check_of_a_young_build_without_files_waits(backend: Backend) -> None:
+def test_a_pending_check_of_a_new_build_without_files_waits(backend: Backend) -> None:
     build = backend.create_empty_build()
     backend.create_check(build)
     sweep(backend)
@@ -279,7 +279,7 @@ def test_an_orphan_is_removed(backend: Backend) -> None:
     assert done.event("pass.finished")["removed"] == 1
 
 
-def test_a_log_fits_the_field_and_still_names_its_files(backend: Backend) -> None:
+def test_a_log_is_cut_to_the_fields_limit(backend: Backend) -> None:
     build = backend.upload({f"{number}.txt": b"a game" for number in range(60)})
     sweep(backend)
     row = backend.check_of(build)
@@ -326,7 +326,7 @@ def test_a_token_signs_in_without_a_password(backend: Backend) -> None:
         ({"WORK_DIR": "/proc/nowhere"}, 7, "WORK_DIR"),
     ],
 )
-def test_what_is_wrong_with_the_installation_is_no_builds_fault(
+def test_a_broken_installation_fails_the_pass_and_no_build(
     backend: Backend, settings: dict[str, str], code: int, words: str
 ) -> None:
     build = backend.upload({"a.txt": b"a game"})
@@ -342,7 +342,7 @@ def test_what_is_wrong_with_the_installation_is_no_builds_fault(
     assert not left_in(backend.work_dir)
 
 
-def test_a_missing_collection_says_how_to_make_it(backend: Backend) -> None:
+def test_the_error_about_a_missing_collection_names_avscan_init(backend: Backend) -> None:
     backend.upload({"a.txt": b"a game"})
     backend.json("DELETE", "/api/collections/av_build_checks")
     done = avscan("run", env=backend.environment())
@@ -350,7 +350,7 @@ def test_a_missing_collection_says_how_to_make_it(backend: Backend) -> None:
     assert "avscan init" in done.event("pass.failed")["reason"]
 
 
-def test_bad_settings_are_told_in_one_line_before_any_request(backend: Backend) -> None:
+def test_invalid_settings_are_listed_in_one_line(backend: Backend) -> None:
     done = avscan("run", env={**backend.environment(), "POCKETBASE_URL": "", "STUCK_AFTER": "x"})
     assert done.code == 2
     assert len(done.err.splitlines()) == 1

@@ -1,4 +1,4 @@
-"""What a report is computed from, on real servers: all that waits is found, by few requests."""
+"""The data for a status report, from real servers: complete, with few requests."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def ago(**span: float) -> str:
     return format_time(datetime.now(UTC) - timedelta(**span))
 
 
-def test_verdicts_are_read_as_every_server_sends_them(every_backend: Backend) -> None:
+def test_verdicts_are_read_from_every_version_of_pocketbase(every_backend: Backend) -> None:
     backend = every_backend
     clean, infected = backend.upload({"a.txt": b"a game"}), backend.upload({"a.com": eicar()})
     assert avscan("run", "--full", env=backend.environment()).code == 0
@@ -41,7 +41,7 @@ def test_verdicts_are_read_as_every_server_sends_them(every_backend: Backend) ->
     assert found.engine.startswith("ClamAV ")
 
 
-def test_a_build_that_no_pass_has_seen_for_days_is_found_though_the_window_is_short(
+def test_an_unchecked_build_older_than_the_window_is_found(
     backend: Backend,
 ) -> None:
     old = backend.upload({"a.txt": b"a game"})
@@ -61,14 +61,14 @@ def test_before_the_first_verdict_all_builds_wait(backend: Backend) -> None:
     assert [each.build for each in look(backend).waiting] == [unseen]
 
 
-def test_a_verdict_dated_in_the_future_hides_nothing(backend: Backend) -> None:
+def test_a_verdict_with_a_future_time_hides_no_build(backend: Backend) -> None:
     odd, unseen = backend.upload({"a.txt": b"a"}), backend.upload({"a.txt": b"a"})
     backend.create_check(odd, status="clean", log="by hand", scan_time="2100-01-01 00:00:00.000Z")
     backend.backdate("app_builds", unseen, updated=ago(days=3))
     assert unseen in [each.build for each in look(backend).waiting]
 
 
-def test_a_check_whose_build_is_gone_is_nobodys(backend: Backend) -> None:
+def test_an_orphaned_check_is_ignored(backend: Backend) -> None:
     backend.create_check(backend.upload({"a.txt": b"a game"}))
     backend.sql("DELETE FROM app_builds")
     found = look(backend)
@@ -77,7 +77,7 @@ def test_a_check_whose_build_is_gone_is_nobodys(backend: Backend) -> None:
 
 
 @pytest.mark.slow
-def test_a_large_backend_takes_a_dozen_requests(backend: Backend) -> None:
+def test_a_large_backend_takes_at_most_twelve_requests(backend: Backend) -> None:
     _fill(backend, 100_000)
     backend.upload({"a.txt": b"a game"})
     client = backend.client(policy=RetryPolicy(attempts=1))
@@ -89,7 +89,7 @@ def test_a_large_backend_takes_a_dozen_requests(backend: Backend) -> None:
     assert found.delays.count in range(280, 290)
     assert [each.state for each in found.waiting] == [State.UNCHECKED]
 
-    # Somebody touches every build: all have to be compared, a thousand a request.
+    # All builds were edited: all are compared, a thousand per request.
     backend.sql("UPDATE app_builds SET updated = ?", ago(hours=1))
     before = client.requests_made
     found = report(read(client, window=DAY, stuck_after=timedelta(seconds=90)))
@@ -98,7 +98,7 @@ def test_a_large_backend_takes_a_dozen_requests(backend: Backend) -> None:
 
 
 def _fill(backend: Backend, number: int) -> None:
-    """Have a build uploaded each five minutes until now, and judged a minute later."""
+    """Insert builds uploaded every five minutes until now, with verdicts a minute later."""
     digest = journal.digest(["a"])
     log = f"clean: nothing found\nfiles: 1, digest {digest}\nuploaded: "
     moment = "strftime('%Y-%m-%d %H:%M:%f', 'now', '-' || ({}) || ' minutes') || 'Z'"

@@ -1,4 +1,4 @@
-"""Refreshing signatures: the real freshclam, against a server on this machine."""
+"""`avscan refresh`: the real freshclam, with a local server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from support.signatures import EICAR
 
 from avscan.clamav.refresh import (
     HOUR,
-    REST,
+    INTERVAL,
     RETRY,
     RETRY_EMPTY,
     STAMP,
@@ -34,7 +34,7 @@ GOOD = f"Eicar-Test-Signature:0:*:{EICAR.hex()}\n".encode()
 NEWER = GOOD + b"Another:0:*:4d616c77617265\n"
 BAD = b"this is no signature\n"
 NOW = time.time() + HOUR
-"""A moment that is later than any file which a test makes, so that a new stamp lies in its past."""
+"""A time later than the modification time of any file that a test creates."""
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def run(server: Scripted, folder: Path, *options: str, **changes: str) -> Run:
 
 
 def at(moment: float, server: Scripted, folder: Path, *, force: bool = False) -> Outcome:
-    """Refresh at a moment of our choosing; what is at random is at its least."""
+    """Refresh at the time `moment`, with the least random intervals."""
     settings = RefreshSettings.parse(environment(server, folder))
     return refresh(settings, force=force, clock=lambda: moment, chance=lambda least, _: least)
 
@@ -71,16 +71,16 @@ def wait_in(folder: Path) -> float:
     return (folder / STAMP).stat().st_mtime - time.time()
 
 
-def test_the_first_refresh_fills_the_folder(server: Scripted, folder: Path) -> None:
+def test_the_first_refresh_downloads_the_signatures(server: Scripted, folder: Path) -> None:
     server.say(Answer(body=GOOD))
     done = run(server, folder)
     assert (done.code, done.out) == (0, "")
     assert (folder / "own.ndb").read_bytes() == GOOD
     assert done.event("refresh.finished")["next"]
-    assert REST[0] - 60 < wait_in(folder) < REST[1]
+    assert INTERVAL[0] - 60 < wait_in(folder) < INTERVAL[1]
 
 
-def test_what_is_not_due_asks_nobody(server: Scripted, folder: Path) -> None:
+def test_a_refresh_that_is_not_due_sends_no_request(server: Scripted, folder: Path) -> None:
     server.say(Answer(body=GOOD))
     run(server, folder)
     again = run(server, folder)
@@ -88,7 +88,7 @@ def test_what_is_not_due_asks_nobody(server: Scripted, folder: Path) -> None:
     assert len(server.requests) == 1
 
 
-def test_an_operator_need_not_wait(server: Scripted, folder: Path) -> None:
+def test_now_refreshes_at_once(server: Scripted, folder: Path) -> None:
     server.say(Answer(body=GOOD), Answer(body=NEWER))
     run(server, folder)
     assert run(server, folder, "--now").code == 0
@@ -106,25 +106,27 @@ def test_bad_signatures_do_not_replace_good_ones(server: Scripted, folder: Path)
     assert RETRY[0] - 60 < wait_in(folder) < RETRY[1]
 
 
-def test_a_server_that_is_tired_of_us_is_left_alone(server: Scripted, folder: Path) -> None:
+def test_a_server_that_asks_to_wait_gets_no_requests(server: Scripted, folder: Path) -> None:
     server.say(Answer(body=GOOD), Answer(status=429, headers={"Retry-After": "7200"}))
     run(server, folder)
-    told = run(server, folder, "--now")
-    assert told.code == 6
-    assert "stay away until 20" in told.event("refresh.failed")["reason"]
-    assert wait_in(folder) > REST[0] - 60
+    failed = run(server, folder, "--now")
+    assert failed.code == 6
+    assert "wait until 20" in failed.event("refresh.failed")["reason"]
+    assert wait_in(folder) > INTERVAL[0] - 60
     assert (folder / "own.ndb").read_bytes() == GOOD
 
 
 @pytest.mark.slow  # freshclam tries thrice, 5 s apart
-def test_a_private_mirror_is_asked_for_the_official_set(server: Scripted, folder: Path) -> None:
+def test_the_official_set_is_requested_from_a_private_mirror(
+    server: Scripted, folder: Path
+) -> None:
     server.say(*[Answer(status=404)] * 6)
     done = run(server, folder, DATABASE_MIRROR=server.url, DATABASE_CUSTOM_URL="")
     assert done.code == 6
     assert {path for _, path in server.asked} == {"/daily.cld", "/daily.cvd"}
 
 
-def test_no_address_is_told_but_by_its_host(server: Scripted, folder: Path) -> None:
+def test_the_log_contains_only_the_hosts_of_urls(server: Scripted, folder: Path) -> None:
     server.say(Answer(body=BAD))
     address = f"{server.url}/a-bought-secret/own.ndb"
     done = run(server, folder, DATABASE_CUSTOM_URL=address)
@@ -135,7 +137,7 @@ def test_no_address_is_told_but_by_its_host(server: Scripted, folder: Path) -> N
     assert "a-bought-secret" not in malformed.err
 
 
-def test_what_is_sent_to_freshclam_is_no_secret(
+def test_freshclam_gets_no_secrets_in_its_environment(
     folder: Path, server: Scripted, tmp_path: Path
 ) -> None:
     fake = tmp_path / "bin" / "freshclam"
@@ -146,12 +148,12 @@ def test_what_is_sent_to_freshclam_is_no_secret(
     done = run(
         server, folder, PATH=path, POCKETBASE_TOKEN="hunter2", https_proxy="http://proxy.example"
     )
-    told = " ".join(event["text"] for event in done.named("freshclam.line"))
-    assert "hunter2" not in told
-    assert "https_proxy=http://proxy.example" in told
+    environment_lines = " ".join(event["text"] for event in done.named("freshclam.line"))
+    assert "hunter2" not in environment_lines
+    assert "https_proxy=http://proxy.example" in environment_lines
 
 
-def test_after_a_failure_the_next_try_waits(server: Scripted, folder: Path) -> None:
+def test_after_a_failure_the_next_attempt_waits(server: Scripted, folder: Path) -> None:
     server.say(Answer(body=BAD), Answer(body=GOOD))
     with pytest.raises(EngineError):
         at(NOW, server, folder)
@@ -160,20 +162,20 @@ def test_after_a_failure_the_next_try_waits(server: Scripted, folder: Path) -> N
     assert isinstance(at(NOW + RETRY_EMPTY[0] + 1, server, folder), Refreshed)
 
 
-def test_another_clocks_stamp_is_not_waited_for(server: Scripted, folder: Path) -> None:
+def test_a_stamp_in_the_distant_future_is_ignored(server: Scripted, folder: Path) -> None:
     server.say(Answer(body=GOOD), Answer(body=NEWER))
     at(NOW, server, folder)
     os.utime(folder / STAMP, (NOW + 9 * HOUR, NOW + 9 * HOUR))
     assert isinstance(at(NOW + 1, server, folder), Refreshed)
 
 
-def test_a_server_is_left_alone_even_where_there_are_no_signatures_yet(
+def test_a_server_that_asks_to_wait_gets_no_requests_even_without_signatures(
     server: Scripted, folder: Path
 ) -> None:
     server.say(Answer(status=429))
-    with pytest.raises(EngineError, match="stay away"):
+    with pytest.raises(EngineError, match="wait until"):
         at(NOW, server, folder)
-    assert isinstance(at(NOW + REST[0] - 60, server, folder), NotDue)
+    assert isinstance(at(NOW + INTERVAL[0] - 60, server, folder), NotDue)
     assert len(server.requests) == 1
 
 
@@ -185,7 +187,7 @@ def test_one_refresh_at_a_time(server: Scripted, folder: Path) -> None:
     assert not server.requests
 
 
-def test_what_a_killed_freshclam_left_is_removed(server: Scripted, folder: Path) -> None:
+def test_leftovers_of_a_killed_freshclam_are_removed(server: Scripted, folder: Path) -> None:
     left = folder / "tmp.0123456789"
     left.mkdir(parents=True)
     (left / "daily.cvd").write_bytes(bytes(1000))
@@ -194,18 +196,16 @@ def test_what_a_killed_freshclam_left_is_removed(server: Scripted, folder: Path)
     assert not left.exists()
 
 
-def test_a_refresh_that_is_told_to_stop_takes_freshclam_with_it(
-    server: Scripted, folder: Path
-) -> None:
+def test_a_stopped_refresh_terminates_freshclam(server: Scripted, folder: Path) -> None:
     server.say(Answer(body=GOOD, delay=30))
     process = start("refresh", env=environment(server, folder))
     while not server.requests:
         time.sleep(0.05)
     (freshclam,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=30)
     assert process.returncode == 143
-    assert "refresh.stopped" in said
+    assert "refresh.stopped" in errors
     assert freshclam not in {each.name for each in Path("/proc").iterdir()}
     assert wait_in(folder) > 0
 
@@ -223,11 +223,11 @@ def test_the_official_set_comes_from_clamavs_own_servers(folder: Path) -> None:
     [
         ({"DATABASE_CUSTOM_URL": ""}, "DATABASE_CUSTOM_URL is not set"),
         ({"DATABASE_MIRROR": "mirror.example.com"}, "DATABASE_MIRROR must be like https://"),
-        ({"DATABASE_MIRROR": "http://a/ http://b/"}, "DATABASE_MIRROR must be one address"),
+        ({"DATABASE_MIRROR": "http://a/ http://b/"}, "DATABASE_MIRROR must be one URL"),
         ({"LOG_LEVEL": "loud"}, "LOG_LEVEL must be"),
     ],
 )
-def test_settings_that_can_not_be(folder: Path, changes: dict[str, str], problem: str) -> None:
+def test_invalid_settings_are_refused(folder: Path, changes: dict[str, str], problem: str) -> None:
     env = {
         "SIGNATURE_DIR": str(folder),
         "DATABASE_MIRROR": "none",
@@ -237,13 +237,13 @@ def test_settings_that_can_not_be(folder: Path, changes: dict[str, str], problem
         RefreshSettings.parse(env | changes)
 
 
-def test_freshclam_is_missing(server: Scripted, folder: Path, tmp_path: Path) -> None:
+def test_a_missing_freshclam_is_an_error(server: Scripted, folder: Path, tmp_path: Path) -> None:
     done = run(server, folder, PATH=str(tmp_path))
     assert done.code == 6
     assert "freshclam is missing" in done.event("refresh.failed")["reason"]
 
 
-def test_a_folder_that_can_not_be_written(server: Scripted) -> None:
+def test_a_read_only_folder_is_an_error(server: Scripted) -> None:
     done = run(server, Path("/proc/signatures"))
     assert done.code == 6
     assert "can't be used" in done.event("refresh.failed")["reason"]

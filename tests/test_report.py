@@ -1,4 +1,4 @@
-"""The service levels, computed from what PocketBase says: who waits, since when, what is broken."""
+"""The status report: waiting builds, verdicts and criteria, computed from a `Reading`."""
 
 from __future__ import annotations
 
@@ -87,10 +87,10 @@ def broken(found: Report) -> set[str]:
     return {criterion.name for criterion in found.criteria if not criterion.kept}
 
 
-# -- who waits, and since when --------------------------------------------------------------------
+# -- waiting builds -------------------------------------------------------------------------------
 
 
-def test_where_nothing_happened_every_promise_is_kept() -> None:
+def test_on_an_empty_backend_every_criterion_is_kept() -> None:
     found = report(EMPTY)
     assert found.kept
     assert [criterion.figure for criterion in found.criteria] == [1.0, 0.0, 0.0]
@@ -106,38 +106,38 @@ def test_where_nothing_happened_every_promise_is_kept() -> None:
         (10.1, {"in_time_ratio", "oldest_pending_seconds"}),
     ],
 )
-def test_a_pending_build_waits_since_its_upload(minutes: float, wrong: set[str]) -> None:
+def test_a_pending_build_waits_from_its_upload(minutes: float, wrong: set[str]) -> None:
     of = build(updated=ago(minutes=minutes))
     found = waiting((check(of, updated=ago(minutes=minutes)), of))
     assert broken(found) == wrong
     assert found.oldest_pending == pytest.approx(minutes * 60)
 
 
-def test_a_build_under_scan_is_not_pending_but_may_be_late() -> None:
+def test_a_build_under_scan_can_be_late_but_not_pending() -> None:
     of = build(updated=ago(minutes=11))
     found = waiting((check(of, Status.SCANNING), of))
     assert broken(found) == {"in_time_ratio"}
     assert (found.oldest_pending, found.oldest_scanning) == (0, 660)
 
 
-def test_a_pass_that_opened_the_check_before_an_edit_shows_how_long_it_waits() -> None:
+def test_a_build_edited_after_its_check_was_opened_waits_from_the_opening() -> None:
     of = build(updated=ago(minutes=1))
     opened = check(of, updated=ago(minutes=7), log="pending: new build")
     assert waiting((opened, of)).oldest_pending == 420
 
 
-def test_a_check_that_a_hook_opened_before_the_upload_waits_since_the_upload() -> None:
+def test_a_check_created_by_a_hook_before_the_upload_waits_from_the_upload() -> None:
     of = build(updated=ago(minutes=1))
     assert waiting((check(of, updated=ago(hours=1)), of)).oldest_pending == 60
 
 
-def test_a_check_reclaimed_again_and_again_waits_since_the_upload() -> None:
+def test_a_reclaimed_check_waits_from_the_upload() -> None:
     of = build(updated=ago(minutes=30))
     log = "pending: reclaimed, no heartbeat since long ago"
     assert waiting((check(of, log=log), of)).oldest_pending == 1800
 
 
-def test_a_rescan_waits_since_it_was_asked_for_and_is_no_matter_of_the_upload() -> None:
+def test_a_rescan_waits_from_its_request_and_is_never_late() -> None:
     of = build(updated=ago(days=30))
     first = verdict(of, uploaded=ago(days=30), given=ago(days=30))
     log = journal.pending("an operator asked", before=[first.log], limit=5000)
@@ -147,7 +147,7 @@ def test_a_rescan_waits_since_it_was_asked_for_and_is_no_matter_of_the_upload() 
     assert found.kept
 
 
-def test_replaced_files_wait_since_they_came_though_the_old_ones_were_judged() -> None:
+def test_replaced_files_wait_from_their_upload() -> None:
     before = build(updated=ago(days=30), files=("old",))
     first = verdict(before, uploaded=ago(days=30), given=ago(days=30))
     log = journal.pending("its files changed", before=[first.log], limit=5000)
@@ -156,26 +156,26 @@ def test_replaced_files_wait_since_they_came_though_the_old_ones_were_judged() -
     assert [each.seconds for each in found.late] == [360]
 
 
-def test_an_upload_under_way_waits_for_nobody() -> None:
+def test_an_unfinished_upload_does_not_wait() -> None:
     of = build(updated=ago(minutes=50), files=())
     found = waiting((check(of), of))
     assert found.kept
     assert not found.waiting
 
 
-def test_a_build_that_no_pass_has_seen_waits() -> None:
+def test_a_build_without_a_check_waits() -> None:
     found = report(replace(EMPTY, changed=(build(updated=ago(minutes=20)),)))
     assert [(each.state, each.seconds) for each in found.waiting] == [(State.UNCHECKED, 1200)]
     assert broken(found) == {"in_time_ratio", "oldest_pending_seconds"}
 
 
-def test_a_build_whose_verdict_is_about_other_files_waits() -> None:
+def test_a_build_whose_verdict_is_for_replaced_files_waits() -> None:
     first = verdict(build(files=("old",)), uploaded=ago(days=2), given=ago(days=2))
     found = report(replace(EMPTY, changed=(build(updated=ago(minutes=6)),), others=(first,)))
     assert [(each.state, each.seconds) for each in found.waiting] == [(State.CHANGED, 360)]
 
 
-def test_a_build_that_was_merely_edited_does_not_wait() -> None:
+def test_an_edit_without_new_files_does_not_wait() -> None:
     first = verdict(build(), uploaded=ago(days=2), given=ago(days=2))
     found = report(replace(EMPTY, changed=(build(updated=ago(minutes=6)),), others=(first,)))
     assert not found.waiting
@@ -212,7 +212,7 @@ def test_a_verdict_is_late_after_five_minutes() -> None:
     assert in_time.detail == "2 of 3 builds"
 
 
-def test_a_renewal_makes_no_late_figure_of_an_old_build() -> None:
+def test_a_renewed_verdict_is_not_timed() -> None:
     first = verdict(build(), uploaded=ago(days=40), given=ago(days=40))
     again = verdict(build(), uploaded=ago(days=40), given=ago(minutes=1), before=(first.log,))
     found = judged(again)
@@ -221,13 +221,13 @@ def test_a_renewal_makes_no_late_figure_of_an_old_build() -> None:
     assert found.verdicts[Status.CLEAN] == 1
 
 
-def test_an_edit_after_the_verdict_changes_no_figure() -> None:
+def test_an_edit_after_the_verdict_does_not_change_the_delay() -> None:
     given = verdict(build(), uploaded=ago(hours=2), given=ago(hours=2) + timedelta(seconds=40))
     found = report(replace(EMPTY, verdicts=(given,), changed=(build(updated=ago(minutes=1)),)))
     assert found.delays.worst == 40
 
 
-def test_a_verdict_by_hand_is_counted_and_not_timed() -> None:
+def test_a_verdict_given_by_hand_is_counted_but_not_timed() -> None:
     by_hand = replace(check(build(), Status.CLEAN, log="by hand"), scan_time=ago(hours=1))
     found = judged(by_hand)
     assert found.verdicts[Status.CLEAN] == 1
@@ -242,7 +242,7 @@ def test_a_percentile_is_one_of_the_delays() -> None:
     assert judged(*checks).delays == Delays(count=100, median=50, p95=95, worst=100)
 
 
-def test_what_a_publisher_uploaded_is_no_failure_of_the_scan() -> None:
+def test_damaged_content_is_not_a_failed_scan() -> None:
     damaged = "a: cannot be scanned whole: zip: cut short"
     bad = verdict(build(), uploaded=ago(hours=1), given=ago(hours=1), errors=(damaged,))
     found = judged(bad)
@@ -259,7 +259,7 @@ def test_an_error_of_unknown_cause_counts_as_a_failure() -> None:
 
 
 @pytest.mark.parametrize(("clean", "kept"), [(98, False), (99, True), (200, True)])
-def test_more_than_one_error_in_a_hundred_verdicts_is_too_many(clean: int, *, kept: bool) -> None:
+def test_at_most_one_percent_of_the_verdicts_may_be_failures(clean: int, *, kept: bool) -> None:
     bad = verdict(build(), uploaded=ago(hours=1), given=ago(hours=1), errors=("unreadable",))
     good = [
         verdict(build(f"b{number}"), uploaded=ago(hours=1), given=ago(hours=1))
@@ -270,7 +270,7 @@ def test_more_than_one_error_in_a_hundred_verdicts_is_too_many(clean: int, *, ke
     assert [(each.build, each.reason) for each in found.errors] == [("build", "a: unreadable")]
 
 
-def test_a_detection_names_build_file_and_virus() -> None:
+def test_a_detection_has_build_file_and_virus() -> None:
     of = build(files=("game_x1.zip",))
     (found,) = judged(
         verdict(of, uploaded=ago(hours=1), given=ago(hours=1), virus="Eicar")
@@ -281,7 +281,7 @@ def test_a_detection_names_build_file_and_virus() -> None:
     )
 
 
-def test_the_signatures_in_use_are_those_of_the_latest_verdict() -> None:
+def test_the_engine_is_that_of_the_latest_verdict() -> None:
     latest = verdict(build(), uploaded=ago(days=3), given=ago(days=3))
     found = report(replace(EMPTY, latest=latest))
     assert found.engine == "ClamAV 1.4.6, signatures 27800 of 2026-04-30"

@@ -1,4 +1,4 @@
-"""Verdicts that are asked for again, and passes that share the builds."""
+"""`avscan rescan`, renewals of old verdicts, and shards."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def scanned(backend: Backend) -> tuple[str, str]:
     return clean, infected
 
 
-def test_named_builds_go_back_to_pending_and_are_scanned_again(backend: Backend) -> None:
+def test_named_builds_are_reset_to_pending_and_scanned_again(backend: Backend) -> None:
     clean, infected = scanned(backend)
     done = avscan("rescan", infected, env=backend.environment())
     assert (done.code, done.out) == (0, f"{infected}\n")
@@ -60,7 +60,7 @@ def test_verdicts_are_chosen_by_age(backend: Backend) -> None:
     assert done.out == f"{clean}\n"
 
 
-def test_an_age_holds_for_named_builds_too(backend: Backend) -> None:
+def test_older_than_also_applies_to_named_builds(backend: Backend) -> None:
     clean, infected = scanned(backend)
     check = backend.check_of(clean)
     assert check is not None
@@ -71,7 +71,7 @@ def test_an_age_holds_for_named_builds_too(backend: Backend) -> None:
     assert backend.status_of(infected) == "infected"
 
 
-def test_a_correction_by_hand_is_undone_only_by_name(backend: Backend) -> None:
+def test_a_correction_by_hand_is_reset_only_by_name(backend: Backend) -> None:
     _, infected = scanned(backend)
     check = backend.check_of(infected)
     assert check is not None
@@ -84,7 +84,7 @@ def test_a_correction_by_hand_is_undone_only_by_name(backend: Backend) -> None:
     assert avscan("rescan", infected, env=backend.environment()).out == f"{infected}\n"
 
 
-def test_a_correction_by_hand_is_named_in_the_log(backend: Backend) -> None:
+def test_a_correction_by_hand_is_recorded_in_the_log(backend: Backend) -> None:
     _, infected = scanned(backend)
     check = backend.check_of(infected)
     assert check is not None
@@ -97,23 +97,23 @@ def test_a_correction_by_hand_is_named_in_the_log(backend: Backend) -> None:
     assert (event["before"], event["by"]) == ("clean", "given by hand")
 
 
-def test_a_build_that_is_not_known_is_named_after_the_others_were_put_back(
+def test_an_unknown_build_is_an_error_after_the_others_are_reset(
     backend: Backend,
 ) -> None:
     clean, _ = scanned(backend)
     done = avscan("rescan", clean, "nosuchbuild0000", env=backend.environment())
     assert (done.code, done.out) == (2, f"{clean}\n")
-    assert "no such verdict to put back: nosuchbuild0000" in done.err
+    assert "no such verdict to reset: nosuchbuild0000" in done.err
     assert backend.status_of(clean) == "pending"
 
 
-def test_what_can_be_no_id_is_a_usage_error(backend: Backend) -> None:
+def test_an_invalid_id_is_a_usage_error(backend: Backend) -> None:
     done = avscan("rescan", "foo/bar", env=backend.environment())
     assert done.code == 2
     assert "'foo/bar' is not a record id" in done.err
 
 
-def test_a_rescan_of_nothing_or_of_nobody_is_a_usage_error(backend: Backend) -> None:
+def test_a_rescan_without_a_matching_build_is_a_usage_error(backend: Backend) -> None:
     assert avscan("rescan", env=backend.environment()).code == 2
     assert avscan("rescan", "--older-than", "soon", env=backend.environment()).code == 2
     assert avscan("rescan", "nosuchbuild0000", env=backend.environment()).code == 2
@@ -125,7 +125,7 @@ def outdate(backend: Backend, build: str) -> None:
     backend.set_check(check["id"], scan_time="2020-01-01 00:00:00.000Z")
 
 
-def test_old_verdicts_are_renewed_by_themselves_if_that_is_wanted(backend: Backend) -> None:
+def test_old_verdicts_are_renewed_with_rescan_after(backend: Backend) -> None:
     clean, infected = scanned(backend)
     outdate(backend, clean)
     done = avscan("run", env=backend.environment(RESCAN_AFTER="30"))
@@ -140,7 +140,7 @@ def test_old_verdicts_are_renewed_by_themselves_if_that_is_wanted(backend: Backe
 
 @contextmanager
 def watched(backend: Backend, build: str) -> Iterator[set[str | None]]:
-    """Ask for a build's status as fast as can be; give all that were seen."""
+    """Poll a build's status; yield the set of all values."""
     seen: set[str | None] = set()
     done = threading.Event()
 
@@ -157,8 +157,8 @@ def watched(backend: Backend, build: str) -> Iterator[set[str | None]]:
         watcher.join()
 
 
-def test_a_renewal_never_takes_a_clean_build_away(backend: Backend) -> None:
-    """Players who ask at any instant see it, also while passes are killed."""
+def test_a_renewal_never_hides_a_clean_build(backend: Backend) -> None:
+    """It stays clean at all times, even if passes are killed."""
     clean, _ = scanned(backend)
     outdate(backend, clean)
     env = backend.environment(RESCAN_AFTER="30")
@@ -173,7 +173,7 @@ def test_a_renewal_never_takes_a_clean_build_away(backend: Backend) -> None:
     assert check["scan_time"] > "2026"
 
 
-def test_a_renewal_finds_what_newer_signatures_know(backend: Backend, tmp_path: Path) -> None:
+def test_a_renewal_uses_newer_signatures(backend: Backend, tmp_path: Path) -> None:
     build = backend.upload({"a.bin": b"what nobody knew at first"})
     assert avscan("run", env=backend.environment()).code == 0
     outdate(backend, build)
@@ -183,7 +183,7 @@ def test_a_renewal_finds_what_newer_signatures_know(backend: Backend, tmp_path: 
     assert backend.status_of(build) == "infected"
 
 
-def test_a_renewal_that_breaks_leaves_the_verdict_and_ends_no_pass(
+def test_a_failed_renewal_keeps_the_verdict_and_the_pass_succeeds(
     backend: Backend, tmp_path: Path
 ) -> None:
     clean, _ = scanned(backend)
@@ -197,7 +197,7 @@ def test_a_renewal_that_breaks_leaves_the_verdict_and_ends_no_pass(
     assert (check["status"], check["scan_time"][:4]) == ("clean", "2020")
 
 
-def test_a_verdict_that_was_changed_meanwhile_is_not_renewed(backend: Backend) -> None:
+def test_a_verdict_changed_during_its_renewal_is_kept(backend: Backend) -> None:
     build, _ = scanned(backend)
     row = backend.check_of(build)
     assert row is not None
@@ -213,11 +213,11 @@ def test_a_verdict_that_was_changed_meanwhile_is_not_renewed(backend: Backend) -
     assert backend.status_of(build) == "infected"
 
 
-# -- what asks before it hides games --------------------------------------------------------------
+# -- selections and confirmation ------------------------------------------------------------------
 
 
 def old_verdicts(backend: Backend, number: int, **fields: str) -> list[str]:
-    """Make clean builds, the oldest verdict first."""
+    """Create clean builds, the oldest verdict first."""
     builds = []
     for day in range(1, number + 1):
         builds.append(build := backend.upload({"a.txt": b"a game"}))
@@ -226,31 +226,33 @@ def old_verdicts(backend: Backend, number: int, **fields: str) -> list[str]:
     return builds
 
 
-def test_verdicts_of_av_service_are_put_back_in_bounded_numbers(backend: Backend) -> None:
-    ours, _ = scanned(backend)
-    theirs = old_verdicts(backend, 5)
+def test_verdicts_of_av_service_are_reset_up_to_the_limit(backend: Backend) -> None:
+    own, _ = scanned(backend)
+    old = old_verdicts(backend, 5)
     env = backend.environment()
     done = avscan("rescan", "--from-av-service", "--limit", "3", env=env)
-    assert (done.code, done.out.split()) == (0, theirs[:3])
-    assert avscan("rescan", "--from-av-service", env=env).out.split() == theirs[3:]
-    assert backend.status_of(ours) == "clean"
+    assert (done.code, done.out.split()) == (0, old[:3])
+    assert avscan("rescan", "--from-av-service", env=env).out.split() == old[3:]
+    assert backend.status_of(own) == "clean"
     assert avscan("run", env=env).code == 0
-    check = backend.check_of(theirs[0])
+    check = backend.check_of(old[0])
     assert check is not None
     assert "clean: given by av-service" in check["log"]
 
 
-def test_of_named_builds_those_that_av_service_judged_can_be_chosen(backend: Backend) -> None:
-    ours, _ = scanned(backend)
-    [theirs] = old_verdicts(backend, 1)
-    done = avscan("rescan", "--from-av-service", ours, theirs, env=backend.environment())
-    assert (done.code, done.out) == (2, f"{theirs}\n")
-    assert backend.status_of(ours) == "clean"
+def test_from_av_service_also_applies_to_named_builds(backend: Backend) -> None:
+    own, _ = scanned(backend)
+    [old] = old_verdicts(backend, 1)
+    done = avscan("rescan", "--from-av-service", own, old, env=backend.environment())
+    assert (done.code, done.out) == (2, f"{old}\n")
+    assert backend.status_of(own) == "clean"
 
 
 @pytest.mark.parametrize("renews", [True, False])
-def test_builds_that_av_service_judged_are_not_late(backend: Backend, *, renews: bool) -> None:
-    """They were uploaded long ago, and had their verdict then."""
+def test_builds_with_a_verdict_of_av_service_are_not_late(
+    backend: Backend, *, renews: bool
+) -> None:
+    """Their first verdict is from long ago."""
     [build] = old_verdicts(backend, 1)
     backend.backdate("app_builds", build, updated="2024-12-31 00:00:00.000Z")
     env = backend.environment(RESCAN_AFTER="30" if renews else "0")
@@ -262,7 +264,7 @@ def test_builds_that_av_service_judged_are_not_late(backend: Backend, *, renews:
     assert (report["verdicts"]["clean"], report["late"]) == (1, [])
 
 
-def test_verdicts_of_av_service_are_renewed_like_ours(backend: Backend) -> None:
+def test_verdicts_of_av_service_are_renewed(backend: Backend) -> None:
     [build] = old_verdicts(backend, 1)
     avscan("run", env=backend.environment(RESCAN_AFTER="30"))
     check = backend.check_of(build)
@@ -270,31 +272,31 @@ def test_verdicts_of_av_service_are_renewed_like_ours(backend: Backend) -> None:
     assert check["log"].startswith("clean: ")
 
 
-def test_a_dry_run_names_the_builds_and_writes_nothing(backend: Backend) -> None:
+def test_a_dry_run_prints_the_builds_and_writes_nothing(backend: Backend) -> None:
     builds = old_verdicts(backend, 12)
     done = avscan("rescan", "--status", "clean", "--dry-run", env=backend.environment())
     assert (done.code, done.out.split()) == (0, builds)
-    assert "12 would be put back to pending" in done.err
+    assert "12 would be reset to pending" in done.err
     assert {backend.status_of(build) for build in builds} == {"clean"}
 
 
-def test_many_clean_builds_are_not_hidden_unasked(backend: Backend) -> None:
+def test_many_clean_builds_need_a_confirmation(backend: Backend) -> None:
     builds = old_verdicts(backend, 12)
     arguments, env = ("rescan", "--status", "clean"), backend.environment()
     refused = avscan(*arguments, env=env)
     assert (refused.code, refused.out) == (2, "")
-    assert "12 clean builds go back to pending" in refused.err
+    assert "12 clean builds would be reset" in refused.err
     assert "--yes" in refused.err
     declined = on_terminal(*arguments, env=env, typed=b"n\n")
     assert declined.code == 2
-    assert "nothing was put back" in declined.text
+    assert "nothing was reset" in declined.text
     assert {backend.status_of(build) for build in builds} == {"clean"}
     assert on_terminal(*arguments, "--limit", "11", env=env, typed=b"y\n").code == 0
     assert avscan(*arguments, "--yes", env=env).out.split() == builds[11:]
     assert {backend.status_of(build) for build in builds} == {"pending"}
 
 
-def test_no_build_is_named_twice(backend: Backend) -> None:
+def test_each_build_is_printed_once(backend: Backend) -> None:
     clean, _ = scanned(backend)
     backend.create_check(
         clean, status="clean", scan_time="2025-01-01 00:00:00.000Z", log="clean: x"
@@ -303,7 +305,7 @@ def test_no_build_is_named_twice(backend: Backend) -> None:
     assert (done.code, done.out) == (0, f"{clean}\n")
 
 
-def test_shards_share_all_builds_among_them(backend: Backend) -> None:
+def test_shards_together_scan_all_builds(backend: Backend) -> None:
     builds = [backend.upload({"a.txt": b"a game"}) for _ in range(8)]
     avscan("run", "--full", env=backend.environment(SHARD="0/2"))
     first = {build for build in builds if backend.status_of(build) == "clean"}
@@ -313,13 +315,13 @@ def test_shards_share_all_builds_among_them(backend: Backend) -> None:
     assert {backend.status_of(build) for build in builds} == {"clean"}
 
 
-def test_a_dry_run_shows_the_shards_builds_only(backend: Backend) -> None:
+def test_a_dry_run_shows_only_the_builds_of_the_shard(backend: Backend) -> None:
     builds = [backend.upload({"a.txt": b"a game"}) for _ in range(8)]
     done = avscan("run", "--dry-run", env=backend.environment(SHARD="0/2"))
     shown = {line.split()[1] for line in done.out.splitlines()}
     assert shown == {build for build in builds if Shard(index=0, count=2).holds(build)}
 
 
-def test_a_build_is_in_one_shard() -> None:
+def test_a_build_is_in_exactly_one_shard() -> None:
     for build in ("abc", "xyz", "0123456789abcde"):
         assert sum(Shard(index=index, count=5).holds(build) for index in range(5)) == 1

@@ -1,4 +1,4 @@
-"""What a person sees, captured from a real terminal of 80 columns."""
+"""Command output, captured from a real terminal of 80 columns."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def hook() -> Iterator[Scripted]:
         yield script
 
 
-def test_a_pass_is_a_line_a_build_and_a_table(backend: Backend, builds: list[str]) -> None:
+def test_a_pass_prints_a_line_per_build_and_a_table(backend: Backend, builds: list[str]) -> None:
     clean, infected, lost = builds
     shown = on_terminal("run", env=backend.environment(MAX_SIGNATURE_AGE="0"))
     assert shown.code == 0
@@ -64,7 +64,7 @@ def test_a_pass_is_a_line_a_build_and_a_table(backend: Backend, builds: list[str
     assert max(map(len, status.lines)) <= 80
 
 
-def test_a_history_is_shown_without_what_a_terminal_would_obey(backend: Backend) -> None:
+def test_a_history_is_printed_without_control_characters(backend: Backend) -> None:
     build = backend.upload({"a.txt": b"a game"})
     log = "error: \x1b[2J\x1b]0;owned\x07 in a\nerror     a\u202etxt"
     backend.create_check(build, status="error", log=log)
@@ -76,7 +76,7 @@ def test_a_history_is_shown_without_what_a_terminal_would_obey(backend: Backend)
     assert "  error     a\\u202etxt" in shown.lines
 
 
-def test_where_it_is_no_terminal_a_pass_is_logged_and_nothing_is_drawn(
+def test_without_a_terminal_a_pass_logs_and_prints_nothing(
     backend: Backend, builds: list[str], hook: Scripted
 ) -> None:
     hook.say(*[Answer(status=500)] * 3)
@@ -99,7 +99,7 @@ def test_a_listener_that_fails_does_not_stop_a_pass(backend: Backend, builds: li
     assert done.scanned == len(builds)
 
 
-def test_a_build_that_nobody_knows_is_a_usage_error(backend: Backend) -> None:
+def test_an_unknown_build_or_window_is_a_usage_error(backend: Backend) -> None:
     env = backend.environment()
     assert avscan("history", "nosuchbuild0000", env=env).code == 2
     assert avscan("history", "../app_builds", env=env).code == 2
@@ -107,7 +107,7 @@ def test_a_build_that_nobody_knows_is_a_usage_error(backend: Backend) -> None:
     assert avscan("status", "--since", "999999d", env=env).code == 2
 
 
-def test_a_person_is_told_that_another_pass_is_at_work(backend: Backend) -> None:
+def test_a_terminal_shows_that_another_pass_is_at_work(backend: Backend) -> None:
     with Workspace(backend.work_dir):
         shown = on_terminal("run", env=backend.environment())
     assert shown.code == 0

@@ -1,4 +1,4 @@
-"""The settings: every variable, what is refused, and that secrets stay secret."""
+"""The settings: values, defaults, errors and secrets."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def problem(**environment: str) -> str:
     return str(caught.value)
 
 
-def test_the_least_environment_takes_every_default() -> None:
+def test_a_minimal_environment_gives_the_defaults() -> None:
     assert Settings.parse(LEAST) == Settings(
         url="https://backend.example.com",
         email="root@example.com",
@@ -89,7 +89,7 @@ def test_the_least_environment_takes_every_default() -> None:
         ("SHARD", "2/3", "shard", Shard(index=2, count=3)),
     ],
 )
-def test_a_value_is_taken(name: str, text: str, field: str, value: object) -> None:
+def test_a_valid_value_is_parsed(name: str, text: str, field: str, value: object) -> None:
     assert getattr(Settings.parse(LEAST | {name: text}), field) == value
 
 
@@ -134,7 +134,9 @@ def test_a_value_is_taken(name: str, text: str, field: str, value: object) -> No
         ("AVSCAN_SHARDS", "3", "JOB_COMPLETION_INDEX/AVSCAN_SHARDS must be I/N"),
     ],
 )
-def test_a_malformed_value_is_refused_by_its_name(name: str, text: str, words: str) -> None:
+def test_the_error_about_a_malformed_value_names_its_variable(
+    name: str, text: str, words: str
+) -> None:
     assert words in problem(**{name: text})
 
 
@@ -147,7 +149,7 @@ def test_an_empty_variable_counts_as_not_set(variable: object) -> None:
         assert Settings.parse(LEAST | {name: ""}) == Settings.parse(LEAST)
 
 
-def test_all_that_is_wrong_is_told_in_one_line() -> None:
+def test_all_problems_are_listed_in_one_line() -> None:
     with pytest.raises(SettingsError) as caught:
         Settings.parse({"MAX_RETRIES": "many", "LOG_LEVEL": "loud", "CANARY_FILE": "/not/there"})
     text = str(caught.value)
@@ -156,7 +158,7 @@ def test_all_that_is_wrong_is_told_in_one_line() -> None:
         assert name in text
 
 
-def test_nothing_else_than_the_variables_is_read() -> None:
+def test_unknown_variables_are_ignored() -> None:
     assert Settings.parse(LEAST | {"HTTP_PROXY": "x", "MAX_RETRY": "9"}) == Settings.parse(LEAST)
 
 
@@ -190,7 +192,7 @@ def test_a_token_needs_neither_email_nor_password() -> None:
     [("POCKETBASE_SUPERUSER_PASSWORD", "password"), ("POCKETBASE_TOKEN", "token")],
 )
 @pytest.mark.parametrize("ending", ["", "\n", "\r\n"])
-def test_a_secret_is_read_from_its_file_without_the_line_ending(
+def test_a_secret_is_read_from_its_file_without_the_trailing_newline(
     tmp_path: Path, name: str, field: str, ending: str
 ) -> None:
     file = tmp_path / "secret"
@@ -199,7 +201,7 @@ def test_a_secret_is_read_from_its_file_without_the_line_ending(
     assert getattr(settings, field) == SECRET
 
 
-def test_the_variable_wins_over_its_file(tmp_path: Path) -> None:
+def test_a_variable_overrides_its_file(tmp_path: Path) -> None:
     file = tmp_path / "secret"
     file.write_text("from the file")
     settings = Settings.parse(LEAST | {"POCKETBASE_SUPERUSER_PASSWORD_FILE": str(file)})
@@ -216,7 +218,7 @@ def test_the_variable_wins_over_its_file(tmp_path: Path) -> None:
         (b"\n", "is empty"),
     ],
 )
-def test_a_secrets_file_that_gives_nothing_is_the_one_problem(
+def test_an_unusable_secret_file_is_the_only_problem(
     tmp_path: Path, name: str, content: bytes | None, words: str
 ) -> None:
     file = tmp_path / "secret"
@@ -227,7 +229,7 @@ def test_a_secrets_file_that_gives_nothing_is_the_one_problem(
 
 
 @pytest.mark.parametrize("name", ["POCKETBASE_SUPERUSER_PASSWORD", "POCKETBASE_TOKEN"])
-def test_a_secret_never_shows_in_the_settings(name: str) -> None:
+def test_the_repr_contains_no_secret(name: str) -> None:
     settings = Settings.parse(LEAST | {name: SECRET})
     assert SECRET not in repr(settings)
     assert SECRET not in str(settings)
@@ -243,25 +245,25 @@ def test_a_secret_never_shows_in_the_settings(name: str) -> None:
         f"https://root:{SECRET}@[::1",
     ],
 )
-def test_an_address_with_credentials_is_refused_without_repeating_them(url: str) -> None:
+def test_the_error_about_a_url_with_credentials_does_not_contain_them(url: str) -> None:
     text = problem(POCKETBASE_URL=url)
     assert text == "POCKETBASE_URL must not hold a user name or password"
 
 
 @pytest.mark.parametrize("token", [f"{SECRET} {SECRET}", f"{SECRET}\n{SECRET}", f"{SECRET}\xa0"])
-def test_a_malformed_token_is_refused_without_repeating_it(token: str) -> None:
+def test_the_error_about_a_malformed_token_does_not_contain_it(token: str) -> None:
     text = problem(POCKETBASE_TOKEN=token + "x")
     assert SECRET not in text
 
 
 @pytest.mark.parametrize("variable", VARIABLES, ids=lambda variable: variable.name)
-def test_every_variable_has_an_option_of_its_name_and_a_help(variable: object) -> None:
+def test_every_variable_has_an_option_and_a_help_text(variable: object) -> None:
     option = getattr(variable, "option", "")
     assert option == "--" + getattr(variable, "name", "?").lower().replace("_", "-")
     assert str(getattr(variable, "help", "")).endswith(".")
 
 
-def test_what_is_secret_has_no_option() -> None:
+def test_secrets_have_no_option() -> None:
     secret = {variable.name for variable in VARIABLES if variable.secret}
     assert secret == {
         *("POCKETBASE_SUPERUSER_PASSWORD", "POCKETBASE_TOKEN"),
@@ -274,7 +276,7 @@ def test_what_is_secret_has_no_option() -> None:
 HOOK = "https://hooks.example.com/services/T000/hidden?token=hidden"
 
 
-def test_the_webhooks_address_and_key_never_show(tmp_path: Path) -> None:
+def test_the_repr_contains_neither_the_webhooks_url_nor_its_key(tmp_path: Path) -> None:
     (tmp_path / "url").write_text(f"{HOOK}\n")
     settings = Settings.parse(
         LEAST | {"WEBHOOK_URL_FILE": str(tmp_path / "url"), "WEBHOOK_SECRET": "hidden-key"}
@@ -283,10 +285,10 @@ def test_the_webhooks_address_and_key_never_show(tmp_path: Path) -> None:
     assert "hidden" not in repr(settings)
 
 
-def test_a_key_may_come_in_base64() -> None:
+def test_a_key_may_be_base64() -> None:
     settings = Settings.parse(LEAST | {"WEBHOOK_SECRET": "whsec_aGlkZGVu"})
     assert settings.webhook_secret == b"hidden"
-    assert problem(WEBHOOK_SECRET="whsec_?") == "WEBHOOK_SECRET is not base64 behind its whsec_"
+    assert problem(WEBHOOK_SECRET="whsec_?") == "WEBHOOK_SECRET is not base64 after its whsec_"
 
 
 @pytest.mark.parametrize(
@@ -301,7 +303,7 @@ def test_a_key_may_come_in_base64() -> None:
         "https://hooks.example.com/hidden#part",
     ],
 )
-def test_a_malformed_address_of_the_webhook_is_refused_and_not_repeated(address: str) -> None:
+def test_the_error_about_a_malformed_webhook_url_does_not_contain_it(address: str) -> None:
     assert problem(WEBHOOK_URL=address) == "WEBHOOK_URL must be like https://host/path"
 
 
@@ -314,18 +316,18 @@ def test_a_malformed_address_of_the_webhook_is_refused_and_not_repeated(address:
         ("clean,error", {"clean", "error"}),
     ],
 )
-def test_the_webhooks_events_are_chosen_by_name(text: str, events: set[str]) -> None:
+def test_webhook_events_are_a_comma_separated_list(text: str, events: set[str]) -> None:
     assert Settings.parse(LEAST | {"WEBHOOK_EVENTS": text}).webhook_events == events
 
 
-def test_an_unknown_event_is_refused_with_those_that_there_are() -> None:
+def test_the_error_about_an_unknown_event_lists_the_known_ones() -> None:
     said = problem(WEBHOOK_EVENTS="infected,started")
     assert said == (
-        "WEBHOOK_EVENTS must be of infected, error, clean, pass_failed, not 'infected,started'"
+        "WEBHOOK_EVENTS must be a list of infected, error, clean, pass_failed, not 'infected,started'"
     )
 
 
-def test_the_metrics_file_is_made_beside_others_and_needs_its_folder(tmp_path: Path) -> None:
+def test_the_folder_of_the_metrics_file_must_exist(tmp_path: Path) -> None:
     path = tmp_path / "avscan.prom"
     assert Settings.parse(LEAST | {"METRICS_FILE": str(path)}).metrics_file == path
     missing = str(tmp_path / "missing" / "avscan.prom")
@@ -356,7 +358,7 @@ def test_a_metrics_file_that_exists_must_be_a_regular_file(tmp_path: Path, kind:
 @given(text=st.text(max_size=30))
 @example(text="1_0")
 @example(text="٣")
-def test_a_number_is_within_its_bounds_or_refused(text: str) -> None:
+def test_a_number_is_in_its_range_or_refused(text: str) -> None:
     try:
         settings = Settings.parse(LEAST | {"STUCK_AFTER": text, "MAX_RETRIES": text})
     except SettingsError as error:
@@ -370,7 +372,7 @@ def test_a_number_is_within_its_bounds_or_refused(text: str) -> None:
 @given(
     text=st.text(max_size=40) | st.from_regex(r"https?://[^/]{0,10}(:\w*)?(/.*)?", fullmatch=True)
 )
-def test_an_address_is_usable_or_refused(text: str) -> None:
+def test_a_url_is_valid_or_refused(text: str) -> None:
     try:
         settings = Settings.parse(LEAST | {"POCKETBASE_URL": text})
     except SettingsError as error:

@@ -1,4 +1,4 @@
-"""A signal ends a command, whatever instant it comes at."""
+"""Signals: a command ends at any point of its work."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def stop(number=signal.SIGTERM):
 
 configure("info", LogFormat.JSON)
 """
-# Another thread that receives a signal interrupts no call of the main one, just as a signal does
-# not that comes right before the call.
+# A signal in another thread does not interrupt the main thread's system call. This has the same
+# effect as a signal just before the call.
 BEFORE_A_CALL = """
 with boundary("pass"):
     itself = lambda: signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
@@ -34,7 +34,7 @@ with boundary("pass"):
     threading.Event().wait(1)
     time.sleep(60)
 """
-# What is raised within these, Python drops.
+# Python drops exceptions raised in a finalizer.
 IN_A_FINALIZER = """
 class Careless:
     def __del__(self):
@@ -46,7 +46,7 @@ with boundary("pass"):
         signals.check()
         time.sleep(1)
 """
-# As `zipfile` does, which is told to close an archive in the midst of a member.
+# `zipfile` raises like this if an archive is closed in the middle of a member.
 IN_A_CLEANUP = """
 class Archive:
     def __enter__(self):
@@ -61,7 +61,7 @@ class Archive:
 with boundary("pass"), Archive():
     stop()
 """
-A_SECOND_ONE = """
+FURTHER_SIGNALS = """
 with boundary("pass"):
     try:
         stop()
@@ -70,7 +70,7 @@ with boundary("pass"):
             stop(number)
         time.sleep(0.1)
 """
-AT_THE_VERY_END = """
+AT_THE_END = """
 class Late(logging.Filter):
     def filter(self, record):
         stop()
@@ -81,7 +81,7 @@ with boundary("pass"):
     raise AvscanError("no network")
 """
 SWALLOWED = """
-signals.LONGEST_END = 0.1
+signals.GRACE_PERIOD = 0.1
 with boundary("pass"):
     try:
         stop()
@@ -91,33 +91,33 @@ with boundary("pass"):
 """
 
 
-# As the look-up of a name is: a call that no signal cuts short.
-DEAF = """
+# A call that signals do not interrupt, as a DNS lookup.
+UNINTERRUPTIBLE = """
 import ctypes
-signals.LONGEST_END = 0.1
+signals.GRACE_PERIOD = 0.1
 libc = ctypes.CDLL(None)
 with boundary("pass"):
     threading.Timer(0.3, stop).start()
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     libc.poll(None, 0, 60_000)
 """
-LOG_THAT_NOBODY_READS = """
-signals.LONGEST_END = 0.1
-heard, told = os.pipe()
-logging.getLogger("avscan").handlers[0].setStream(os.fdopen(told, "w"))
-os.set_blocking(told, False)
+UNREAD_LOG = """
+signals.GRACE_PERIOD = 0.1
+reader, writer = os.pipe()
+logging.getLogger("avscan").handlers[0].setStream(os.fdopen(writer, "w"))
+os.set_blocking(writer, False)
 try:
-    while os.write(told, bytes(65536)):
+    while os.write(writer, bytes(65536)):
         pass
 except BlockingIOError:
-    os.set_blocking(told, True)
+    os.set_blocking(writer, True)
 with boundary("pass"):
     stop()
 """
 
 
 def run(program: str) -> tuple[int, list[str]]:
-    """Run a program to its end; return its exit code and the events that it logged."""
+    """Run a program. Return its exit code and the logged events."""
     done = subprocess.run(
         [sys.executable, "-c", BEGIN + program],
         stderr=subprocess.PIPE,
@@ -141,12 +141,12 @@ def test_a_signal_ends_a_command_with_its_exit_code(name: str, code: int) -> Non
     [BEFORE_A_CALL, IN_A_FINALIZER, IN_A_CLEANUP],
     ids=["before a call that blocks", "in a finalizer", "in a cleanup that fails for it"],
 )
-def test_a_signal_is_heard_whatever_instant_it_comes_at(program: str) -> None:
+def test_a_signal_ends_a_command_at_any_point(program: str) -> None:
     assert run(program) == (143, ["pass.stopped"])
 
 
-def test_further_signals_do_not_disturb_the_end() -> None:
-    assert run(A_SECOND_ONE) == (143, ["pass.stopped"])
+def test_further_signals_are_ignored() -> None:
+    assert run(FURTHER_SIGNALS) == (143, ["pass.stopped"])
 
 
 def test_nohup_is_respected() -> None:
@@ -160,21 +160,21 @@ with boundary("pass"):
     assert run(program) == (1, ["pass.failed"])
 
 
-def test_without_a_signal_a_check_finds_none() -> None:
+def test_check_does_nothing_without_a_signal() -> None:
     assert run("with boundary('pass'):\n    signals.check()\nsignals.check()") == (0, [])
 
 
 @pytest.mark.parametrize(
     "program",
-    [SWALLOWED, DEAF, LOG_THAT_NOBODY_READS],
+    [SWALLOWED, UNINTERRUPTIBLE, UNREAD_LOG],
     ids=["it was swallowed", "a call goes on", "nobody reads the log"],
 )
-def test_an_end_that_hangs_is_cut_off(program: str) -> None:
+def test_a_hanging_end_is_forced(program: str) -> None:
     assert run(program) == (143, [])
 
 
-def test_a_signal_at_the_very_end_ends_it_there() -> None:
-    assert run(AT_THE_VERY_END) == (-signal.SIGTERM, [])
+def test_a_signal_at_the_end_ends_the_command() -> None:
+    assert run(AT_THE_END) == (-signal.SIGTERM, [])
 
 
 @pytest.mark.parametrize(

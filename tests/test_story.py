@@ -1,4 +1,4 @@
-"""The whole story: from av-service's verdicts to a gate that players live behind."""
+"""A complete migration: from the verdicts of av-service to a gate for players."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BROKEN = GAME[:-20]
 
 @contextmanager
 def asking(backend: Backend, player: str) -> Iterator[list[set[str]]]:
-    """Ask for all builds, as a player does, again and again; give what was seen."""
+    """List all builds as a player, repeatedly; yield the results."""
     seen: list[set[str]] = []
     done = threading.Event()
 
@@ -39,7 +39,7 @@ def asking(backend: Backend, player: str) -> Iterator[list[set[str]]]:
         asker.join()
 
 
-def test_the_switch_the_gate_and_life_behind_it(every_backend: Backend, tmp_path: Path) -> None:
+def test_from_av_service_to_a_gate(every_backend: Backend, tmp_path: Path) -> None:
     backend = every_backend
     signatures = write_signatures(tmp_path / "signatures")
     (signatures / "worm.ndb").write_text(f"Worm:0:*:{FALSE_ALARM.hex()}\n")
@@ -51,16 +51,16 @@ def test_the_switch_the_gate_and_life_behind_it(every_backend: Backend, tmp_path
         assert done.code == 0, done.err
         return done
 
-    # What av-service has left: a verdict that holds, one that missed something, and a backlog.
+    # The verdicts of av-service, one of them wrong, and a backlog.
     old, missed = (backend.upload({"game.tar.gz": data}) for data in (GAME, WORM))
     for build in (old, missed):
-        theirs = {"scan_time": "2025-06-01 12:00:00.000Z", "log": "File: game.tar.gz\nOK"}
-        backend.create_check(build, status="clean", **theirs)
+        verdict = {"scan_time": "2025-06-01 12:00:00.000Z", "log": "File: game.tar.gz\nOK"}
+        backend.create_check(build, status="clean", **verdict)
         backend.backdate("app_builds", build, updated="2025-06-01 11:59:00.000Z")
     waiting, broken = (backend.upload({"game.tar.gz": data}) for data in (GAME, BROKEN))
     uploading = backend.create_empty_build()
 
-    # The switch, and the backlog. The old verdicts stand until they are renewed.
+    # The migration, and the backlog. The old verdicts stay until they are renewed.
     run("init", "--fix")
     run("run")
     assert {each: backend.status_of(each) for each in (old, missed, waiting, broken)} == {
@@ -71,7 +71,7 @@ def test_the_switch_the_gate_and_life_behind_it(every_backend: Backend, tmp_path
     }
     assert backend.status_of(uploading) is None
 
-    # The gate, and a renewal under it: a player who asks all the time never loses a clean build.
+    # The gate, and a renewal: a clean build is visible to players at all times.
     set_rule(backend, BUILDS, rule_of("app_builds"))
     set_rule(backend, CHECKS, rule_of("av_build_checks"))
     player, member = backend.sign_up().token, backend.sign_up_member().token
@@ -83,7 +83,7 @@ def test_the_switch_the_gate_and_life_behind_it(every_backend: Backend, tmp_path
     assert backend.status_of(missed) == "infected"
     assert listed(backend, player) == {old, waiting}
 
-    # The publisher reads why, and sees no log.
+    # The publisher reads the reason, but not the log.
     reasons = {
         row["build"]: row["reason"]
         for row in backend.json("GET", f"{CHECKS}/records", token=member)["items"]
@@ -94,7 +94,7 @@ def test_the_switch_the_gate_and_life_behind_it(every_backend: Backend, tmp_path
     assert "could not be inspected: gzip: it is cut short" in reasons[broken]
     assert reasons[old] == ""
 
-    # It was a false alarm: the one file is let through by its hash, inside of its tar.gz.
+    # A false positive: one file inside a tar.gz is allowed by its hash.
     digest = hashlib.sha256(FALSE_ALARM).hexdigest()
     (signatures / "known.sfp").write_text(f"{digest}:{len(FALSE_ALARM)}:tool-of-the-studio\n")
     run("rescan", missed)

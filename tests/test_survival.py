@@ -1,6 +1,6 @@
-"""Whatever happens to a pass, no build is lost, and none gets a wrong verdict.
+"""Faults: no build is lost or gets a wrong verdict, whatever happens to a pass.
 
-Real PocketBase behind a proxy that does harm, real clamscan behind a gate that holds it.
+A proxy in front of the real PocketBase injects faults. A gate can stop the real clamscan.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def gate(tmp_path: Path) -> Gate:
 
 
 class Scene:
-    """A backend behind its proxy, and the passes that go over it."""
+    """A backend behind a proxy, and its passes."""
 
     def __init__(self, backend: Backend, proxy: Proxy, folder: Path) -> None:
         self.backend = backend
@@ -71,7 +71,7 @@ class Scene:
         return self.backend.environment(**through | settings)
 
     def start(self, gate: Gate | None = None, **settings: str) -> Pass:
-        """Start a pass, held at the gate if one is given."""
+        """Start a pass, whose clamscan waits at `gate`."""
         self._passes += 1
         through = {"CLAMSCAN_PATH": str(gate.program)} if gate is not None else {}
         environment = self.environment(**through | settings)
@@ -80,7 +80,7 @@ class Scene:
         return started
 
     def sweep(self, **settings: str) -> Run:
-        """Do a whole pass, undisturbed but for what the proxy has planned."""
+        """Run a pass to its end, with the faults that the proxy has planned."""
         done = avscan("run", "--full", env=self.environment(**settings))
         assert done.code == 0, done.err
         return done
@@ -92,7 +92,7 @@ class Scene:
         return held
 
     def held_in_download(self, gate: Gate, build: str) -> tuple[Pass, Stall]:
-        """Start a pass that has a running clamscan and half of a file."""
+        """Start a pass that waits with a running clamscan and half of a file."""
         gate.open()
         stall = Stall()
         self.proxy.plan(download_of(build), stall)
@@ -102,7 +102,7 @@ class Scene:
         return held, stall
 
     def time_passes(self) -> None:
-        """Make every claim as old as one whose pass is long gone."""
+        """Make every claim so old that it is abandoned."""
         for check in self.backend.checks():
             if check["status"] == "scanning":
                 self.backend.backdate("av_build_checks", check["id"], updated=LONG_AGO)
@@ -136,7 +136,7 @@ SIGNALS = pytest.mark.parametrize(
 
 @SIGNALS
 @pytest.mark.parametrize("phase", ["scan", "download"])
-def test_a_stopped_pass_ends_in_time_and_leaves_nothing_behind(
+def test_a_stopped_pass_ends_in_time_and_removes_its_files(
     scene: Scene, gate: Gate, number: int, code: int, phase: str
 ) -> None:
     backend = scene.backend
@@ -160,16 +160,16 @@ def test_a_stopped_pass_ends_in_time_and_leaves_nothing_behind(
     assert backend.status_of(build) == "clean"
 
 
-def test_a_stopped_pass_ends_in_time_when_pocketbase_hangs(scene: Scene, gate: Gate) -> None:
+def test_a_stopped_pass_ends_in_time_if_pocketbase_hangs(scene: Scene, gate: Gate) -> None:
     build = scene.backend.upload({"a.bin": CLEAN})
     stopped = scene.held_in_scan(gate)
     scene.proxy.plan(lambda _: True, Before(lambda: scene.proxy.wait(60)), times=None)
     assert stopped.stop(signal.SIGTERM) == 143
     assert not left_in(scene.backend.work_dir)
-    assert scene.backend.status_of(build) == "scanning", "nobody could give it back"
+    assert scene.backend.status_of(build) == "scanning", "it could not be released"
 
 
-def test_what_a_stopped_pass_had_not_reached_is_as_it_was(scene: Scene, gate: Gate) -> None:
+def test_a_stopped_pass_leaves_other_builds_pending(scene: Scene, gate: Gate) -> None:
     builds = [scene.backend.upload({"a.bin": CLEAN}) for _ in range(4)]
     stopped = scene.held_in_scan(gate)
     assert stopped.stop(signal.SIGTERM) == 143
@@ -178,10 +178,10 @@ def test_what_a_stopped_pass_had_not_reached_is_as_it_was(scene: Scene, gate: Ga
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
-def test_a_pass_stopped_at_any_instant_ends_in_order(
+def test_a_pass_stopped_at_any_time_ends_gracefully(
     scene: Scene, tmp_path: Path, seed: int
 ) -> None:
-    """Most instants are of one event and the next one's beginning: there the chances are best."""
+    """Most of the times are shortly after an event, where errors are most likely."""
     chance = random.Random(seed)
     builds = [scene.backend.upload({"a.bin": CLEAN}) for _ in range(4)]
     for number in range(15):
@@ -197,7 +197,7 @@ def test_a_pass_stopped_at_any_instant_ends_in_order(
 
 
 @pytest.mark.parametrize("phase", ["scan", "download"])
-def test_a_killed_pass_takes_clamscan_with_it_and_the_next_one_takes_over(
+def test_clamscan_ends_with_a_killed_pass_and_the_next_pass_recovers(
     scene: Scene, gate: Gate, phase: str
 ) -> None:
     backend = scene.backend
@@ -218,7 +218,7 @@ def test_a_killed_pass_takes_clamscan_with_it_and_the_next_one_takes_over(
     assert waiting.named("workspace.cleaned")
     assert not left_in(backend.work_dir)
     if phase == "scan":
-        assert backend.status_of(build) == "scanning", "its pass might still be at work"
+        assert backend.status_of(build) == "scanning", "its pass might still be running"
         scene.time_passes()
         assert scene.sweep().event("check.reclaimed")["interruptions"] == 1
     assert backend.status_of(build) == "infected"
@@ -230,16 +230,16 @@ def begun(run: Pass, build: str) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_build_that_ends_its_passes_takes_no_other_with_it(
+def test_a_build_that_ends_its_passes_does_not_affect_others(
     scene: Scene, tmp_path: Path, number: int
 ) -> None:
-    """As a kernel without memory does, or a service manager that stops a pass for its inspector."""
+    """For example by the kernel's out-of-memory killer, or by the service manager."""
     backend = scene.backend
     deadly = backend.upload({"a.bin": CLEAN})
     other = backend.upload({"a.bin": CLEAN})
     steps = ["find", "hang", "find", "ok", "hang", "find", "hang", "find", "ok"]
     program = fake_clamscan.script(tmp_path, *steps)
-    for each, left in enumerate((7, 4, 2)):  # steps, when the deadly build's `hang` has been taken
+    for each, left in enumerate((7, 4, 2)):  # steps left after the `hang` of the deadly build
         ended = scene.start(CLAMSCAN_PATH=str(program))
         eventually(partial(lambda left: fake_clamscan.left(program) == left, left))
         assert begun(ended, deadly)
@@ -267,7 +267,7 @@ main()
 
 @pytest.mark.slow
 def test_a_slow_artifact_is_paused_while_others_are_scanned(scene: Scene, tmp_path: Path) -> None:
-    """With a minute of two seconds."""
+    """With turns of two seconds."""
     backend = scene.backend
     slow = backend.upload({"a.bin": CLEAN})
     program = fake_clamscan.script(tmp_path, "find", "slow:20", "find", "ok")
@@ -302,7 +302,7 @@ def test_a_slow_artifact_is_paused_while_others_are_scanned(scene: Scene, tmp_pa
     ],
 )
 @pytest.mark.parametrize("kind", [Before, After], ids=["before", "after"])
-def test_a_pass_killed_around_a_write_loses_nothing(
+def test_a_pass_killed_before_or_after_a_write_loses_nothing(
     scene: Scene, moment: Predicate, kind: type[Before | After]
 ) -> None:
     builds = {
@@ -320,14 +320,14 @@ def test_a_pass_killed_around_a_write_loses_nothing(
     passes.append(scene.start())
     ready.set()
     assert passes[0].end() == -signal.SIGKILL
-    eventually(lambda: scene.proxy.is_idle)  # the write itself arrives after its pass's death
+    eventually(lambda: scene.proxy.is_idle)  # the write may arrive after the pass was killed
     scene.time_passes()
     scene.sweep()
     assert verdicts(scene.backend, builds) == builds
     assert not left_in(scene.backend.work_dir)
 
 
-def test_a_build_that_kills_every_pass_is_an_error_in_the_end_and_holds_up_no_other(
+def test_a_build_that_kills_every_pass_becomes_an_error_and_others_are_scanned(
     scene: Scene, gate: Gate
 ) -> None:
     backend = scene.backend
@@ -345,10 +345,10 @@ def test_a_build_that_kills_every_pass_is_an_error_in_the_end_and_holds_up_no_ot
     assert "never ended" in check["log"]
 
 
-# -- overlap --------------------------------------------------------------------------------------
+# -- simultaneous passes ---------------------------------------------------------------------------
 
 
-def test_a_second_pass_on_the_same_work_folder_says_so_and_leaves(scene: Scene, gate: Gate) -> None:
+def test_a_second_pass_on_the_same_work_folder_is_skipped(scene: Scene, gate: Gate) -> None:
     build = scene.backend.upload({"a.bin": CLEAN})
     first = scene.held_in_scan(gate)
     second = avscan("run", "--full", env=scene.environment())
@@ -359,7 +359,7 @@ def test_a_second_pass_on_the_same_work_folder_says_so_and_leaves(scene: Scene, 
     assert scene.backend.status_of(build) == "clean"
 
 
-def test_a_killed_pass_holds_up_no_other_with_its_lock(scene: Scene, gate: Gate) -> None:
+def test_a_killed_pass_releases_its_lock(scene: Scene, gate: Gate) -> None:
     scene.backend.upload({"a.bin": CLEAN})
     scene.held_in_scan(gate).close()
     assert scene.sweep().named("pass.finished")
@@ -372,21 +372,21 @@ def test_two_passes_on_two_machines_settle_every_build(scene: Scene, tmp_path: P
     assert [each.end() for each in passes] == [0, 0]
     settled = [event["build"] for each in passes for event in each.events("build.finished")]
     assert set(settled) == set(builds)
-    # Where both claim a build at the same moment, the second one may scan it again.
+    # If both claim a build at the same time, both may scan it.
     assert len(settled) <= len(builds) + 3
     assert verdicts(scene.backend, builds) == builds
 
 
-def test_of_two_claims_in_the_same_instant_the_later_stands(
+def test_the_later_of_two_simultaneous_claims_is_valid(
     scene: Scene, gate: Gate, tmp_path: Path
 ) -> None:
     build = scene.backend.upload({"a.com": EICAR})
-    let_go = threading.Event()
-    scene.proxy.plan(claiming, Before(let_go.wait))
+    released = threading.Event()
+    scene.proxy.plan(claiming, Before(released.wait))
     late = scene.start(gate, WORK_DIR=str(tmp_path / "late"))
     eventually(lambda: scene.proxy.matching(claiming))
     early = scene.held_in_scan(gate, WORK_DIR=str(tmp_path / "early"))
-    let_go.set()
+    released.set()
     late.until("file.started")
     gate.open()
     assert [early.end(), late.end()] == [0, 0]
@@ -395,7 +395,7 @@ def test_of_two_claims_in_the_same_instant_the_later_stands(
     assert scene.backend.status_of(build) == "infected"
 
 
-def test_a_stale_pass_does_not_overwrite_the_verdict_of_the_one_that_took_over(
+def test_a_stale_pass_does_not_overwrite_a_newer_verdict(
     scene: Scene, gate: Gate, tmp_path: Path
 ) -> None:
     build = scene.backend.upload({"a.com": EICAR})
@@ -409,11 +409,11 @@ def test_a_stale_pass_does_not_overwrite_the_verdict_of_the_one_that_took_over(
     assert scene.backend.check_of(build) == verdict
 
 
-# -- builds that change and vanish under way ------------------------------------------------------
+# -- builds that change during a pass --------------------------------------------------------------
 
 
 def hold(scene: Scene, gate: Gate, phase: str, build: str) -> tuple[Pass, Callable[[], None]]:
-    """Hold a pass at this build; what is returned lets it go on."""
+    """Stop a pass at this build. Return the pass, and a function that resumes it."""
     if phase == "scan":
         return scene.held_in_scan(gate), gate.open
     held, stall = scene.held_in_download(gate, build)
@@ -424,15 +424,15 @@ PHASES = pytest.mark.parametrize("phase", ["download", "scan"])
 
 
 @PHASES
-def test_a_build_deleted_under_way_ends_quietly_and_nothing_else_does(
+def test_a_build_deleted_during_a_pass_does_not_affect_others(
     scene: Scene, gate: Gate, phase: str
 ) -> None:
     backend = scene.backend
     build = backend.upload({"a.bin": CLEAN * 10_000})
     other = backend.upload({"b.com": EICAR})
-    held, go_on = hold(scene, gate, phase, build)
+    held, resume = hold(scene, gate, phase, build)
     backend.delete_build(build)
-    go_on()
+    resume()
     assert held.end() == 0
     assert backend.status_of(other) == "infected"
     assert [check["build"] for check in backend.checks()] == [other]
@@ -441,15 +441,17 @@ def test_a_build_deleted_under_way_ends_quietly_and_nothing_else_does(
 
 
 @PHASES
-def test_a_check_deleted_under_way_is_made_anew(scene: Scene, gate: Gate, phase: str) -> None:
+def test_a_check_deleted_during_a_pass_is_created_again(
+    scene: Scene, gate: Gate, phase: str
+) -> None:
     backend = scene.backend
     build = backend.upload({"a.bin": CLEAN * 10_000})
     other = backend.upload({"b.com": EICAR})
-    held, go_on = hold(scene, gate, phase, build)
+    held, resume = hold(scene, gate, phase, build)
     check = backend.check_of(build)
     assert check is not None
     backend.delete_check(check["id"])
-    go_on()
+    resume()
     assert held.end() == 0
     assert backend.status_of(other) == "infected"
     scene.sweep()
@@ -457,16 +459,14 @@ def test_a_check_deleted_under_way_is_made_anew(scene: Scene, gate: Gate, phase:
 
 
 @PHASES
-def test_a_file_removed_from_its_build_under_way_does_not_count(
-    scene: Scene, gate: Gate, phase: str
-) -> None:
+def test_a_file_removed_during_a_pass_is_ignored(scene: Scene, gate: Gate, phase: str) -> None:
     backend = scene.backend
     build = backend.upload({"a.bin": CLEAN * 10_000, "b.com": EICAR})
     other = backend.upload({"b.com": EICAR})
-    held, go_on = hold(scene, gate, phase, build)
+    held, resume = hold(scene, gate, phase, build)
     (virus,) = [name for name in backend.file_names(build) if name.startswith("b")]
     backend.remove_files(build, virus)
-    go_on()
+    resume()
     assert held.end() == 0
     assert backend.status_of(other) == "infected"
     if phase == "scan":
@@ -476,14 +476,12 @@ def test_a_file_removed_from_its_build_under_way_does_not_count(
 
 
 @PHASES
-def test_files_replaced_under_way_are_scanned_before_the_build_is_clean(
-    scene: Scene, gate: Gate, phase: str
-) -> None:
+def test_files_replaced_during_a_pass_are_scanned(scene: Scene, gate: Gate, phase: str) -> None:
     backend = scene.backend
     build = backend.upload({"a.bin": CLEAN * 10_000})
-    held, go_on = hold(scene, gate, phase, build)
+    held, resume = hold(scene, gate, phase, build)
     backend.replace_files(build, {"a.bin": EICAR})
-    go_on()
+    resume()
     assert held.end() == 0
     if phase == "scan":
         check = backend.check_of(build)
@@ -497,7 +495,7 @@ def test_files_replaced_under_way_are_scanned_before_the_build_is_clean(
 @pytest.mark.parametrize(
     "moment", [claiming, settling("clean")], ids=["before the claim", "before the verdict"]
 )
-def test_files_replaced_between_a_reading_and_its_writing_are_scanned_by_the_next_pass(
+def test_files_replaced_between_a_read_and_its_write_are_scanned_by_the_next_pass(
     scene: Scene, moment: Predicate
 ) -> None:
     backend = scene.backend
@@ -508,7 +506,7 @@ def test_files_replaced_between_a_reading_and_its_writing_are_scanned_by_the_nex
     assert backend.status_of(build) == "infected"
 
 
-def test_a_build_deleted_between_the_plan_and_its_first_write_is_no_trouble(scene: Scene) -> None:
+def test_a_build_deleted_before_its_check_is_created_is_ignored(scene: Scene) -> None:
     backend = scene.backend
     builds = [backend.upload({"a.bin": CLEAN}) for _ in range(2)]
     gone: list[str] = []
@@ -534,9 +532,7 @@ WRITES = pytest.mark.parametrize(
 
 
 @WRITES
-def test_a_write_whose_answer_was_lost_is_recognised_as_its_own(
-    scene: Scene, moment: Predicate
-) -> None:
+def test_a_write_whose_response_is_lost_is_recognised(scene: Scene, moment: Predicate) -> None:
     builds = {
         scene.backend.upload({"a.bin": CLEAN}): "clean",
         scene.backend.upload({"b.com": EICAR}): "infected",
@@ -557,8 +553,8 @@ def test_a_write_whose_answer_was_lost_is_recognised_as_its_own(
         pytest.param(settling(), id="a verdict", marks=pytest.mark.slow),
     ],
 )
-def test_a_lost_session_is_not_taken_for_an_answer(scene: Scene, moment: Predicate) -> None:
-    """To a guest lists are empty and records do not exist: nothing to do, says who believes it."""
+def test_a_lost_session_is_renewed(scene: Scene, moment: Predicate) -> None:
+    """Without a session, PocketBase shows empty lists and no records."""
     backend = scene.backend
     builds = {
         backend.upload({"b.com": EICAR}): "infected",
@@ -571,7 +567,7 @@ def test_a_lost_session_is_not_taken_for_an_answer(scene: Scene, moment: Predica
     assert done.event("pass.finished")["scanned"] == len(builds)
 
 
-def test_a_broken_download_is_resumed_and_scanned_whole(scene: Scene) -> None:
+def test_a_broken_download_is_resumed_and_scanned_completely(scene: Scene) -> None:
     backend = scene.backend
     build = backend.upload({"a.bin": CLEAN * 100_000 + EICAR})
     small = backend.upload({"b.com": EICAR})
@@ -583,7 +579,7 @@ def test_a_broken_download_is_resumed_and_scanned_whole(scene: Scene) -> None:
     assert f"{len(CLEAN * 100_000 + EICAR)} bytes" in check["log"]
 
 
-def test_a_busy_server_is_asked_again_when_it_says(scene: Scene) -> None:
+def test_a_request_is_repeated_after_the_servers_retry_after(scene: Scene) -> None:
     build = scene.backend.upload({"a.bin": CLEAN})
     scene.proxy.plan(claiming, Answer(429, (("Retry-After", "1"),)))
     done = scene.sweep()
@@ -591,7 +587,7 @@ def test_a_busy_server_is_asked_again_when_it_says(scene: Scene) -> None:
     assert scene.backend.status_of(build) == "clean"
 
 
-def test_a_pocketbase_that_dies_under_way_ends_the_pass_and_the_next_one_finishes(
+def test_a_crash_of_pocketbase_fails_the_pass_and_the_next_one_finishes(
     scene: Scene, gate: Gate
 ) -> None:
     backend = scene.backend
@@ -612,9 +608,7 @@ def test_a_pocketbase_that_dies_under_way_ends_the_pass_and_the_next_one_finishe
     assert verdicts(backend, builds) == builds
 
 
-def test_a_server_that_keeps_failing_is_left_in_peace_and_the_event_says_so_once(
-    scene: Scene, gate: Gate
-) -> None:
+def test_a_failing_server_opens_the_circuit_once(scene: Scene, gate: Gate) -> None:
     backend = scene.backend
     builds = [backend.upload({"a.bin": CLEAN}) for _ in range(8)]
     ended = scene.held_in_scan(gate, MAX_RETRIES="1")

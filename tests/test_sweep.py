@@ -1,4 +1,4 @@
-"""One pass in this process, over a real PocketBase, with an engine that does as it is told."""
+"""A pass in the test's process, over a real PocketBase, with a scripted engine."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from avscan.events import (
 from avscan.findings import Examination, Sighting
 from avscan.inspector.process import Broken
 from avscan.records import CHECKS, Build
-from avscan.scans import IN_LINE
+from avscan.scans import MAX_QUEUED
 
 LONG_AGO = "2020-01-01 00:00:00.000Z"
 
@@ -57,10 +57,10 @@ def is_downloading() -> bool:
     return any(thread.name == "download" for thread in threading.enumerate())
 
 
-# -- what comes meanwhile -------------------------------------------------------------------------
+# -- discovery during a pass -----------------------------------------------------------------------
 
 
-def test_a_long_comparison_that_finds_nothing_still_looks_for_what_is_new(
+def test_new_builds_are_discovered_after_a_long_comparison_without_results(
     one: Pass, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(discovery, "PAGE", 1)
@@ -76,10 +76,10 @@ def test_a_long_comparison_that_finds_nothing_still_looks_for_what_is_new(
     assert one.script.seen == [b"new"]
 
 
-def test_a_long_pass_compares_all_when_it_is_the_turn_for_that(
+def test_a_long_pass_compares_all_builds_on_a_full_turn(
     one: Pass, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A build from long ago whose check an operator deleted does not wait for the pass's end."""
+    """An old build without a check does not wait for the end of the pass."""
     monkeypatch.setattr(discovery, "PAGE", 1)
     monkeypatch.setattr(fetch, "QUEUED", 0)
     one.backend.init()
@@ -99,7 +99,7 @@ def test_a_long_pass_compares_all_when_it_is_the_turn_for_that(
     assert one.script.seen[-1] == b"new"
 
 
-def test_a_pass_that_cannot_compare_all_builds_scans_what_is_new_and_says_so(
+def test_a_pass_that_cannot_compare_all_builds_scans_new_ones_and_fails(
     one: Pass, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(discovery, "PAGE", 1)
@@ -109,7 +109,7 @@ def test_a_pass_that_cannot_compare_all_builds_scans_what_is_new_and_says_so(
     assert one.backend.status_of(new) == "clean"
 
 
-def test_a_long_pass_that_cannot_compare_all_builds_goes_on(
+def test_a_long_pass_continues_if_it_cannot_compare_all_builds(
     one: Pass, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(discovery, "PAGE", 1)
@@ -127,10 +127,10 @@ def test_a_long_pass_that_cannot_compare_all_builds_goes_on(
     assert one.run().clean == 3
 
 
-def test_what_a_long_comparison_opens_does_not_keep_a_scan_waiting(
+def test_a_long_comparison_is_interleaved_with_scans(
     one: Pass, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each part of it is opened between two scans."""
+    """Between two scans, one part of it is opened."""
     monkeypatch.setattr(discovery, "PAGE", 1)
     monkeypatch.setattr(discovery, "PART", 1)
     one.backend.init()
@@ -161,7 +161,7 @@ def test_the_signatures_load_while_checks_are_written(one: Pass) -> None:
     assert written[0] == 0
 
 
-def test_checks_are_written_though_the_engine_does_not_even_start(
+def test_checks_are_written_even_if_the_engine_does_not_start(
     one: Pass, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail() -> str:
@@ -174,7 +174,7 @@ def test_checks_are_written_though_the_engine_does_not_even_start(
     assert [one.backend.status_of(build) for build in builds] == ["pending", "pending"]
 
 
-# -- scans that break an inspector, or the pass ---------------------------------------------------
+# -- scans that end an inspector or the pass -------------------------------------------------------
 
 
 def breaks_at(content: bytes) -> Callable[[bytes], Examination | Broken]:
@@ -184,7 +184,7 @@ def breaks_at(content: bytes) -> Callable[[bytes], Examination | Broken]:
     return examine
 
 
-def test_a_file_that_ends_each_inspector_is_an_error_in_the_end_and_the_others_get_on(
+def test_a_file_that_ends_every_inspector_becomes_an_error_and_others_are_scanned(
     one: Pass,
 ) -> None:
     poison = one.backend.upload({"a.txt": b"poison"})
@@ -198,7 +198,7 @@ def test_a_file_that_ends_each_inspector_is_an_error_in_the_end_and_the_others_g
     assert "begun 3 times and never ended (last: the inspector died)" in log_of(one.backend, poison)
 
 
-def test_the_other_files_of_its_build_are_scanned_all_the_same(one: Pass) -> None:
+def test_the_other_files_of_its_build_are_scanned(one: Pass) -> None:
     build = one.backend.upload({"a.txt": b"poison", "b.txt": b"virus"})
     one.script.examine = lambda content: (
         Broken(reason="the inspector died")
@@ -211,7 +211,7 @@ def test_the_other_files_of_its_build_are_scanned_all_the_same(one: Pass) -> Non
     assert one.script.seen.count(b"poison") <= INTERRUPTIONS
 
 
-def test_what_was_found_before_an_inspector_died_counts(one: Pass) -> None:
+def test_findings_before_the_death_of_an_inspector_count(one: Pass) -> None:
     build = one.backend.upload({"a.txt": b"a game"})
 
     class Dying(ScriptedInspector):
@@ -225,7 +225,7 @@ def test_what_was_found_before_an_inspector_died_counts(one: Pass) -> None:
     assert "the inspector died" in log_of(one.backend, build)
 
 
-def test_a_bug_that_ends_the_pass_counts_for_the_file_under_inspection(one: Pass) -> None:
+def test_a_bug_that_ends_the_pass_is_an_interruption_of_the_current_file(one: Pass) -> None:
     poison = one.backend.upload({"a.txt": b"poison"})
     other = one.backend.upload({"a.txt": b"a game"})
 
@@ -246,7 +246,7 @@ def test_a_bug_that_ends_the_pass_counts_for_the_file_under_inspection(one: Pass
 
 
 @pytest.mark.parametrize("kind", [EngineError("no canary"), BackendError("no network")])
-def test_an_error_of_the_installation_counts_for_no_file(one: Pass, kind: Exception) -> None:
+def test_an_error_of_the_installation_is_not_an_interruption(one: Pass, kind: Exception) -> None:
     build = one.backend.upload({"a.txt": b"a game"})
 
     def fail(_: bytes) -> Examination:
@@ -259,7 +259,7 @@ def test_an_error_of_the_installation_counts_for_no_file(one: Pass, kind: Except
     assert "interrupted" not in log_of(one.backend, build)
 
 
-def test_an_engine_that_does_not_work_either_without_the_file_is_no_builds_fault(
+def test_an_engine_that_never_works_fails_the_pass_and_no_build(
     one: Pass,
 ) -> None:
     build = one.backend.upload({"a.txt": b"a game"})
@@ -278,7 +278,7 @@ def test_an_engine_that_does_not_work_either_without_the_file_is_no_builds_fault
 
 
 def test_nothing_is_claimed_before_an_inspector_is_ready(one: Pass) -> None:
-    """Passes that are killed while they load the signatures must not blame a build for it."""
+    """A pass killed while it loads the signatures is not an interruption of a build."""
     build = one.backend.upload({"a.txt": b"a game"})
     one.script.loading = lambda: statuses.append(one.backend.status_of(build))
     one.script.works = False
@@ -289,7 +289,7 @@ def test_nothing_is_claimed_before_an_inspector_is_ready(one: Pass) -> None:
     assert one.backend.status_of(build) == "pending"
 
 
-def test_a_disk_that_is_full_without_the_file_too_is_no_builds_fault(one: Pass) -> None:
+def test_a_full_disk_fails_the_pass_and_no_build(one: Pass) -> None:
     build = one.backend.upload({"a.txt": b"a game"})
 
     def fill(_: bytes) -> Broken:
@@ -314,8 +314,8 @@ def test_a_file_that_takes_too_long_is_an_error_at_once(one: Pass) -> None:
 # -- slow artifacts -------------------------------------------------------------------------------
 
 
-def test_a_slow_artifact_delays_nobody_by_more_than_a_minute(one: Pass) -> None:
-    """It takes ten minutes and comes first; a small build comes each 30 s after it.
+def test_a_slow_artifact_delays_others_by_at_most_a_turn(one: Pass) -> None:
+    """It takes ten minutes, and a small build is uploaded every 30 s.
 
     Downloads take no time by the pass's clock, so the clock waits for them.
     """
@@ -338,10 +338,10 @@ def test_a_slow_artifact_delays_nobody_by_more_than_a_minute(one: Pass) -> None:
     one.listen = settled
     assert one.run().clean == len(delays) + 1
     assert backend.status_of(slow) == "clean"
-    assert len(delays) >= len(uploaded) - 1  # the last one may come after the last look
-    assert max(delays) <= 2 * 60 + 2  # the small scan itself takes one of these
+    assert len(delays) >= len(uploaded) - 1  # the last one may miss the last discovery
+    assert max(delays) <= 2 * 60 + 2  # one second is the small scan itself
     assert one.script.most == 2
-    assert one.script.seen.count(b"slow") == 1  # it went on where it was
+    assert one.script.seen.count(b"slow") == 1  # it was resumed, not repeated
 
 
 def test_there_are_never_more_than_two_inspectors(one: Pass) -> None:
@@ -361,8 +361,8 @@ def test_there_are_never_more_than_two_inspectors(one: Pass) -> None:
     assert one.script.seen[0] == b"small"
 
 
-def test_what_was_interrupted_before_is_scanned_last_and_alone(one: Pass) -> None:
-    """Neither while another is paused nor before anything else that waits."""
+def test_an_interrupted_build_is_scanned_last_and_alone(one: Pass) -> None:
+    """It is scanned after all other builds, while none is paused."""
     backend = one.backend
     poison = backend.upload({"a.txt": b"poison"})
     backend.upload({"a.txt": b"slow"})
@@ -382,10 +382,10 @@ def test_what_was_interrupted_before_is_scanned_last_and_alone(one: Pass) -> Non
     assert backend.status_of(poison) == "error"
 
 
-def test_a_pause_that_pocketbase_fails_at_leaves_no_answer_for_the_next_file(
+def test_a_failed_pause_leaves_no_result_for_the_next_file(
     one: Pass, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else the next build would be given what was found in the slow one."""
+    """Otherwise the next build would get the findings of the slow one."""
     backend = one.backend
     slow = backend.upload({"a.txt": b"slow"})
     other = backend.upload({"a.txt": b"virus"})
@@ -409,7 +409,7 @@ def test_a_pause_that_pocketbase_fails_at_leaves_no_answer_for_the_next_file(
     assert backend.status_of(slow) == "pending"
 
 
-def test_a_paused_build_is_not_blamed_for_the_end_of_the_pass(one: Pass) -> None:
+def test_the_end_of_the_pass_is_not_an_interruption_of_a_paused_build(one: Pass) -> None:
     backend = one.backend
     slow = backend.upload({"a.txt": b"slow"})
 
@@ -430,7 +430,7 @@ def test_a_paused_build_is_not_blamed_for_the_end_of_the_pass(one: Pass) -> None
     assert backend.status_of(slow) == "pending"
 
 
-# -- room -----------------------------------------------------------------------------------------
+# -- disk space and downloads ----------------------------------------------------------------------
 
 
 def downloaded(one: Pass) -> int:
@@ -442,7 +442,7 @@ def downloaded(one: Pass) -> int:
     [(SCAN_ROOM + GIB, True), (SCAN_ROOM - GIB, False)],
     ids=["much", "little"],
 )
-def test_a_file_is_fetched_beside_a_scan_only_where_the_scan_keeps_its_room(
+def test_a_file_is_downloaded_during_a_scan_only_if_the_scan_keeps_its_space(
     one: Pass, room: int, *, together: bool
 ) -> None:
     one.disk.room = room
@@ -476,10 +476,10 @@ def test_downloads_run_several_files_ahead_and_claim_nothing(one: Pass) -> None:
     assert seen[0][1] == ["pending"] * 4 + ["scanning"]
 
 
-def test_files_are_fetched_while_signatures_load_however_many_builds_they_are_of(
+def test_files_of_many_builds_are_downloaded_while_signatures_load(
     one: Pass,
 ) -> None:
-    """Or a network as fast as the scans would stand still while they load."""
+    """Otherwise the network would be idle during that time."""
 
     class Loading(ScriptedInspector):
         def prove(self, tick: Callable[[], object]) -> None:
@@ -498,7 +498,7 @@ def test_files_are_fetched_while_signatures_load_however_many_builds_they_are_of
 
 
 @pytest.mark.parametrize(("limit", "least"), [("AHEAD", 3), ("BYTES_AHEAD", 7)])
-def test_no_more_is_fetched_ahead_than_keeps_a_new_upload_from_its_turn(
+def test_downloads_ahead_are_limited(
     one: Pass, monkeypatch: pytest.MonkeyPatch, limit: str, least: int
 ) -> None:
     monkeypatch.setattr(fetch, limit, least)
@@ -513,13 +513,13 @@ def test_no_more_is_fetched_ahead_than_keeps_a_new_upload_from_its_turn(
         one.backend.upload({"a.txt": b"a game"})
     one.script.examine = look
     assert one.run().clean == 24
-    assert max(most) <= IN_LINE + fetch.QUEUED
+    assert max(most) <= MAX_QUEUED + fetch.QUEUED
 
 
 # -- the storage ----------------------------------------------------------------------------------
 
 
-def test_a_storage_that_has_no_file_at_all_is_no_builds_fault(one: Pass) -> None:
+def test_a_storage_without_files_fails_the_pass_and_no_build(one: Pass) -> None:
     backend = one.backend
     builds = [backend.upload({"a.txt": b"a game"}) for _ in range(3)]
     storage = backend.server.data / "storage"
@@ -532,7 +532,7 @@ def test_a_storage_that_has_no_file_at_all_is_no_builds_fault(one: Pass) -> None
     assert one.run().clean == 3
 
 
-def test_a_lost_file_is_an_error_at_once_where_another_builds_can_be_had(one: Pass) -> None:
+def test_a_missing_file_is_an_error_if_other_files_can_be_downloaded(one: Pass) -> None:
     backend = one.backend
     old = backend.upload({"a.txt": b"a game"})
     assert one.run().clean == 1
@@ -546,8 +546,8 @@ def test_a_lost_file_is_an_error_at_once_where_another_builds_can_be_had(one: Pa
 # -- turns ----------------------------------------------------------------------------------------
 
 
-def test_a_build_of_many_files_lets_others_go_first(one: Pass) -> None:
-    """An upload that comes meanwhile waits for one minute of another build, not for its hours."""
+def test_a_build_with_many_files_gives_others_a_turn(one: Pass) -> None:
+    """A new upload waits for one turn of another build, not for its whole scan."""
     backend = one.backend
     many = backend.upload({f"{number}.txt": b"many" for number in range(6)})
     few: list[str] = []
@@ -564,7 +564,7 @@ def test_a_build_of_many_files_lets_others_go_first(one: Pass) -> None:
     assert [backend.status_of(build) for build in (many, *few)] == ["clean", "clean"]
 
 
-def test_a_build_that_was_postponed_comes_back_within_the_same_pass(one: Pass) -> None:
+def test_a_postponed_build_is_scanned_later_in_the_same_pass(one: Pass) -> None:
     backend = one.backend
     builds = [backend.upload({"a.txt": b"a game"}) for _ in range(4)]
     failing = [BackendError("not now")]
@@ -587,7 +587,7 @@ def test_a_build_that_was_postponed_comes_back_within_the_same_pass(one: Pass) -
     assert {backend.status_of(build) for build in builds} == {"clean"}
 
 
-# -- refusals -------------------------------------------------------------------------------------
+# -- refused writes --------------------------------------------------------------------------------
 
 
 def writes_of(build: str) -> Callable[[Request], bool]:
@@ -597,9 +597,7 @@ def writes_of(build: str) -> Callable[[Request], bool]:
 REFUSAL = json.dumps({"status": 400, "data": {"log": {"code": "validation_strange"}}}).encode()
 
 
-def test_a_refused_write_costs_its_build_the_turn_and_no_other(
-    backend: Backend, tmp_path: Path
-) -> None:
+def test_a_refused_write_postpones_only_its_build(backend: Backend, tmp_path: Path) -> None:
     builds = [backend.upload({"a.txt": b"a game"}) for _ in range(3)]
     refused = builds[0]
     with Proxy(backend.url) as proxy:
@@ -610,7 +608,7 @@ def test_a_refused_write_costs_its_build_the_turn_and_no_other(
     assert backend.status_of(refused) == "pending"
 
 
-def test_a_refused_write_ends_the_pass_where_the_collection_is_unfit(
+def test_a_refused_write_ends_the_pass_if_the_collection_is_the_cause(
     backend: Backend, tmp_path: Path
 ) -> None:
     build = backend.upload({"a.txt": b"a game"})
@@ -636,7 +634,7 @@ def old_verdict(backend: Backend, build: str) -> None:
     backend.set_check(check["id"], scan_time=LONG_AGO)
 
 
-def test_no_verdict_is_renewed_before_the_engine_is_known_to_work(one: Pass) -> None:
+def test_no_renewal_begins_before_the_engine_works(one: Pass) -> None:
     build = one.backend.upload({"a.txt": b"a game"})
     one.run()
     old_verdict(one.backend, build)
@@ -648,7 +646,7 @@ def test_no_verdict_is_renewed_before_the_engine_is_known_to_work(one: Pass) -> 
     assert one.backend.check_of(build) == before
 
 
-def test_verdicts_stand_until_they_are_renewed(one: Pass) -> None:
+def test_old_verdicts_stay_until_the_new_ones(one: Pass) -> None:
     backend = one.backend
     builds = [backend.upload({"a.txt": b"a game"}) for _ in range(3)]
     one.run()
@@ -669,11 +667,11 @@ def test_verdicts_stand_until_they_are_renewed(one: Pass) -> None:
 # -- listeners ------------------------------------------------------------------------------------
 
 
-def test_a_listener_is_told_of_each_step_and_of_the_verdict(one: Pass) -> None:
+def test_a_listener_receives_each_step_and_the_verdict(one: Pass) -> None:
     build = one.backend.upload({"a.txt": b"a game"})
-    told: list[Event] = []
-    one.listen = told.append
+    events: list[Event] = []
+    one.listen = events.append
     one.run()
-    (settled,) = [event for event in told if isinstance(event, Settled)]
+    (settled,) = [event for event in events if isinstance(event, Settled)]
     assert (settled.build.id, settled.verdict.status) == (build, "clean")
-    assert [type(event) for event in told] == [Downloading, Scanning, Scanned, Settled]
+    assert [type(event) for event in events] == [Downloading, Scanning, Scanned, Settled]

@@ -1,4 +1,4 @@
-"""What may be shown on a terminal, and how much room it takes."""
+"""Terminal output: width, tables, units and colours."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from avscan.ops.terminal import (
     RED,
     Style,
     cut,
+    format_duration,
+    format_size,
+    format_table,
     padded,
-    size,
-    span,
     style_for,
-    table,
     width,
 )
 
@@ -29,7 +29,7 @@ class Screen(io.StringIO):
 
 
 @pytest.mark.parametrize(
-    ("text", "room", "shown"),
+    ("text", "max_width", "shown"),
     [
         ("game.exe", 8, "game.exe"),
         ("game.exe", 7, "game.e…"),
@@ -38,25 +38,26 @@ class Screen(io.StringIO):
         ("e\u0301e\u0301e\u0301", 3, "e\u0301e\u0301e\u0301"),
     ],
 )
-def test_a_long_text_ends_with_an_ellipsis(text: str, room: int, shown: str) -> None:
-    assert cut(text, room) == shown
+def test_a_long_text_ends_with_an_ellipsis(text: str, max_width: int, shown: str) -> None:
+    assert cut(text, max_width) == shown
 
 
-@given(text=names, room=st.integers(1, 50))
-def test_a_text_fits_its_room(text: str, room: int) -> None:
-    assert width(cut(text, room)) <= room
-    assert width(padded(text, room)) == room
+@given(text=names, max_width=st.integers(1, 50))
+def test_cut_and_padded_text_fits_its_width(text: str, max_width: int) -> None:
+    assert width(cut(text, max_width)) <= max_width
+    assert width(padded(text, max_width)) == max_width
 
 
 @given(
-    rows=st.lists(st.tuples(names, names, names), min_size=1, max_size=5), room=st.integers(20, 99)
+    rows=st.lists(st.tuples(names, names, names), min_size=1, max_size=5),
+    max_width=st.integers(20, 99),
 )
-def test_a_table_fits_its_room(rows: list[tuple[str, str, str]], room: int) -> None:
-    assert all(width(line) <= room for line in table(rows, room))
+def test_a_table_fits_its_width(rows: list[tuple[str, str, str]], max_width: int) -> None:
+    assert all(width(line) <= max_width for line in format_table(rows, max_width))
 
 
-def test_the_widest_column_of_a_table_gives_way() -> None:
-    assert table([("a", "b" * 30), ("long", "c")], 20) == ["a     bbbbbbbbbbbbb…", "long  c"]
+def test_the_widest_column_of_a_table_is_cut() -> None:
+    assert format_table([("a", "b" * 30), ("long", "c")], 20) == ["a     bbbbbbbbbbbbb…", "long  c"]
 
 
 @pytest.mark.parametrize(
@@ -72,28 +73,28 @@ def test_the_widest_column_of_a_table_gives_way() -> None:
         (86_400 * 2 + 4 * 3600, "2 d 4 h"),
     ],
 )
-def test_a_length_of_time_is_told_in_two_units(seconds: float, text: str) -> None:
-    assert span(seconds) == text
+def test_a_duration_has_at_most_two_units(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text
 
 
 @pytest.mark.parametrize(
     ("number", "text"),
     [(0, "0 bytes"), (999, "999 bytes"), (1500, "1.5 kB"), (1 << 30, "1.1 GB"), (5e12, "5.0 TB")],
 )
-def test_a_size_is_told_in_one_unit(number: float, text: str) -> None:
-    assert size(number) == text
+def test_a_size_has_one_unit(number: float, text: str) -> None:
+    assert format_size(number) == text
 
 
 @pytest.mark.parametrize(
     ("environment", "coloured"),
     [({}, True), ({"NO_COLOR": "1"}, False), ({"NO_COLOR": ""}, True), ({"TERM": "dumb"}, False)],
 )
-def test_a_terminal_has_colours_unless_they_are_not_wanted(
+def test_a_terminal_has_colours_unless_the_environment_disables_them(
     environment: dict[str, str], *, coloured: bool
 ) -> None:
     assert ("\033" in style_for(Screen(), environment)("x", RED)) is coloured
 
 
-def test_what_is_no_terminal_has_no_colours() -> None:
+def test_a_pipe_has_no_colours() -> None:
     assert style_for(io.StringIO(), {})("x", RED) == "x"
     assert Style(colour=True)("x") == "x"

@@ -1,4 +1,4 @@
-"""What may be shown, and how a moment is written."""
+"""Escaping of text, and the format of times."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from avscan.text import printable, rfc3339
 
 
 @given(text=st.text(max_size=60))
-def test_nothing_reaches_a_terminal_that_it_would_obey(text: str) -> None:
+def test_every_text_becomes_printable(text: str) -> None:
     assert printable(text).isprintable()
 
 
@@ -26,7 +26,7 @@ def test_nothing_reaches_a_terminal_that_it_would_obey(text: str) -> None:
         ("игра", "игра"),
     ],
 )
-def test_what_a_terminal_would_obey_is_escaped(text: str, shown: str) -> None:
+def test_control_characters_are_escaped(text: str, shown: str) -> None:
     assert printable(text) == shown
 
 
@@ -41,5 +41,5 @@ def test_what_a_terminal_would_obey_is_escaped(text: str, shown: str) -> None:
         ),
     ],
 )
-def test_a_moment_is_written_in_utc(moment: datetime, written: str) -> None:
+def test_a_time_is_formatted_in_utc(moment: datetime, written: str) -> None:
     assert rfc3339(moment) == written

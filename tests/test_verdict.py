@@ -1,4 +1,4 @@
-"""The verdict: what files were found to be, and what that means for their build."""
+"""The verdict on a build, from the findings on its files and the policies."""
 
 from __future__ import annotations
 
@@ -75,19 +75,17 @@ def report(name: str, examination: Examination = CLEAN, size: int | None = 10) -
         ),
     ],
 )
-def test_a_file_is_judged_by_what_was_found_and_the_policies(
-    examination: Examination, policy: Policies, status: Status
-) -> None:
+def test_the_status_of_a_file(examination: Examination, policy: Policies, status: Status) -> None:
     assert file_status(report("a", examination), policy) is status
 
 
-def test_problems_name_errors_first() -> None:
+def test_problems_begin_with_errors() -> None:
     found = Examination(errors=("e",), opaque=("q",), oversize=("s",))
     assert problems(found, STRICT) == ("e", "s", "q")
     assert problems(found, LENIENT) == ("e",)
 
 
-def test_nothing_is_clean_without_reports() -> None:
+def test_a_build_without_reports_is_an_error() -> None:
     assert judge([], LENIENT) == Verdict(
         status=Status.ERROR, reason="no files", cause=Cause.CONTENT
     )
@@ -105,7 +103,7 @@ def test_nothing_is_clean_without_reports() -> None:
             Verdict(
                 status=Status.CLEAN,
                 reason="nothing found in 2 files, 12 bytes;"
-                " 1 with content that nobody can look into",
+                " 1 with content that could not be inspected",
             ),
         ),
         (
@@ -130,7 +128,9 @@ def test_nothing_is_clean_without_reports() -> None:
         ),
     ],
 )
-def test_a_build_is_judged_by_its_gravest_file(files: list[FileReport], expected: Verdict) -> None:
+def test_the_verdict_is_that_of_the_most_severe_file(
+    files: list[FileReport], expected: Verdict
+) -> None:
     assert judge(files, DEFAULT) == expected
 
 
@@ -147,20 +147,18 @@ UNPACKED = Examination(errors=("b.zip: cannot be scanned whole: zip: an entry tw
         ([replace(report("a", FAILED), cause=Cause.MISSING), report("b", FAILED)], Cause.SCAN),
     ],
 )
-def test_an_error_says_whether_avscan_failed_or_the_content_can_not_be_inspected(
-    files: list[FileReport], cause: Cause
-) -> None:
+def test_the_cause_of_an_error(files: list[FileReport], cause: Cause) -> None:
     assert judge(files, DEFAULT).cause is cause
 
 
-def test_a_long_reason_is_cut_and_says_so() -> None:
+def test_a_long_reason_ends_with_an_ellipsis() -> None:
     verdict = judge([report("a" * 300, FAILED)], DEFAULT)
     assert len(verdict.reason) == REASON_LENGTH
     assert verdict.reason.endswith("…")
 
 
 @given(files=st.lists(reports, max_size=4), policy=policies)
-def test_infected_is_graver_than_error_and_error_than_clean(
+def test_infected_comes_before_error_and_error_before_clean(
     files: list[FileReport], policy: Policies
 ) -> None:
     statuses = {file_status(file, policy) for file in files}
@@ -174,7 +172,7 @@ def test_infected_is_graver_than_error_and_error_than_clean(
 
 
 @given(files=st.lists(reports, min_size=1, max_size=4), policy=policies)
-def test_clean_means_no_file_had_a_sighting_or_an_error(
+def test_a_clean_build_has_no_sighting_and_no_error(
     files: list[FileReport], policy: Policies
 ) -> None:
     clean = judge(files, policy).status is Status.CLEAN
@@ -183,7 +181,7 @@ def test_clean_means_no_file_had_a_sighting_or_an_error(
 
 
 @given(files=st.lists(reports, min_size=1, max_size=4), policy=policies)
-def test_a_virus_is_named_if_and_only_if_a_signature_matched(
+def test_there_is_a_virus_name_if_and_only_if_a_signature_matched(
     files: list[FileReport], policy: Policies
 ) -> None:
     verdict = judge(files, policy)
@@ -193,7 +191,7 @@ def test_a_virus_is_named_if_and_only_if_a_signature_matched(
 
 
 @given(files=st.lists(reports, max_size=4), policy=policies)
-def test_a_reason_is_never_longer_than_a_line(files: list[FileReport], policy: Policies) -> None:
+def test_a_reason_has_a_maximum_length(files: list[FileReport], policy: Policies) -> None:
     assert 0 < len(judge(files, policy).reason) <= REASON_LENGTH
 
 
@@ -257,14 +255,14 @@ CUT = "cannot be scanned whole: gzip: it is cut short"
         ),
     ],
 )
-def test_a_publisher_is_told_the_gravest_finding_in_a_sentence(
+def test_the_publishers_sentence_has_the_most_severe_finding(
     files: list[FileReport], policy: Policies, expected: str
 ) -> None:
     assert explain(files, policy) == expected
 
 
 @given(files=st.lists(reports, max_size=4), policy=policies)
-def test_the_sentence_is_one_bounded_line_and_there_for_all_but_clean(
+def test_the_publishers_sentence_is_one_line_of_limited_length(
     files: list[FileReport], policy: Policies
 ) -> None:
     sentence = explain(files, policy)

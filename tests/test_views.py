@@ -1,4 +1,4 @@
-"""What is shown of a report and of a build's history: as a screen, as JSON, as metrics."""
+"""The status report as text, JSON and metrics, and the history of a build."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ QUIET = Report(
     engine="ClamAV 1.4.6, signatures 27800 of 2026-04-30",
     last_verdict=NOON - timedelta(minutes=3),
 )
-LOUD = replace(
+EVENTFUL = replace(
     QUIET,
     criteria=(replace(QUIET.criteria[0], kept=False, figure=0.9999), *QUIET.criteria[1:]),
     waiting=tuple(
@@ -66,11 +66,11 @@ LOUD = replace(
 )
 
 
-def lines(report: Report, *, room: int = 80, style: Style = PLAIN) -> list[str]:
-    return list(views.screen(report, room=room, style=style))
+def lines(report: Report, *, max_width: int = 80, style: Style = PLAIN) -> list[str]:
+    return list(views.as_text(report, max_width=max_width, style=style))
 
 
-def test_the_screen_of_a_quiet_day_is_short() -> None:
+def test_the_report_of_a_quiet_day() -> None:
     assert lines(QUIET) == [
         "2026-05-01 12:00:00 UTC, the last 24 h",
         "",
@@ -91,67 +91,67 @@ def test_the_screen_of_a_quiet_day_is_short() -> None:
     ]
 
 
-@pytest.mark.parametrize("room", [40, 80, 200])
-@pytest.mark.parametrize("report", [QUIET, LOUD])
-def test_no_line_is_wider_than_the_screen(report: Report, room: int) -> None:
-    assert max(map(width, lines(report, room=room))) <= room
+@pytest.mark.parametrize("max_width", [40, 80, 200])
+@pytest.mark.parametrize("report", [QUIET, EVENTFUL])
+def test_no_line_is_wider_than_the_screen(report: Report, max_width: int) -> None:
+    assert max(map(width, lines(report, max_width=max_width))) <= max_width
 
 
-def test_a_broken_promise_stands_out_and_its_figure_is_not_rounded_away() -> None:
-    (line,) = [line for line in lines(LOUD) if line.startswith("BROKEN")]
+def test_a_broken_criterion_stands_out_and_its_figure_is_not_rounded_to_the_bound() -> None:
+    (line,) = [line for line in lines(EVENTFUL) if line.startswith("BROKEN")]
     assert "under 100.0 %" in line
-    (coloured,) = [line for line in lines(LOUD, style=COLOUR) if "BROKEN" in line]
+    (coloured,) = [line for line in lines(EVENTFUL, style=COLOUR) if "BROKEN" in line]
     assert coloured.startswith("\033[31;1mBROKEN\033[0m")
 
 
-def test_a_long_list_says_how_much_more_there_is() -> None:
-    assert "  and 13 more: see --format json" in lines(LOUD)
+def test_a_long_list_ends_with_the_number_of_further_rows() -> None:
+    assert "  and 13 more: see --format json" in lines(EVENTFUL)
 
 
-def test_no_name_reaches_the_terminal_raw() -> None:
-    assert all(line.isprintable() for line in lines(LOUD, room=500))
+def test_names_are_escaped() -> None:
+    assert all(line.isprintable() for line in lines(EVENTFUL, max_width=500))
     shown = views.history("b" * 15, [check(f"clean: x{HOSTILE}\nclean  {HOSTILE}")], style=PLAIN)
     assert all(line.isprintable() for line in shown)
 
 
-def test_json_has_all_of_it_under_names_that_stay() -> None:
-    told = json.loads(views.as_json(LOUD))
-    assert list(told) == [
+def test_json_has_the_whole_report_under_stable_names() -> None:
+    value = json.loads(views.as_json(EVENTFUL))
+    assert list(value) == [
         *("time", "kept", "criteria", "checks", "oldest_pending_seconds"),
         *("oldest_scanning_seconds", "waiting", "stuck", "window_seconds", "verdicts", "delay"),
         *("late", "detections", "errors", "engine", "last_verdict"),
     ]
-    assert told["time"] == "2026-05-01T12:00:00.000Z"
-    assert told["kept"] is False
-    assert told["criteria"][0] == {
+    assert value["time"] == "2026-05-01T12:00:00.000Z"
+    assert value["kept"] is False
+    assert value["criteria"][0] == {
         "name": "in_time_ratio",
         "kept": False,
         "figure": 0.9999,
         "bound": 1.0,
         "detail": "53 of 53 builds",
     }
-    assert len(told["waiting"]) == 23
-    assert told["delay"] == {
+    assert len(value["waiting"]) == 23
+    assert value["delay"] == {
         "count": 53,
         "median_seconds": 41.0,
         "p95_seconds": 130.0,
         "max_seconds": 291.0,
     }
-    assert told["late"][0] == {"build": "l" * 15, "seconds": 9000.0, "verdict": None}
-    assert told["detections"][0]["virus"] == HOSTILE + LONG
+    assert value["late"][0] == {"build": "l" * 15, "seconds": 9000.0, "verdict": None}
+    assert value["detections"][0]["virus"] == HOSTILE + LONG
 
 
-def test_every_criterion_is_a_metric_of_its_name() -> None:
+def test_every_criterion_is_a_metric_of_the_same_name() -> None:
     families = {
         family.name: family
-        for family in text_string_to_metric_families(exposition(metrics.of_report(LOUD)))
+        for family in text_string_to_metric_families(exposition(metrics.of_report(EVENTFUL)))
     }
     kept = {
         sample.labels["criterion"]: sample.value
         for sample in families["avscan_criterion_kept"].samples
     }
-    assert kept == {criterion.name: criterion.kept for criterion in LOUD.criteria}
-    for criterion in LOUD.criteria:
+    assert kept == {criterion.name: criterion.kept for criterion in EVENTFUL.criteria}
+    for criterion in EVENTFUL.criteria:
         (sample,) = families[f"avscan_{criterion.name}"].samples
         assert sample.value == criterion.figure
     (detection,) = families["avscan_detections"].samples
@@ -164,10 +164,10 @@ def test_the_docs_have_a_row_for_each_metric() -> None:
     now = datetime.now(UTC)
     summary = Summary(signatures=QUIET.engine)
     of_pass = metrics.of_pass(summary, exit_code=0, ended=now, seconds=1.0, requests=9)
-    told = {f"avscan_{metric.name}" for metric in (*metrics.of_report(QUIET), *of_pass)}
+    names = {f"avscan_{metric.name}" for metric in (*metrics.of_report(QUIET), *of_pass)}
     page = (REPOSITORY / "docs" / "monitoring.md").read_text(encoding="utf-8")
     rows = [line for line in page.splitlines() if line.startswith("| `avscan_")]
-    assert {name for row in rows for name in re.findall(r"`(avscan_\w+)", row)} == told
+    assert {name for row in rows for name in re.findall(r"`(avscan_\w+)", row)} == names
 
 
 # -- history --------------------------------------------------------------------------------------
@@ -195,12 +195,12 @@ def check(log: str, status: Status | None = Status.CLEAN) -> Check:
         ("File: game.tar.gz\nno threats", ", given by av-service"),
     ],
 )
-def test_a_history_names_who_gave_a_verdict(log: str, by: str) -> None:
+def test_a_history_shows_the_author_of_a_verdict(log: str, by: str) -> None:
     first = next(views.history("b" * 15, [check(log)], style=PLAIN))
     assert first.endswith(f": clean{by}")
 
 
-def test_a_history_has_every_verdict_newest_first() -> None:
+def test_a_history_has_all_verdicts_newest_first() -> None:
     log = f'clean: {{"reason": "nothing found", "files": "1"}}\n{RULE}\ninfected: Eicar\nfiles: 2'
     assert list(views.history("b" * 15, [check(log)], style=PLAIN)) == [
         f"build {'b' * 15}, check {'c' * 15}: clean",
@@ -213,9 +213,9 @@ def test_a_history_has_every_verdict_newest_first() -> None:
     ]
 
 
-def test_a_status_and_a_log_of_somebody_elses_are_shown_as_they_are() -> None:
+def test_a_check_with_an_unknown_status_and_no_log_is_shown() -> None:
     assert list(views.history("b", [check("", status=None)], style=COLOUR)) == [
-        f"build b, check {'c' * 15}: a status of somebody else's",
+        f"build b, check {'c' * 15}: a status unknown to avscan",
         "",
         "(no log)",
     ]

@@ -1,4 +1,4 @@
-"""When a pass that fails is reported: at once, then once an hour, by the metrics of the last one."""
+"""Notifications of failed passes: at once, then hourly, by the time in the metrics file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BROKEN = EngineError("no signatures")
 
 
 class Recorder:
-    """A channel that remembers what it delivers."""
+    """A channel that records events."""
 
     name = "recorder"
 
@@ -37,7 +37,7 @@ class Recorder:
 
 @pytest.fixture
 def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
-    """Have passes notify by one channel, the test's."""
+    """Replace all channels by a recorder."""
     found = Recorder()
     monkeypatch.setattr(watch, "CHANNELS", (lambda _settings, _user_agent: found,))
     return found
@@ -60,12 +60,12 @@ def run(path: Path | None, error: BaseException | None = None) -> None:
 
 
 def report_failure(path: Path, *, ago: timedelta) -> None:
-    """Leave the metrics of a pass that reported a failure so long ago."""
+    """Write the metrics of a pass that reported a failure some time ago."""
     at = (datetime.now(UTC) - ago).timestamp()
     metrics.write(path, iter([gauge(metrics.FAILURE_REPORTED, "When.", at)]))
 
 
-def test_passes_that_keep_failing_are_reported_once(path: Path, recorder: Recorder) -> None:
+def test_repeated_failures_are_reported_once(path: Path, recorder: Recorder) -> None:
     for _ in range(3):
         run(path, BROKEN)
     assert recorder.delivered == ["pass_failed"]
@@ -79,7 +79,7 @@ def test_passes_that_keep_failing_are_reported_once(path: Path, recorder: Record
         (timedelta(minutes=-5), 1),  # the clock was set back
     ],
 )
-def test_a_failure_that_lasts_is_reported_again_after_an_hour(
+def test_a_lasting_failure_is_reported_again_after_an_hour(
     path: Path, recorder: Recorder, *, ago: timedelta, times: int
 ) -> None:
     report_failure(path, ago=ago)
@@ -87,15 +87,13 @@ def test_a_failure_that_lasts_is_reported_again_after_an_hour(
     assert len(recorder.delivered) == times
 
 
-def test_passes_that_fail_again_after_a_success_are_reported_at_once(
-    path: Path, recorder: Recorder
-) -> None:
+def test_a_failure_after_a_success_is_reported_at_once(path: Path, recorder: Recorder) -> None:
     for error in (BROKEN, None, BROKEN):
         run(path, error)
     assert recorder.delivered == ["pass_failed"] * 2
 
 
-def test_a_pass_that_is_stopped_neither_reports_a_failure_nor_ends_one(
+def test_an_interrupted_pass_neither_reports_nor_ends_a_failure(
     path: Path, recorder: Recorder
 ) -> None:
     for error in (Interrupted(15), BROKEN, Interrupted(15), BROKEN):
@@ -103,9 +101,7 @@ def test_a_pass_that_is_stopped_neither_reports_a_failure_nor_ends_one(
     assert recorder.delivered == ["pass_failed"]
 
 
-def test_a_report_that_was_not_delivered_is_sent_by_the_next_pass(
-    path: Path, recorder: Recorder
-) -> None:
+def test_an_undelivered_report_is_sent_by_the_next_pass(path: Path, recorder: Recorder) -> None:
     recorder.failure = "answered 500"
     run(path, BROKEN)
     recorder.failure = None
@@ -130,7 +126,7 @@ def test_without_a_metrics_file_every_failed_pass_is_reported(recorder: Recorder
         b"\xff\x00",
     ],
 )
-def test_metrics_that_say_nothing_usable_do_not_silence_a_failure(
+def test_an_unreadable_metrics_file_does_not_suppress_a_report(
     path: Path, recorder: Recorder, content: bytes
 ) -> None:
     path.write_bytes(content)
@@ -139,7 +135,7 @@ def test_metrics_that_say_nothing_usable_do_not_silence_a_failure(
     assert metrics.failure_reported(path) is not None
 
 
-def test_a_failure_that_no_channel_reports_is_not_taken_for_reported(
+def test_a_failure_that_no_channel_delivers_is_not_recorded_as_reported(
     path: Path, recorder: Recorder
 ) -> None:
     recorder.events = frozenset({"infected"})

@@ -1,4 +1,4 @@
-"""The webhook: what it sends, how that is signed, and what is said of a delivery that fails."""
+"""The webhook: its requests, their signature, and the reasons of failures."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def webhook(url: str, server: Scripted | None = None, *, secret: bytes = SECRET)
     )
 
 
-def test_there_is_one_only_if_the_settings_have_an_address() -> None:
+def test_there_is_no_webhook_without_a_url() -> None:
     assert from_settings(SETTINGS, "avscan") is None
     found: Channel | None = from_settings(replace(SETTINGS, webhook_url="https://a"), "avscan")
     assert found is not None
     assert found.events == {"infected", "error", "pass_failed"}
 
 
-def test_slack_is_given_no_markup_by_a_name() -> None:
+def test_slack_markup_is_escaped() -> None:
     assert json.loads(encode(MESSAGE)) == {
         "event": "infected",
         "build": "b1",
@@ -54,7 +54,7 @@ def test_slack_is_given_no_markup_by_a_name() -> None:
     }
 
 
-def test_the_receivers_library_accepts_the_signature(server: Scripted) -> None:
+def test_the_standard_webhooks_library_accepts_the_signature(server: Scripted) -> None:
     server.say(Answer(status=204))
     assert webhook(server.url + PATH).deliver(MESSAGE) is None
     (request,) = server.requests
@@ -90,23 +90,23 @@ def test_a_repetition_has_the_same_id(server: Scripted) -> None:
         ([Answer(status=302, headers={"Location": PATH + "/elsewhere"})], "it redirects elsewhere"),
     ],
 )
-def test_a_failure_is_explained_without_the_address(
+def test_the_reason_of_a_failure_does_not_contain_the_url(
     server: Scripted, caplog: pytest.LogCaptureFixture, answers: list[Answer], reason: str
 ) -> None:
     caplog.set_level(logging.DEBUG, "avscan")
     server.say(*answers)
-    said = webhook(server.url + PATH, server).deliver(MESSAGE)
-    assert said is not None
-    assert said.startswith(reason)
+    found = webhook(server.url + PATH, server).deliver(MESSAGE)
+    assert found is not None
+    assert found.startswith(reason)
     logged = [str(value) for record in caplog.records for value in vars(record).values()]
-    assert not [text for text in [said, *logged] if "hidden-part" in text]
+    assert not [text for text in [found, *logged] if "hidden-part" in text]
 
 
-def test_an_address_may_have_its_scheme_in_capitals(server: Scripted) -> None:
+def test_the_scheme_of_a_url_may_be_in_capitals(server: Scripted) -> None:
     server.say(Answer(status=200))
     assert webhook(server.url.replace("http", "HTTP") + PATH).deliver(MESSAGE) is None
     assert [request.path for request in server.requests] == [PATH]
 
 
-def test_an_address_that_cannot_be_one_is_a_failure() -> None:
+def test_an_invalid_url_is_a_failure() -> None:
     assert webhook("http://hooks..example.com/").deliver(MESSAGE) == "its address can't be used"

@@ -1,4 +1,4 @@
-"""The pass's folder: private, one pass at a time, removed afterwards, and nothing else touched."""
+"""The private folder of a pass: its creation, its lock and its removal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from support.backend import Backend
 from support.run import avscan
 
 from avscan.errors import WorkspaceError
-from avscan.workspace import LEAST_CAPACITY, MIB, RESERVE, Busy, Workspace, remove
+from avscan.workspace import MIB, MIN_CAPACITY, RESERVE, Busy, Workspace, remove
 
 OWN = f"avscan-{os.geteuid()}"
 OTHER = 4711
@@ -30,7 +30,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def shared() -> Iterator[Path]:
-    """Create a folder like /tmp, which every user can reach."""
+    """Create a folder that all users can write to, like /tmp."""
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o1777)
     yield folder
@@ -39,8 +39,8 @@ def shared() -> Iterator[Path]:
 
 @contextmanager
 def another_user() -> Iterator[None]:
-    """Act as another user."""
-    assert os.geteuid() == 0, "this test must run as root: it acts as another user"
+    """Run as another user."""
+    assert os.geteuid() == 0, "this test must run as root: it changes its user id"
     os.seteuid(OTHER)
     try:
         yield
@@ -73,7 +73,7 @@ def refusal(root: Path) -> str:
     return str(caught.value)
 
 
-def test_the_folders_are_created_and_nobody_else_can_read_them(root: Path) -> None:
+def test_the_folders_are_private(root: Path) -> None:
     with Workspace(root) as work:
         assert work.folder.parent == root / OWN
         assert work.downloads.parent == work.folder
@@ -81,7 +81,7 @@ def test_the_folders_are_created_and_nobody_else_can_read_them(root: Path) -> No
         assert [mode(folder) for folder in folders] == [0o700] * 4
 
 
-def test_each_inspector_gets_a_private_folder_to_which_downloads_can_be_moved(root: Path) -> None:
+def test_each_inspector_gets_a_private_folder_on_the_same_file_system(root: Path) -> None:
     with Workspace(root) as work:
         one, two = work.inspector_folder(), work.inspector_folder()
         assert one != two
@@ -91,14 +91,14 @@ def test_each_inspector_gets_a_private_folder_to_which_downloads_can_be_moved(ro
         (work.downloads / "artifact-1").rename(one / "artifact-1")
 
 
-def test_nothing_stays_but_the_empty_folder(root: Path) -> None:
+def test_only_the_empty_folder_remains(root: Path) -> None:
     with Workspace(root) as work:
         (work.downloads / "artifact-1").write_bytes(b"x")
         (work.inspector_folder() / "scratch").mkdir()
     assert list(root.rglob("*")) == [root / OWN]
 
 
-def test_an_error_leaves_nothing_either(root: Path) -> None:
+def test_only_the_empty_folder_remains_after_an_error(root: Path) -> None:
     def work() -> None:
         with Workspace(root) as work:
             (work.downloads / "artifact-1").write_bytes(b"x")
@@ -109,10 +109,10 @@ def test_an_error_leaves_nothing_either(root: Path) -> None:
     assert list(root.rglob("*")) == [root / OWN]
 
 
-# -- what is not avscan's -------------------------------------------------------------------------
+# -- shared folders -------------------------------------------------------------------------------
 
 
-def test_a_shared_folder_keeps_its_mode_and_what_is_in_it(shared: Path) -> None:
+def test_a_shared_folder_keeps_its_mode_and_content(shared: Path) -> None:
     names = ["notes.txt", "pass-words", "pass-words/secret.txt"]
     (shared / "pass-words").mkdir()
     (shared / "notes.txt").write_text("not avscan's")
@@ -129,8 +129,8 @@ def test_two_users_can_share_a_folder_at_the_same_time(shared: Path) -> None:
         assert two.folder.parent.name == f"avscan-{OTHER}"
 
 
-def test_a_volume_whose_root_is_roots_works_for_its_group(shared: Path) -> None:
-    """As Kubernetes mounts a volume for a pod with `fsGroup`."""
+def test_a_volume_of_root_works_for_its_group(shared: Path) -> None:
+    """Kubernetes mounts volumes this way for a pod with `fsGroup`."""
     os.chown(shared, 0, OTHER)
     shared.chmod(0o2775)
     group = os.getegid()
@@ -142,10 +142,10 @@ def test_a_volume_whose_root_is_roots_works_for_its_group(shared: Path) -> None:
         os.setegid(group)
 
 
-# -- what can't be used ---------------------------------------------------------------------------
+# -- unusable folders -----------------------------------------------------------------------------
 
 
-def test_a_folder_that_root_used_first_names_the_user_and_the_remedy(shared: Path) -> None:
+def test_the_error_about_a_folder_of_root_names_the_user_and_the_remedy(shared: Path) -> None:
     root = shared / "zapuskalka-av-scans"
     with Workspace(root):
         pass
@@ -156,7 +156,7 @@ def test_a_folder_that_root_used_first_names_the_user_and_the_remedy(shared: Pat
         )
 
 
-def test_a_folder_that_another_user_used_first_names_both(shared: Path) -> None:
+def test_the_error_about_a_folder_of_another_user_names_both_users(shared: Path) -> None:
     root = shared / "zapuskalka-av-scans"
     with another_user(), Workspace(root):
         pass
@@ -166,7 +166,7 @@ def test_a_folder_that_another_user_used_first_names_both(shared: Path) -> None:
     )
 
 
-def test_a_folder_that_can_t_be_created_is_named(shared: Path) -> None:
+def test_the_error_about_a_folder_that_cannot_be_created_names_it(shared: Path) -> None:
     shared.chmod(0o755)
     with another_user():
         said = refusal(shared / "work")
@@ -176,7 +176,7 @@ def test_a_folder_that_can_t_be_created_is_named(shared: Path) -> None:
     )
 
 
-def test_an_own_folder_that_another_user_created_is_refused(shared: Path) -> None:
+def test_a_private_folder_of_another_user_is_refused(shared: Path) -> None:
     own = shared / OWN
     own.mkdir()
     os.chown(own, OTHER, OTHER)
@@ -186,7 +186,7 @@ def test_an_own_folder_that_another_user_created_is_refused(shared: Path) -> Non
 
 @pytest.mark.parametrize("name", ["", OWN], ids=["WORK_DIR", "its own"])
 @pytest.mark.parametrize("kind", ["a link to a folder", "a dangling link", "a file"])
-def test_what_is_no_folder_is_refused(root: Path, kind: str, name: str, tmp_path: Path) -> None:
+def test_a_file_or_link_is_refused(root: Path, kind: str, name: str, tmp_path: Path) -> None:
     path = root / name
     path.parent.mkdir(parents=True)
     elsewhere = tmp_path / "elsewhere"
@@ -201,7 +201,7 @@ def test_what_is_no_folder_is_refused(root: Path, kind: str, name: str, tmp_path
     assert not list(elsewhere.glob("*"))
 
 
-def test_what_the_system_refuses_is_named_and_the_folder_is_free_for_the_next(
+def test_after_a_system_error_the_lock_is_released(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(**_: object) -> str:
@@ -217,7 +217,7 @@ def test_what_the_system_refuses_is_named_and_the_folder_is_free_for_the_next(
 # -- one pass at a time ---------------------------------------------------------------------------
 
 
-def test_a_second_pass_is_told_that_another_is_at_work(root: Path) -> None:
+def test_a_second_pass_is_busy(root: Path) -> None:
     with Workspace(root) as work:
         (work.downloads / "artifact-1").write_bytes(b"x")
         with pytest.raises(Busy, match="another pass is at work") as caught, Workspace(root):
@@ -226,14 +226,14 @@ def test_a_second_pass_is_told_that_another_is_at_work(root: Path) -> None:
         assert (work.downloads / "artifact-1").exists()
 
 
-def test_the_lock_ends_with_its_pass(root: Path) -> None:
+def test_the_lock_is_released_at_the_end(root: Path) -> None:
     with Workspace(root):
         pass
     with Workspace(root) as work:
         assert work.folder.exists()
 
 
-def test_the_lock_dies_with_a_killed_pass_and_its_leftovers_are_removed(
+def test_the_lock_of_a_killed_pass_is_released_and_its_leftovers_are_removed(
     root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     program = (
@@ -258,7 +258,7 @@ def test_the_lock_dies_with_a_killed_pass_and_its_leftovers_are_removed(
     assert vars(caplog.records[0])["folder"] == left.name
 
 
-def test_what_can_t_be_removed_is_a_warning(
+def test_a_failed_removal_is_a_warning(
     root: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: Path) -> None:
@@ -276,11 +276,11 @@ def test_what_can_t_be_removed_is_a_warning(
 
 @pytest.mark.slow
 def test_a_tree_of_any_depth_and_mode_is_removed(shared: Path) -> None:
-    with another_user():  # whom modes hold back
+    with another_user():  # file modes do not restrict root
         top = shared / "inspector"
         top.mkdir()
         folder = os.open(top, os.O_RDONLY)
-        for _ in range(3000):  # deeper than Python recurses, and than a path can be long
+        for _ in range(3000):  # beyond Python's recursion limit and the limit of paths
             os.mkdir("level", dir_fd=folder)
             os.close(os.open("file", os.O_CREAT, dir_fd=folder))
             below = os.open("level", os.O_RDONLY, dir_fd=folder)
@@ -294,7 +294,7 @@ def test_a_tree_of_any_depth_and_mode_is_removed(shared: Path) -> None:
     assert not list(shared.iterdir())
 
 
-def test_a_removal_follows_no_link(tmp_path: Path) -> None:
+def test_a_removal_does_not_follow_links(tmp_path: Path) -> None:
     target = tmp_path / "target"
     target.mkdir(mode=0o755)
     (target / "file").write_text("")
@@ -314,7 +314,7 @@ def test_a_removal_follows_no_link(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("free", "room"), [(RESERVE + 9, 9), (RESERVE, 0), (5, 0)])
-def test_a_reserve_of_the_disk_is_left_to_others(
+def test_a_reserve_of_the_disk_is_not_used(
     root: Path, monkeypatch: pytest.MonkeyPatch, free: int, room: int
 ) -> None:
     usage = shutil.disk_usage("/")._replace(total=RESERVE + 1000, free=free)
@@ -330,10 +330,10 @@ def test_a_reserve_of_the_disk_is_left_to_others(
 
 
 @pytest.mark.parametrize(("lacking", "fits"), [(0, True), (1, False)])
-def test_a_disk_needs_a_least_size_however_empty_it_is(
+def test_a_disk_needs_a_minimum_size(
     root: Path, monkeypatch: pytest.MonkeyPatch, lacking: int, *, fits: bool
 ) -> None:
-    size = RESERVE + LEAST_CAPACITY - lacking
+    size = RESERVE + MIN_CAPACITY - lacking
     usage = shutil.disk_usage("/")._replace(total=size, free=size)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     if fits:
@@ -343,7 +343,7 @@ def test_a_disk_needs_a_least_size_however_empty_it_is(
         assert "is too small" in refusal(root)
 
 
-def test_a_tiny_disk_ends_the_pass_and_is_no_builds_fault(backend: Backend, tmp_path: Path) -> None:
+def test_a_tiny_disk_fails_the_pass_and_no_build(backend: Backend, tmp_path: Path) -> None:
     build = backend.upload({"a.txt": b"a game"})
     with disk_of(64 * MIB, tmp_path / "tiny") as folder:
         done = avscan("run", "--full", env=backend.environment(WORK_DIR=str(folder)))
@@ -357,15 +357,17 @@ def test_a_tiny_disk_ends_the_pass_and_is_no_builds_fault(backend: Backend, tmp_
 
 
 @pytest.mark.slow
-def test_a_disk_of_the_least_size_holds_a_small_artifact(backend: Backend, tmp_path: Path) -> None:
+def test_a_disk_of_the_minimum_size_holds_a_small_artifact(
+    backend: Backend, tmp_path: Path
+) -> None:
     build = backend.upload({"game.tar.gz": game(tmp_path, size=64 * MIB)})
-    with disk_of(RESERVE + LEAST_CAPACITY, tmp_path / "small") as folder:
+    with disk_of(RESERVE + MIN_CAPACITY, tmp_path / "small") as folder:
         done = avscan("run", "--full", env=backend.environment(WORK_DIR=str(folder)))
     assert (done.code, backend.status_of(build)) == (0, "clean"), done.err
 
 
 def game(folder: Path, *, size: int) -> bytes:
-    """Pack `size` bytes that can't be compressed, and as many that can, as a tar.gz."""
+    """Return a tar.gz of `size` incompressible bytes and as many compressible ones."""
     source = folder / "game"
     source.mkdir()
     (source / "assets.pak").write_bytes(os.urandom(size))

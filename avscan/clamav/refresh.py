@@ -1,10 +1,9 @@
-"""New signatures, when they are due: freshclam, run into the signatures' folder.
+"""`avscan refresh`: update the signatures with freshclam, when an update is due.
 
-freshclam does what is delicate. It asks the DNS before it asks a server, verifies what it fetched,
-loads it on trial, and only then puts it in the place of the old file, in one step; and it remembers
-when a server told it to stay away. What is added here is when it runs: some hours after the last
-time, at a random moment, and sooner after a failure. ClamAV's servers turn away who comes more often
-than once an hour, or at every start.
+freshclam checks the DNS for new versions, verifies and test-loads the files, replaces the old ones
+atomically, and remembers when a server asked it to wait. This module adds the schedule: a random
+time some hours after the last update, and an earlier one after a failure. ClamAV's servers block
+clients that connect more than once an hour or at every start.
 """
 
 from __future__ import annotations
@@ -34,20 +33,20 @@ from avscan.settings import RefreshSettings
 log = logging.getLogger(__name__)
 
 HOUR = 3600.0
-REST = (4 * HOUR, 8 * HOUR)
-"""Seconds from one refresh to the next, at random between these."""
+INTERVAL = (4 * HOUR, 8 * HOUR)
+"""The range of the random number of seconds from one refresh to the next."""
 
 RETRY = (HOUR, 1.5 * HOUR)
 """The same after a failure."""
 
 RETRY_EMPTY = (HOUR / 6, HOUR / 3)
-"""The same while there are no signatures at all, so that no build can be scanned."""
+"""The same while there are no signatures, and no build can be scanned."""
 
 STAMP = "refresh" + NOTES
-"""The file whose time of modification is the moment at which the next refresh is due."""
+"""The file whose modification time is the time of the next refresh."""
 
 _ERROR = "ERROR: "
-_PARTING = 3.0  # seconds that freshclam has to end in
+_TERMINATE_TIMEOUT = 3.0  # seconds
 _INHERITED = re.compile(
     r"PATH|TMPDIR|(https?|all|no)_proxy|CURL_CA_BUNDLE|SSL_CERT_(FILE|DIR)|FRESHCLAM_CLIENT_\w+",
     re.IGNORECASE,
@@ -56,21 +55,21 @@ _INHERITED = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refreshed:
-    """freshclam has run, and what is there is the newest there is; `due` is the next time."""
+    """The signatures are up to date; `due` is the time of the next refresh."""
 
     due: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotDue:
-    """The last time was not long ago; `due` is the next time."""
+    """No refresh is due yet; `due` is the time of the next one."""
 
     due: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Underway:
-    """Another refresh is at work in the same folder."""
+    """Another refresh is running in the same folder."""
 
 
 Outcome: TypeAlias = Refreshed | NotDue | Underway
@@ -83,13 +82,13 @@ def refresh(
     clock: Callable[[], float] = time.time,
     chance: Callable[[float, float], float] = random.uniform,
 ) -> Outcome:
-    """Fetch new signatures if they are due, or at once; a failure leaves the old ones as they are.
+    """Update the signatures if that is due, or always with `force`. A failure keeps the old ones.
 
-    `clock` gives Unix seconds, `chance` a random number between two.
+    `clock` returns Unix seconds, `chance` a random number between two.
 
     Raises:
-        EngineError: freshclam is missing, fails, or was told by a server to stay away; or the
-            folder can't be written.
+        EngineError: freshclam is missing or fails, a server asks it to wait, or the folder can't
+            be written.
 
     """
     folder = settings.signatures
@@ -101,34 +100,34 @@ def refresh(
             except BlockingIOError:
                 return Underway()
             due, now, empty = os.fstat(stamp.fileno()).st_mtime, clock(), not files(folder)
-            # A stamp from further ahead is another clock's.
-            if now < due <= now + REST[1] and not force:
+            # A time further ahead was set by another clock.
+            if now < due <= now + INTERVAL[1] and not force:
                 return NotDue(due=_moment(due))
-            # Noted before it is tried, so that one that is killed does not come back at once.
+            # Set before the attempt, so that a killed one is not repeated at once.
             _set(stamp, now + chance(*(RETRY_EMPTY if empty else RETRY)))
-            _sweep(folder)
+            _remove_leftovers(folder)
             wait = _fetch(settings, lock=stamp.fileno())
-            due = clock() + chance(*REST)
+            due = clock() + chance(*INTERVAL)
             _set(stamp, due)
     except OSError as error:
         raise EngineError(f"SIGNATURE_DIR {folder} can't be used: {error.strerror}") from error
     if wait:
-        raise EngineError(f"the server asks freshclam to stay away until {wait} (local time)")
+        raise EngineError(f"the server asks freshclam to wait until {wait} (local time)")
     return Refreshed(due=_moment(due))
 
 
 def configuration(settings: RefreshSettings) -> str:
-    """Write freshclam's configuration (freshclam.conf(5))."""
+    """Return freshclam's configuration (freshclam.conf(5))."""
     lines = [
         f"DatabaseDirectory {settings.signatures}",
         "TestDatabases yes",
         "ConnectTimeout 30",
         "ReceiveTimeout 1800",
-        # Started by root, freshclam would become another user, to whom the folder is closed.
+        # As root, freshclam would switch to another user, which can't write to the folder.
         "DatabaseOwner root",
     ]
     if settings.mirror:
-        # It is asked itself what is new, not the DNS, which tells of ClamAV's own servers.
+        # With a private mirror, freshclam does not query the DNS for new versions.
         lines.append(f"PrivateMirror {settings.mirror}")
     else:
         lines.append("DatabaseMirror database.clamav.net")
@@ -139,10 +138,13 @@ def configuration(settings: RefreshSettings) -> str:
 
 
 def _fetch(settings: RefreshSettings, *, lock: int) -> str:
-    """Run freshclam to its end, and log what it says.
+    """Run freshclam and log its output.
 
-    Gives the moment until which a server wants to be left alone, in freshclam's words; mostly
-    nothing. Raises EngineError.
+    Return the time until which a server asks freshclam to wait, in freshclam's format, or ''.
+
+    Raises:
+        EngineError: freshclam is missing or fails.
+
     """
     program = shutil.which("freshclam")
     if program is None:
@@ -157,11 +159,11 @@ def _fetch(settings: RefreshSettings, *, lock: int) -> str:
             log.log(_level(text), "freshclam.line", extra={"text": text})
             if text.startswith(_ERROR) and text != "ERROR: Update failed.":
                 failure = text.removeprefix(_ERROR)
-            # Having been told to stay away, it ends as if all were well.
+            # freshclam exits with 0 if a server asked it to wait.
             wait = wait or text.partition("cool-down until after: ")[2]
     if process.returncode:
         raise EngineError(
-            f"freshclam {ending(process.returncode)}: {failure or 'no word of why'};"
+            f"freshclam {ending(process.returncode)}: {failure or 'no reason given'};"
             f" {_unchanged(settings.signatures)}"
         )
     return wait
@@ -169,7 +171,7 @@ def _fetch(settings: RefreshSettings, *, lock: int) -> str:
 
 @contextmanager
 def _running(command: list[str], text: str, lock: int) -> Iterator[subprocess.Popen[str]]:
-    """Run a command that is given a text and holds the lock; it ends with whoever waits for it."""
+    """Run a command with `text` as input. It inherits the lock, and is terminated on an exception."""
     process = subprocess.Popen(
         command,
         env={name: value for name, value in os.environ.items() if _INHERITED.fullmatch(name)},
@@ -183,14 +185,14 @@ def _running(command: list[str], text: str, lock: int) -> Iterator[subprocess.Po
     with process:
         try:
             if process.stdin is not None:
-                with suppress(BrokenPipeError):  # it says itself why it ended
+                with suppress(BrokenPipeError):  # its output has the reason
                     process.stdin.write(text)
                     process.stdin.close()
             yield process
         except BaseException:
             process.terminate()
             with suppress(subprocess.TimeoutExpired):
-                process.wait(_PARTING)
+                process.wait(_TERMINATE_TIMEOUT)
             process.kill()
             raise
 
@@ -199,8 +201,8 @@ def _unchanged(folder: Path) -> str:
     return "the signatures stay as they are" if files(folder) else "there are no signatures yet"
 
 
-def _sweep(folder: Path) -> None:
-    """Remove what a freshclam that was killed has left."""
+def _remove_leftovers(folder: Path) -> None:
+    """Remove temporary folders of a killed freshclam."""
     for left in folder.glob("tmp.*"):
         shutil.rmtree(left, ignore_errors=True)
 
@@ -220,7 +222,7 @@ def _level(text: str) -> int:
 
 
 def _masked(text: str, settings: RefreshSettings) -> str:
-    """Make no secret known that is part of an address, as it is where signatures are bought."""
+    """Replace URLs by their host, since URLs of commercial signatures contain secrets."""
     for address in (*settings.custom, settings.mirror):
         if address:
             parts = urlsplit(address)

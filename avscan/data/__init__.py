@@ -1,4 +1,4 @@
-"""What ships beside the code: Zapuskalka's collections, and signatures for the demo."""
+"""Package data: Zapuskalka's collections, and signatures for the demo."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ if TYPE_CHECKING:
 from avscan.backend.pocketbase import PocketBase
 
 _HERE = Path(__file__).parent
-# A folder for clamscan, with one signature: the harmless EICAR test file's.
+# A signature folder for clamscan, with only the signature of the EICAR test file.
 SIGNATURES = _HERE / "signatures"
 
 
 def zapuskalka() -> list[Row]:
-    """Load Zapuskalka's collections, up to `app_builds`, in the order of their relations.
+    """Load the definitions of Zapuskalka's collections, in the order of creation.
 
-    A relation has the name of its `collection` where PocketBase wants a `collectionId`. A second
-    entry of a collection has the fields to add to it: an app and its branches refer to each other.
+    A relation field has the name of its `collection` instead of a `collectionId`. A second entry of
+    a collection lists fields to add: apps and branches refer to each other.
     """
     definitions: list[Row] = json.loads((_HERE / "zapuskalka.json").read_text(encoding="utf-8"))
     return definitions
@@ -29,7 +29,7 @@ def create_zapuskalka(client: PocketBase) -> None:
     """Create Zapuskalka's collections on an empty PocketBase.
 
     Raises:
-        Rejected: one of them exists already.
+        Rejected: a collection exists already.
 
     """
     users = client.collection("users") or {}
@@ -44,7 +44,7 @@ def create_zapuskalka(client: PocketBase) -> None:
             created[name] = client.update_collection(name, {"fields": [*existing, *fields]})
         else:
             created[name] = client.create_collection(definition)
-    # PocketBase mails its superuser about each new device; here nobody reads it.
+    # PocketBase would mail the superuser about each new device.
     client.update_collection("_superusers", {"authAlert": {"enabled": False}})
 
 

@@ -1,1 +1,1 @@
-"""What operators see: the service levels, metrics, the webhook, a terminal, health."""
+"""Operation: status reports, metrics, notifications, terminal output and health checks."""

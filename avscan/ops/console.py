@@ -1,4 +1,4 @@
-"""A pass as a person at a terminal sees it: a line a build, what is going on, a closing table."""
+"""Live output of a pass on a terminal: one line per build, a progress line and a final table."""
 
 from __future__ import annotations
 
@@ -10,9 +10,19 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self, TextIO, assert_never
 
-from avscan.events import Downloading, Event, Left, Scanned, Scanning, Settled
+from avscan.events import Downloading, Event, Scanned, Scanning, Settled, Unsettled
 from avscan.heartbeat import Heartbeat
-from avscan.ops.terminal import BOLD, COLOURS, Style, columns, cut, padded, size, span, table
+from avscan.ops.terminal import (
+    BOLD,
+    COLOURS,
+    Style,
+    columns,
+    cut,
+    format_duration,
+    format_size,
+    format_table,
+    padded,
+)
 from avscan.records import Status
 from avscan.text import printable
 
@@ -22,9 +32,9 @@ _STATUS, _BUILD = 8, 15  # columns
 
 
 class Console:
-    """Listens to a pass and shows it on a terminal, as a context; safe to call from any thread.
+    """A context manager and event listener that shows a pass on a terminal. Thread-safe.
 
-    A terminal that is gone is no matter of the pass.
+    Write errors are ignored: a closed terminal does not end the pass.
     """
 
     def __init__(
@@ -32,12 +42,12 @@ class Console:
         stream: TextIO,
         *,
         style: Style,
-        room: Callable[[], int] | None = None,
+        max_width: Callable[[], int] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._stream = stream
         self._style = style
-        self._room = room or (lambda: columns(stream))
+        self._max_width = max_width or (lambda: columns(stream))
         self._clock = clock
         self._lock = threading.Lock()
         self._ticker = Heartbeat(self.tick, interval=TICK)
@@ -50,7 +60,7 @@ class Console:
         self._bytes: Counter[Status] = Counter()
 
     def __enter__(self) -> Self:
-        """Begin to show that something is going on."""
+        """Start the progress line."""
         self._ticker.__enter__()
         return self
 
@@ -60,17 +70,17 @@ class Console:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stop, and close with a table of what was done."""
+        """Stop the progress line and print the final table."""
         self._ticker.__exit__(kind, error, trace)
         with self._lock:
             self._closed = True
             self._write(_ERASE)
-            # Of a pass that failed before it had done anything, its error says enough.
+            # The error alone is enough for a pass that failed before its first verdict.
             if error is None or self._builds:
-                self._write("".join(f"{line}\n" for line in self._closing()))
+                self._write("".join(f"{line}\n" for line in self._final_table()))
 
     def __call__(self, event: Event) -> None:
-        """Take note of an event."""
+        """Show an event of the pass."""
         with self._lock:
             match event:
                 case Downloading():
@@ -82,48 +92,50 @@ class Console:
                 case Settled():
                     self._count(event)
                     status = event.verdict.status
-                    self._say(status, event.build.id, event.verdict.reason, *COLOURS[status])
-                case Left(build=build, reason=reason):
+                    self._print(status, event.build.id, event.verdict.reason, *COLOURS[status])
+                case Unsettled(build=build, reason=reason):
                     if self._download and self._download.build == build:
                         self._download = None
-                    self._say("waits", build, reason)
+                    self._print("waits", build, reason)
                 case _:
                     assert_never(event)
 
     def line(self, text: str) -> None:
-        """Write a line of somebody else's, a log's for instance."""
+        """Print a line, for example of the log, above the progress line."""
         with self._lock:
             self._write(f"{_ERASE}{text}\n")
 
     def tick(self) -> None:
-        """Show how far it is."""
+        """Update the progress line."""
         with self._lock:
             if not self._closed:
-                self._write(_ERASE + self._progress(self._room() - 1))
+                self._write(_ERASE + self._progress(self._max_width() - 1))
 
-    def _say(self, word: str, build: str, text: str, *colours: str) -> None:
+    def _print(self, word: str, build: str, text: str, *colours: str) -> None:
         build = f"{printable(build):{_BUILD}}"
-        rest = cut(text, self._room() - _STATUS - len(build) - 4)
+        rest = cut(text, self._max_width() - _STATUS - len(build) - 4)
         word = self._style(padded(word, _STATUS), *colours)
         self._write(f"{_ERASE}{word}  {build}  {rest}\n")
 
-    def _progress(self, room: int) -> str:
-        """Say what is going on; a name gives way to the figures behind it."""
+    def _progress(self, max_width: int) -> str:
+        """Return the progress line. If it is too long, the file name is cut."""
         if self._scan:
             scan, since = self._scan
-            figures = f" ({size(scan.size)}), {span(self._clock() - since)}"
+            figures = f" ({format_size(scan.size)}), {format_duration(self._clock() - since)}"
             what, name = "scanning ", scan.file
             if self._download:
                 figures += f"; next file {self._percent(self._download)}"
         elif self._download:
-            received, whole = size(self._download.received), size(self._download.size)
+            received, whole = format_size(self._download.received), format_size(self._download.size)
             figures = f", {received} of {whole}, {self._percent(self._download)}"
             what, name = "downloading ", self._download.file
         else:
-            figures = f" {span(self._clock() - self._started)}"
+            figures = f" {format_duration(self._clock() - self._started)}"
             what, name = "looking for builds, ", ""
-            return cut(what + figures.strip(), room)
-        return cut(what + cut(name, max(1, room - len(what) - len(figures))) + figures, room)
+            return cut(what + figures.strip(), max_width)
+        return cut(
+            what + cut(name, max(1, max_width - len(what) - len(figures))) + figures, max_width
+        )
 
     @staticmethod
     def _percent(download: Downloading) -> str:
@@ -135,18 +147,18 @@ class Console:
         self._files[status] += len(event.reports)
         self._bytes[status] += sum(report.size or 0 for report in event.reports)
 
-    def _closing(self) -> list[str]:
-        took = span(self._clock() - self._started)
+    def _final_table(self) -> list[str]:
+        took = format_duration(self._clock() - self._started)
         total = self._builds.total()
         if not total:
             return [f"no build waited for a scan ({took})"]
         rows = [("", "BUILDS", "FILES", "SIZE")]
         rows += [
-            (str(status), str(number), str(self._files[status]), size(self._bytes[status]))
+            (str(status), str(number), str(self._files[status]), format_size(self._bytes[status]))
             for status in (Status.CLEAN, Status.INFECTED, Status.ERROR)
             if (number := self._builds[status])
         ]
-        lines = table(rows, self._room())
+        lines = format_table(rows, self._max_width())
         return [
             "",
             self._style(lines[0], BOLD),

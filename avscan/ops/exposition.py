@@ -1,4 +1,4 @@
-"""Metrics in Prometheus's text format (its exposition format, version 0.0.4): pure."""
+"""The Prometheus text exposition format, version 0.0.4."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ PREFIX = "avscan_"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One value, told from the others of its metric by its labels."""
+    """One value of a metric, identified by its labels."""
 
     value: float
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -18,26 +18,26 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gauge:
-    """A metric that can go up and down; its name comes without the prefix."""
+    """A gauge; `name` excludes `PREFIX`."""
 
     name: str
     help: str
     samples: Sequence[Sample]
 
 
-def gauge(name: str, help: str, value: float | None) -> Gauge:  # noqa: A002 - Prometheus's word
-    """Make a metric of one value; without a value it has no sample, and is not shown."""
+def gauge(name: str, help: str, value: float | None) -> Gauge:  # noqa: A002 - Prometheus's term
+    """Return a gauge with one value. If the value is None, the gauge has no sample."""
     return Gauge(name=name, help=help, samples=[] if value is None else [Sample(value=value)])
 
 
 def gauges(name: str, help: str, label: str, values: Mapping[str, float]) -> Gauge:  # noqa: A002
-    """Make a metric with a value for each value of a label."""
+    """Return a gauge with one sample for each value of `label`."""
     samples = [Sample(value=value, labels={label: each}) for each, value in values.items()]
     return Gauge(name=name, help=help, samples=samples)
 
 
 def exposition(metrics: Iterable[Gauge]) -> str:
-    """Write metrics out."""
+    """Format metrics as text. Metrics without samples are left out."""
     lines: list[str] = []
     for metric in metrics:
         if not metric.samples:

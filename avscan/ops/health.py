@@ -1,7 +1,6 @@
-"""Whether an installation is fit to scan: one part after another, cheaply unless told otherwise.
+"""Health checks of an installation, made by the functions that a pass uses.
 
-What a pass would stumble over is looked at by the functions that a pass uses. What they find is a
-value: a part that is out of order hides no other.
+Each result is a value, so that all parts are checked even if one of them fails.
 """
 
 from __future__ import annotations
@@ -33,8 +32,8 @@ from avscan.settings import Settings
 from avscan.wiring import connect, make_scanner
 from avscan.workspace import Workspace
 
-ENOUGH = 4 << 30
-"""Bytes that two artifacts of PocketBase's most and an unpacked member of clamscan's most take."""
+RECOMMENDED_SPACE = 4 << 30
+"""Bytes for two artifacts and one unpacked member, each of the maximum size."""
 
 GIB = 1 << 30
 HOUR = timedelta(hours=1)
@@ -42,7 +41,7 @@ _FAILURES = (BackendError, SignInError, SchemaError, EngineError, WorkspaceError
 
 
 class State(enum.StrEnum):
-    """How a part is; `fail` keeps passes from their work, `skip` was not looked at."""
+    """The state of a part: `fail` prevents passes, `skip` was not checked."""
 
     OK = "ok"
     WARN = "warn"
@@ -52,7 +51,7 @@ class State(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A part of the installation; `text` is one line, `exit_code` is not 0 where it fails."""
+    """The result for one part. `text` is one line; `exit_code` is nonzero if the part fails."""
 
     name: str
     state: State
@@ -60,28 +59,28 @@ class Part:
     exit_code: int = 0
 
 
-def examine(settings: Settings, *, deep: bool) -> Iterator[Part]:
-    """Look at each part; `deep` loads the signatures and finds the canary, as a pass does."""
+def check_installation(settings: Settings, *, deep: bool) -> Iterator[Part]:
+    """Check each part. `deep` also loads the signatures and scans the canary, as a pass does."""
     yield from _backend(settings)
     yield from _engine(settings)
-    yield _look("disk", lambda: _disk(settings))
+    yield _check("disk", lambda: _disk(settings))
     yield _confinement()
     yield _programs()
     if deep:
-        yield _look("canary", lambda: _canary(settings))
+        yield _check("canary", lambda: _canary(settings))
 
 
-def _look(name: str, look: Callable[[], tuple[State, str]]) -> Part:
+def _check(name: str, check: Callable[[], tuple[State, str]]) -> Part:
     try:
-        state, text = look()
+        state, text = check()
     except _FAILURES as error:
-        return failed(name, error)
+        return failed_part(name, error)
     return Part(name=name, state=state, text=text)
 
 
-def failed(name: str, error: AvscanError) -> Part:
-    """Return the part that an error is about."""
-    # One that would end a pass with 0 is no failure: another pass is at work.
+def failed_part(name: str, error: AvscanError) -> Part:
+    """Return the result for a part whose check raised `error`."""
+    # `Busy` has exit code 0: another pass is running, which is not a failure.
     state = State.FAIL if error.exit_code else State.SKIP
     return Part(name=name, state=state, text=str(error), exit_code=error.exit_code)
 
@@ -95,9 +94,9 @@ def _backend(settings: Settings) -> Iterator[Part]:
         with connect(settings) as client:
             text = f"{settings.url} answers and takes the sign-in"
             yield Part(name="pocketbase", state=State.OK, text=text)
-            yield _look("collections", lambda: _collections(client))
+            yield _check("collections", lambda: _collections(client))
     except _FAILURES as error:
-        yield failed("pocketbase", error)
+        yield failed_part("pocketbase", error)
         yield _skipped("collections")
 
 
@@ -115,11 +114,11 @@ def _engine(settings: Settings) -> Iterator[Part]:
     try:
         version = program.version(settings.clamscan, settings.signatures)
     except EngineError as error:
-        yield failed("clamscan", error)
+        yield failed_part("clamscan", error)
         yield _skipped("signatures")
     else:
         yield Part(name="clamscan", state=State.OK, text=f"ClamAV {version.engine} runs")
-        yield _look("signatures", lambda: _signatures(settings, version))
+        yield _check("signatures", lambda: _signatures(settings, version))
 
 
 def _signatures(settings: Settings, version: EngineVersion) -> tuple[State, str]:
@@ -137,8 +136,8 @@ def _disk(settings: Settings) -> tuple[State, str]:
         workspace.require_room()
         free = workspace.free()
     text = f"{free / GIB:.1f} GiB free in {settings.work_dir}"
-    if free < ENOUGH:
-        return State.WARN, f"{text}; large builds need {ENOUGH / GIB:.0f}"
+    if free < RECOMMENDED_SPACE:
+        return State.WARN, f"{text}; large builds need {RECOMMENDED_SPACE / GIB:.0f}"
     return State.OK, text
 
 

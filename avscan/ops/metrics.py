@@ -1,7 +1,4 @@
-"""The figures of a report and of a pass as Prometheus metrics, in one set of names.
-
-Pure, but for the writing of the pass's own into a file.
-"""
+"""Prometheus metrics of a status report and of a pass, and the metrics file of a pass."""
 
 from __future__ import annotations
 
@@ -23,7 +20,7 @@ from avscan.summary import Summary
 from avscan.text import printable
 from avscan.verdict import Cause
 
-# How `str` of an engine's version tells the day of its signatures.
+# Matches the date in `str(EngineVersion)`.
 _SIGNATURES = re.compile(r"signatures \d+ of (\d{4}-\d{2}-\d{2})\b")
 _READABLE = 0o644
 FAILURE_REPORTED = "pass_failure_reported_timestamp_seconds"
@@ -31,13 +28,13 @@ _REPORTED = re.compile(rf"^{PREFIX}{FAILURE_REPORTED} (\S+)$", re.MULTILINE)
 
 
 def of_report(report: Report) -> Iterator[Gauge]:
-    """Give a report's figures."""
+    """Yield the metrics of a status report."""
     states = Counter(each.state for each in report.waiting)
     viruses = Counter(printable(each.virus) for each in report.detections)
     figures = {criterion.name: criterion.figure for criterion in report.criteria}
     yield gauges(
         "criterion_kept",
-        "Whether a success criterion is kept (1) or broken (0); each has a metric of its name.",
+        "Whether a criterion is kept (1) or broken (0); its figure is the metric of that name.",
         "criterion",
         {criterion.name: int(criterion.kept) for criterion in report.criteria},
     )
@@ -48,12 +45,12 @@ def of_report(report: Report) -> Iterator[Gauge]:
     )
     yield gauge(
         "oldest_pending_seconds",
-        "How long the oldest build has waited that no pass is scanning (at most 600).",
+        "Seconds for which the oldest build has waited for a scan to begin (at most 600).",
         figures["oldest_pending_seconds"],
     )
     yield gauge(
         "error_ratio",
-        "Share of the window's verdicts for which the scan failed (at most 0.01).",
+        "Share of the window's verdicts with a failed scan (at most 0.01).",
         figures["error_ratio"],
     )
     yield gauges("checks", "Checks by status.", "status", _by_name(report.checks))
@@ -74,7 +71,7 @@ def of_report(report: Report) -> Iterator[Gauge]:
     causes = Counter(each.cause for each in report.errors)
     yield gauges(
         "errors",
-        "Errors of the window; of the cause 'scan' if avscan failed.",
+        "Errors of the window; the cause is 'scan' if avscan failed.",
         "cause",
         {cause or "unknown": causes[cause] for cause in (*Cause, None)},
     )
@@ -87,7 +84,7 @@ def of_report(report: Report) -> Iterator[Gauge]:
     yield gauge("verdict_delay_max_seconds", f"Longest {what}", delays.worst)
     yield gauges("detections", "Infected builds of the window.", "virus", viruses)
     last = report.last_verdict.timestamp() if report.last_verdict else None
-    yield gauge("last_verdict_timestamp_seconds", "When the last verdict was given.", last)
+    yield gauge("last_verdict_timestamp_seconds", "Time of the last verdict.", last)
     yield from _of_signatures(report.engine, report.time)
 
 
@@ -100,34 +97,39 @@ def of_pass(
     requests: int,
     failure_reported: datetime | None = None,
 ) -> Iterator[Gauge]:
-    """Return the figures of a pass that ended with this exit code.
+    """Yield the metrics of a pass that ended with this exit code.
 
-    `failure_reported` is when a notification last said that passes fail, if they still do.
+    `failure_reported` is the time of the last notification of failing passes, None if the pass
+    succeeded or none was sent.
     """
-    yield gauge("pass_timestamp_seconds", "When the last pass ended.", ended.timestamp())
-    yield gauge("pass_duration_seconds", "How long it took.", round(seconds, 3))
-    yield gauge("pass_exit_code", "Its exit code.", exit_code)
-    yield gauge("pass_success", "Whether it did its work (1) or failed (0).", int(exit_code == 0))
+    yield gauge("pass_timestamp_seconds", "Time when the last pass ended.", ended.timestamp())
+    yield gauge("pass_duration_seconds", "Duration of the last pass.", round(seconds, 3))
+    yield gauge("pass_exit_code", "Exit code of the last pass.", exit_code)
+    yield gauge(
+        "pass_success", "Whether the last pass succeeded (1) or failed (0).", int(exit_code == 0)
+    )
     verdicts = {"clean": summary.clean, "infected": summary.infected, "error": summary.errors}
-    yield gauges("pass_verdicts", "Its verdicts.", "status", verdicts)
+    yield gauges("pass_verdicts", "Verdicts of the last pass.", "status", verdicts)
     actions = ("discovered", "reopened", "reclaimed", "removed", "renewed")
     yield gauges(
         "pass_checks",
-        "Builds that it discovered; checks that it reopened, reclaimed, removed or renewed.",
+        "Builds that the last pass discovered; checks that it reopened, reclaimed, removed or renewed.",
         "action",
         {action: getattr(summary, action) for action in actions},
     )
-    yield gauge("pass_postponed_builds", "Builds that a later pass has to do.", summary.failed)
-    yield gauge("pass_files", "Files that it scanned.", summary.files)
-    yield gauge("pass_scanned_bytes", "Their bytes.", summary.bytes)
-    yield gauge("pass_requests", "Requests that it made to PocketBase.", requests)
+    yield gauge(
+        "pass_postponed_builds", "Builds that the last pass left to a later one.", summary.failed
+    )
+    yield gauge("pass_files", "Files that the last pass scanned.", summary.files)
+    yield gauge("pass_scanned_bytes", "Bytes that the last pass scanned.", summary.bytes)
+    yield gauge("pass_requests", "Requests of the last pass to PocketBase.", requests)
     reported = failure_reported.timestamp() if failure_reported else None
-    yield gauge(FAILURE_REPORTED, "When a notification last said that passes fail.", reported)
+    yield gauge(FAILURE_REPORTED, "Time of the last notification of failing passes.", reported)
     yield from _of_signatures(summary.signatures or "", ended)
 
 
 def failure_reported(path: Path) -> datetime | None:
-    """Read from the last pass's file when a failure was last reported; None if it was not."""
+    """Return the time of the last failure notification from a metrics file, or None."""
     try:
         found = _REPORTED.search(path.read_text(encoding="utf-8", errors="replace"))
         return datetime.fromtimestamp(float(found[1]), UTC) if found else None
@@ -136,18 +138,21 @@ def failure_reported(path: Path) -> datetime | None:
 
 
 def write(path: Path, metrics: Iterator[Gauge]) -> None:
-    """Replace a file with metrics, so that its reader sees it whole or not at all.
+    """Write metrics to a file, which is replaced atomically.
 
-    Raise OSError if the file can't be written, or if the path is no regular file: as root, this
-    would replace a device. A link is not followed, since its target may be any file. Between the
-    check and the replacement, only a process that may write in the folder can change the path, and
-    then nothing but an entry of that folder is replaced.
+    A symbolic link is not followed, since its target may be any file. The check for a regular file
+    keeps root from replacing a device. A change of the path after the check needs write access to
+    the folder, and affects only an entry of that folder.
+
+    Raises:
+        OSError: the file can't be written, or the path is not a regular file.
+
     """
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(exposition(metrics))
-            os.fchmod(file.fileno(), _READABLE)  # the collector is another user
+            os.fchmod(file.fileno(), _READABLE)  # node_exporter runs as another user
         _require_regular(path)
         Path(name).replace(path)
     except BaseException:

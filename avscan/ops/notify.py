@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One notification; `values` has `text`, a line for people, and what the event is about.
+    """One notification. `values` holds `text`, a readable line, and the fields of the event.
 
     A receiver can recognise a repeated message by its `id`.
     """
@@ -40,45 +40,45 @@ class Channel(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is called in the log."""
+        """The channel's name in the log."""
 
     @property
     def events(self) -> frozenset[str]:
-        """The events of which it delivers messages."""
+        """The events that the channel delivers."""
 
     def deliver(self, message: Message) -> str | None:
-        """Deliver a message; return why that failed, None if it did not.
+        """Deliver a message. Return the reason of a failure, or None.
 
         It must return within seconds. The reason must not contain a secret.
         """
 
     def close(self) -> None:
-        """Release its resources, even in the middle of a delivery."""
+        """Release the channel's resources, even during a delivery."""
 
 
 class Notifier:
-    """Delivers messages in the background, by a thread for each channel."""
+    """Delivers messages in the background, in one thread per channel."""
 
     def __init__(self, channels: Iterable[Channel]) -> None:
         self._outboxes = [_Outbox(channel) for channel in channels]
 
     def __call__(self, event: Event) -> None:
-        """Listen to a pass: send a message about each new verdict."""
+        """Send a message if the event is a new verdict."""
         if isinstance(event, Settled) and (message := verdict_message(event)):
             self.send(message)
 
     def sends(self, event: str) -> bool:
-        """Return whether a channel delivers messages of this event."""
+        """Return whether a channel delivers this event."""
         return any(event in outbox.channel.events for outbox in self._outboxes)
 
     def send(self, message: Message) -> None:
-        """Have a message delivered, without waiting for it."""
+        """Queue a message for each channel that delivers its event."""
         for outbox in self._outboxes:
             if message.event in outbox.channel.events:
                 outbox.put(message)
 
     def close(self, *, within: float) -> bool:
-        """Wait at most `within` seconds; return whether every message was delivered."""
+        """Wait at most `within` seconds. Return whether every message was delivered."""
         end = time.monotonic() + within
         for outbox in self._outboxes:
             outbox.finish()
@@ -98,16 +98,16 @@ class _Outbox:
     def put(self, message: Message) -> None:
         self._queue.put(message)
         if self._thread is None:
-            # A daemon: a receiver that hangs must not keep the process from ending.
+            # A daemon, so that a hanging receiver does not block the process's exit.
             self._thread = threading.Thread(target=self._run, name=self.channel.name, daemon=True)
             self._thread.start()
 
     def finish(self) -> None:
-        """Have the thread end after the last message."""
+        """Make the thread end after the last message."""
         self._queue.put(None)
 
     def close(self, end: float) -> bool:
-        """Wait until the clock shows `end`; return whether every message was delivered."""
+        """Wait until the monotonic time `end`. Return whether every message was delivered."""
         if self._thread is not None:
             self._thread.join(max(0.0, end - time.monotonic()))
             if self._thread.is_alive():
@@ -135,7 +135,7 @@ class _Outbox:
 
 
 def verdict_message(settled: Settled) -> Message | None:
-    """Build the message about a verdict; None if these very files had the same one before."""
+    """Return the message about a verdict, or None if these files had the same verdict before."""
     if settled.known:
         return None
     build, verdict = settled.build, settled.verdict
@@ -157,7 +157,7 @@ def verdict_message(settled: Settled) -> Message | None:
 
 
 def failure_message(*, exit_code: int, reason: str, host: str, at: datetime) -> Message:
-    """Build the message about a pass that failed."""
+    """Return the message about a failed pass."""
     return Message(
         event=PASS_FAILED,
         values={

@@ -1,4 +1,4 @@
-"""What `avscan status` and `avscan history` ask of PocketBase."""
+"""The queries of `avscan status` and `avscan history`."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from avscan.ops.reading import read
 from avscan.ops.report import Report, report
 from avscan.records import BUILDS, CHECKS, Check
 from avscan.settings import Settings
-from avscan.wiring import connect, explained
+from avscan.wiring import connect, diagnose_rejection
 
 
-def status(settings: Settings, *, window: timedelta) -> Report:
-    """Report how it stands, over a window that ends now.
+def query_report(settings: Settings, *, window: timedelta) -> Report:
+    """Return the status report for a window that ends now.
 
     Raises:
-        AvscanError: PocketBase can't say.
+        AvscanError: the connection or a request fails.
 
     """
-    with connect(settings) as client, explained(client):
+    with connect(settings) as client, diagnose_rejection(client):
         stuck_after = timedelta(seconds=settings.stuck_after)
         return report(read(client, window=window, stuck_after=stuck_after))
 
 
-def checks_in_full(settings: Settings, build: str) -> list[Check]:
-    """Read the checks of a build with all of their logs, the newest first.
+def query_checks(settings: Settings, build: str) -> list[Check]:
+    """Return the checks of a build with their complete logs, newest first.
 
     Raises:
         SettingsError: there is no such build.
-        AvscanError: PocketBase can't say.
+        AvscanError: the connection or a request fails.
 
     """
     try:
         check_id(build)
     except BackendError as error:
         raise SettingsError(str(error)) from error
-    with connect(settings) as client, explained(client):
+    with connect(settings) as client, diagnose_rejection(client):
         rows = client.page(CHECKS, where=f'build = "{build}"', sort="-created,id")
         if not rows and not client.page(BUILDS, where=f'id = "{build}"', fields=("id",), limit=1):
             raise SettingsError(f"there is no build {build}")

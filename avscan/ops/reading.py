@@ -1,11 +1,11 @@
-"""What a report is computed from, asked of PocketBase in few requests.
+"""The data for a status report, read from PocketBase.
 
-What no pass has touched yet has to be found too, or a scanner that is down would look healthy:
-builds without a check, and verdicts on files that were replaced. Both can only be among the builds
-that changed since a pass was last seen to work, so only these are held against their checks.
+If no pass runs, new builds have no check, and replaced files keep their old verdict. The report must
+show both. They can only be among the builds that changed since the last verdict, so only these are
+compared with their checks.
 
-It takes one request for each thousand checks that wait or were judged in the window, and about six
-more, whatever the backend's size.
+The number of requests does not depend on the backend's size: one for each thousand checks that are
+unsettled or have a verdict in the window, and about six more.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from avscan.backend.pocketbase import PAGE, PocketBase
 from avscan.records import BUILDS, CHECKS, Build, Check, Status, expanded_build, format_time
 
 SETTLED = tuple(status for status in Status if status.settled)
-# Our view of the server's time is late by up to a second; what lies beyond this was set by hand.
+# The estimate of the server's time may lag by a second. A later `scan_time` was set by hand.
 _AHEAD = timedelta(minutes=1)
 _EVER = datetime.fromtimestamp(0, UTC)
 _BUILD_FIELDS = ("id", "files", "created", "updated")
@@ -32,12 +32,12 @@ _CHECK_FIELDS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What PocketBase says at its time `now`.
+    """The state of the backend at the server's time `now`.
 
-    `counts` has all verdicts by status. `unsettled` are the checks without a verdict, with their
-    builds. `verdicts` are those given in the window, `latest` the newest one of all. `changed` are
-    the builds that changed since a pass was last seen to work, `others` the checks of those that are
-    neither in `unsettled` nor in `verdicts`.
+    `counts` is the number of all verdicts by status. `unsettled` lists the checks without a verdict,
+    with their builds; `verdicts` the verdicts in the window; `latest` is the newest verdict.
+    `changed` lists the builds that changed since the last verdict or in the window, and `others`
+    those of their checks that are neither in `unsettled` nor in `verdicts`.
     """
 
     now: datetime
@@ -52,10 +52,10 @@ class Reading:
 
 
 def read(client: PocketBase, *, window: timedelta, stuck_after: timedelta) -> Reading:
-    """Ask PocketBase; the window ends now.
+    """Read the data for a report on a window that ends now.
 
     Raises:
-        BackendError: PocketBase does not answer.
+        BackendError: a request fails.
 
     """
     now = client.server_time()
@@ -88,7 +88,7 @@ def _latest(client: PocketBase, now: datetime) -> Check | None:
 
 
 def _unsettled(client: PocketBase) -> Iterable[tuple[Check, Build]]:
-    """List the checks that have no verdict; orphans are no build's."""
+    """Return the checks that have no verdict, without orphans."""
     rows = client.rows(
         CHECKS,
         where=_one_of([Status.PENDING, Status.SCANNING]),
@@ -110,10 +110,10 @@ def _changed(client: PocketBase, since: datetime) -> Iterable[Build]:
 
 
 def _others(client: PocketBase, builds: Sequence[str], since: datetime) -> Iterable[Check]:
-    """List the checks of these builds, all of which changed after a moment.
+    """Return the checks of these builds, all of which changed after `since`.
 
-    To ask for them by name is cheap while they are few, as they are but for a day on which somebody
-    touched all builds.
+    Queries by id are cheap for a few builds. If all builds were edited at once, a query by time is
+    cheaper.
     """
     if len(builds) <= PAGE:
         return checks_of(client, builds)

@@ -1,11 +1,11 @@
-"""Are the promises kept? The service levels, computed from a reading: pure.
+"""The status report: service levels, computed from a `Reading`.
 
-A build waits from the moment when its files came: that is its `updated`, since PocketBase keeps one
-moment for all changes of a record, or that at which a pass opened its check, if an edit moved
-`updated` behind it. Its verdict notes the moment, so that what happens to the build afterwards makes
-no late figure out of it. A build whose present files had a verdict before (a rescan, a renewal) has
-waited since it was put back, and says nothing of uploads any more. A build without files is an
-upload under way, and waits for nobody but its publisher.
+A build waits from the time of its upload. That time is its `updated`, since PocketBase has only one
+time for all changes of a record, or the time at which a pass opened its check, if a later edit
+changed `updated`. The verdict's log stores it, so that later edits do not change the delay. A build
+whose present files had a verdict before (a rescan or a renewal) waits from the time at which its
+check became pending, and is not counted in the delays. A build without files is an unfinished
+upload, and does not wait.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from avscan.ops.reading import SETTLED, Reading
 from avscan.records import Build, Check, Status
 from avscan.verdict import Cause
 
-# What is promised beside `PROMISE`: how long a build may be pending, which share of the scans may fail.
-LONGEST_PENDING = timedelta(minutes=10)
-MOST_ERRORS = 0.01
+# The service levels beside `PROMISE`: the longest time pending, and the share of failed scans.
+MAX_PENDING = timedelta(minutes=10)
+MAX_ERROR_RATIO = 0.01
 
 
 class State(enum.StrEnum):
-    """How far a waiting build has come."""
+    """The state of a build that waits for a verdict."""
 
-    UNCHECKED = "unchecked"  # no pass has seen it yet
-    CHANGED = "changed"  # its verdict is about files that were replaced
+    UNCHECKED = "unchecked"  # it has no check yet
+    CHANGED = "changed"  # its verdict is for files that were replaced
     PENDING = "pending"
     SCANNING = "scanning"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """A build without a verdict on its files; `again` if these very files had one before."""
+    """A build without a verdict; `again` is true if its present files had one before."""
 
     build: str
     state: State
@@ -50,7 +50,7 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Late:
-    """A build that got its verdict later than promised, or has not got it yet (None)."""
+    """A build with a late verdict, or with none yet (None) although it is due."""
 
     build: str
     seconds: float
@@ -59,7 +59,7 @@ class Late:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """An infected build or an error of the window; the rest is there where it is known."""
+    """An infected build or an error in the window. Unknown fields are empty."""
 
     build: str
     time: datetime
@@ -70,13 +70,13 @@ class Event:
 
     @property
     def is_failure(self) -> bool:
-        """Whether avscan failed, as far as the log says: what it does not say speaks against it."""
+        """Whether avscan failed to scan the build. An unknown cause counts as a failure."""
         return self.cause in {Cause.SCAN, None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delays:
-    """Seconds from upload to verdict, of the first verdicts on their files; None without any."""
+    """Seconds from upload to the first verdict on the files; None if there is none."""
 
     count: int
     median: float | None = None
@@ -86,9 +86,9 @@ class Delays:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Criterion:
-    """A promise: its figure, the bound that it is held against, and in words what it is made of.
+    """A service level: its figure, the bound, and the numbers behind the figure as text.
 
-    The figure is a share from 0 to 1, or seconds where the name says so.
+    The figure is in seconds if the name ends with `_seconds`, otherwise a ratio from 0 to 1.
     """
 
     name: str
@@ -100,7 +100,7 @@ class Criterion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """How it stands at `time`; lists go from the longest wait on, or from the newest on."""
+    """The report at `time`. Lists begin with the longest wait or the newest event."""
 
     time: datetime
     window: timedelta
@@ -118,22 +118,22 @@ class Report:
 
     @property
     def kept(self) -> bool:
-        """Whether every promise is kept."""
+        """Whether every criterion is kept."""
         return all(criterion.kept for criterion in self.criteria)
 
     @property
     def oldest_pending(self) -> float:
-        """Seconds that the oldest build has waited for a pass to take it; 0 if none waits."""
+        """Seconds for which the oldest build has waited for a scan to begin; 0 if none waits."""
         return _longest(each for each in self.waiting if each.state is not State.SCANNING)
 
     @property
     def oldest_scanning(self) -> float:
-        """Seconds since the upload of the oldest build under scan; 0 if none is."""
+        """Seconds since the upload of the oldest build under scan; 0 if there is none."""
         return _longest(each for each in self.waiting if each.state is State.SCANNING)
 
 
 def report(reading: Reading) -> Report:
-    """Compute how it stands."""
+    """Compute the report."""
     waiting = _by_length(_waiting(reading))
     verdicts = _newest_of_each_build(reading.verdicts)
     delays = dict(_delays(verdicts))
@@ -159,7 +159,7 @@ def report(reading: Reading) -> Report:
         checks={status: unsettled[status] or reading.counts.get(status, 0) for status in Status},
         waiting=tuple(waiting),
         stuck=tuple(_by_length(_stuck(reading))),
-        delays=_spread(sorted(delays.values())),
+        delays=_percentiles(sorted(delays.values())),
         late=tuple(sorted(late, key=lambda each: -each.seconds)),
         verdicts={status: given[status] for status in SETTLED},
         detections=tuple(_event(each) for each in verdicts if each.status is Status.INFECTED),
@@ -185,7 +185,7 @@ def _in_time(late: int, total: int) -> Criterion:
 
 def _pending(waiting: Sequence[Waiting]) -> Criterion:
     pending = [each for each in waiting if each.state is not State.SCANNING]
-    bound = LONGEST_PENDING.total_seconds()
+    bound = MAX_PENDING.total_seconds()
     figure = _longest(pending)
     over = sum(each.seconds > bound for each in pending)
     return Criterion(
@@ -201,14 +201,14 @@ def _failures(failures: int, total: int) -> Criterion:
     figure = failures / total if total else 0.0
     return Criterion(
         name="error_ratio",
-        kept=figure <= MOST_ERRORS,
+        kept=figure <= MAX_ERROR_RATIO,
         figure=figure,
-        bound=MOST_ERRORS,
+        bound=MAX_ERROR_RATIO,
         detail=f"{failures} of {total} verdicts",
     )
 
 
-# -- who waits ------------------------------------------------------------------------------------
+# -- waiting builds -------------------------------------------------------------------------------
 
 
 def _waiting(reading: Reading) -> Iterator[Waiting]:
@@ -243,7 +243,7 @@ def _stuck(reading: Reading) -> Iterator[Waiting]:
 
 
 def _by_length(waiting: Iterator[Waiting]) -> list[Waiting]:
-    """Keep the longest wait of each build, the longest first."""
+    """Return the longest wait of each build, longest first."""
     longest: dict[str, Waiting] = {}
     for each in sorted(waiting, key=lambda each: -each.seconds):
         longest.setdefault(each.build, each)
@@ -269,15 +269,15 @@ def _newest_of_each_build(checks: Sequence[Check]) -> list[Check]:
 
 
 def _delays(verdicts: Sequence[Check]) -> Iterator[tuple[str, float]]:
-    """Give the seconds from upload to verdict where it was the first one on these files."""
+    """Yield each build whose verdict is the first on its files, and the seconds since upload."""
     for check in verdicts:
         entry = journal.read(check.log)
         if entry and entry.uploaded and not entry.again and check.scan_time:
             yield check.build, _seconds(check.scan_time - entry.uploaded)
 
 
-def _spread(seconds: Sequence[float]) -> Delays:
-    """Give percentiles by the nearest rank; `seconds` are sorted."""
+def _percentiles(seconds: Sequence[float]) -> Delays:
+    """Compute percentiles by the nearest-rank method; `seconds` must be sorted."""
     if not seconds:
         return Delays(count=0)
     count = len(seconds)

@@ -1,4 +1,4 @@
-"""Text on a terminal: what may be shown, how wide it is, and in which colour."""
+"""Terminal output: width, colours, tables and human-readable units."""
 
 from __future__ import annotations
 
@@ -19,70 +19,70 @@ COLOURS = {
     Status.INFECTED: (RED, BOLD),
     Status.ERROR: (YELLOW,),
 }
-_NARROW = 40  # columns that are needed to show anything at all
+_MIN_COLUMNS = 40
 _UNLIMITED = 10_000
 
 
 class Style:
-    """Colours a text, or leaves it as it is."""
+    """Adds colour codes to text, if colours are enabled."""
 
     def __init__(self, *, colour: bool) -> None:
         self._colour = colour
 
     def __call__(self, text: str, *codes: str) -> str:
-        """Give a text in these colours."""
+        """Return the text in these colours."""
         if not (self._colour and codes and text):
             return text
         return f"\033[{';'.join(codes)}m{text}\033[0m"
 
 
 def style_for(stream: TextIO, environment: Mapping[str, str] = os.environ) -> Style:
-    """Colour what goes to a terminal, unless `NO_COLOR` has a value (no-color.org)."""
+    """Return a style with colours if `stream` is a terminal and `NO_COLOR` is empty (no-color.org)."""
     wanted = not environment.get("NO_COLOR") and environment.get("TERM") != "dumb"
     return Style(colour=wanted and stream.isatty())
 
 
 def columns(stream: TextIO) -> int:
-    """Return the width of a terminal; nothing is cut for a pipe or a file."""
+    """Return the width of a terminal; for a pipe or a file, so many that nothing is cut."""
     if not stream.isatty():
         return _UNLIMITED
-    return max(_NARROW, shutil.get_terminal_size((80, 24)).columns)
+    return max(_MIN_COLUMNS, shutil.get_terminal_size((80, 24)).columns)
 
 
 def width(text: str) -> int:
-    """Count the columns that a printable text takes."""
+    """Return the number of columns of a printable text."""
     return sum(map(_width, text))
 
 
-def cut(text: str, room: int) -> str:
-    """Shorten a text to at most `room` columns, with an ellipsis for what is left out."""
+def cut(text: str, max_width: int) -> str:
+    """Cut a text to at most `max_width` columns, with an ellipsis at the end."""
     text = printable(text)
-    if width(text) <= room:
+    if width(text) <= max_width:
         return text
     kept, used = "", 0
     for character in text:
         used += _width(character)
-        if used > room - 1:
+        if used > max_width - 1:
             break
         kept += character
     return kept + "…"
 
 
-def padded(text: str, room: int) -> str:
-    """Fit a text into exactly `room` columns."""
-    text = cut(text, room)
-    return text + " " * (room - width(text))
+def padded(text: str, target_width: int) -> str:
+    """Cut or pad a text to exactly `target_width` columns."""
+    text = cut(text, target_width)
+    return text + " " * (target_width - width(text))
 
 
-def table(
-    rows: Sequence[Sequence[str]], room: int, *, whole: Collection[int] = (), gap: int = 2
+def format_table(
+    rows: Sequence[Sequence[str]], max_width: int, *, whole: Collection[int] = (), gap: int = 2
 ) -> list[str]:
-    """Lay cells out in columns within `room`.
+    """Format rows as lines of at most `max_width` columns.
 
-    The widest columns are cut first, and those whose index is in `whole` never.
+    The widest columns are cut first. Those whose index is in `whole` are never cut.
     """
     widths = [max(width(printable(cell)) for cell in column) for column in zip(*rows, strict=True)]
-    spare = room - gap * (len(widths) - 1)
+    spare = max_width - gap * (len(widths) - 1)
     cuttable = [index for index in range(len(widths)) if index not in whole]
     while sum(widths) > spare and any(widths[index] > 1 for index in cuttable):
         widths[max(cuttable, key=widths.__getitem__)] -= 1
@@ -90,8 +90,8 @@ def table(
     return [(" " * gap).join(line).rstrip() for line in lines]
 
 
-def span(seconds: float) -> str:
-    """Write a length of time as a person says it: two units at the most."""
+def format_duration(seconds: float) -> str:
+    """Format a duration with at most two units: `3 min 20 s`."""
     whole = int(seconds)
     if 0 < seconds < 10:  # noqa: PLR2004
         return f"{seconds:.1f} s"
@@ -107,8 +107,8 @@ def _two(number: int, unit: str, rest: int, below: str) -> str:
     return f"{number} {unit}" + (f" {rest} {below}" if rest else "")
 
 
-def size(number: float) -> str:
-    """Write a number of bytes as a person says it."""
+def format_size(number: float) -> str:
+    """Format a number of bytes: `1.5 MB`."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if number < 1000:  # noqa: PLR2004
             return f"{number:.0f} {unit}" if unit == "bytes" else f"{number:.1f} {unit}"

@@ -1,6 +1,6 @@
-"""A report and a build's history for those who read them: a screen for people, JSON for programs.
+"""The output of `avscan status` and `avscan history`: text and JSON.
 
-Both are pure. The JSON's names and units stay as they are; new ones may come.
+The JSON is an interface: existing names and units do not change.
 """
 
 from __future__ import annotations
@@ -13,13 +13,23 @@ from datetime import UTC, datetime
 from avscan.backend import journal
 from avscan.backend.sections import sections
 from avscan.ops.report import Criterion, Event, Report
-from avscan.ops.terminal import BOLD, COLOURS, DIM, GREEN, RED, Style, cut, span, table
+from avscan.ops.terminal import (
+    BOLD,
+    COLOURS,
+    DIM,
+    GREEN,
+    RED,
+    Style,
+    cut,
+    format_duration,
+    format_table,
+)
 from avscan.records import Check, Status
 from avscan.text import printable, rfc3339
 from avscan.verdict import Cause
 
-_HOURS = 48  # beyond these a window is told in days
-ROWS = 10  # of each list on a screen; JSON has all of them
+_MAX_HOURS = 48  # a longer window is shown in days
+ROWS = 10  # the maximum for each list; JSON has all rows
 
 _CAUSES = {
     Cause.CONTENT: "of content that can't be inspected",
@@ -35,7 +45,7 @@ _WORDS = {
 
 
 def as_json(report: Report) -> str:
-    """Write a report as JSON: times in RFC 3339, lengths of time in seconds, shares from 0 to 1."""
+    """Format a report as JSON: times in RFC 3339, durations in seconds, ratios from 0 to 1."""
     delays = report.delays
     value = {
         "time": rfc3339(report.time),
@@ -94,35 +104,38 @@ def as_json(report: Report) -> str:
     return json.dumps(value, indent=2)
 
 
-def screen(report: Report, *, room: int, style: Style) -> Iterator[str]:
-    """Lay a report out for a person, in lines of at most `room` columns."""
+def as_text(report: Report, *, max_width: int, style: Style) -> Iterator[str]:
+    """Yield a report as lines of at most `max_width` columns."""
     hours = report.window.total_seconds() / 3600
-    window = f"{hours:g} h" if hours <= _HOURS else span(hours * 3600)
-    yield cut(f"{report.time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, the last {window}", room)
+    window = f"{hours:g} h" if hours <= _MAX_HOURS else format_duration(hours * 3600)
+    yield cut(f"{report.time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, the last {window}", max_width)
     yield ""
-    yield from _criteria(report.criteria, room, style)
+    yield from _criteria(report.criteria, max_width, style)
     yield ""
     for name, text in _facts(report):
-        yield cut(f"{name:13} {text}", room)
-    waiting = [(each.build, each.state, span(each.seconds)) for each in report.waiting]
-    yield from _listed("Waiting", ("BUILD", "STATE", "FOR"), waiting, room, style)
-    stuck = [(each.build, span(each.seconds)) for each in report.stuck]
-    yield from _listed("Stuck", ("BUILD", "NO HEARTBEAT FOR"), stuck, room, style)
-    late = [(each.build, each.verdict or "none yet", span(each.seconds)) for each in report.late]
-    yield from _listed("Late", ("BUILD", "VERDICT", "AFTER"), late, room, style)
+        yield cut(f"{name:13} {text}", max_width)
+    waiting = [(each.build, each.state, format_duration(each.seconds)) for each in report.waiting]
+    yield from _listed("Waiting", ("BUILD", "STATE", "FOR"), waiting, max_width, style)
+    stuck = [(each.build, format_duration(each.seconds)) for each in report.stuck]
+    yield from _listed("Stuck", ("BUILD", "NO HEARTBEAT FOR"), stuck, max_width, style)
+    late = [
+        (each.build, each.verdict or "none yet", format_duration(each.seconds))
+        for each in report.late
+    ]
+    yield from _listed("Late", ("BUILD", "VERDICT", "AFTER"), late, max_width, style)
     found = [_detection(each) for each in report.detections]
-    yield from _listed("Infected", ("UTC", "BUILD", "FILE", "VIRUS"), found, room, style)
+    yield from _listed("Infected", ("UTC", "BUILD", "FILE", "VIRUS"), found, max_width, style)
     failed = [(_clock(each.time), each.build, each.reason) for each in report.errors]
-    yield from _listed("Errors", ("UTC", "BUILD", "REASON"), failed, room, style)
+    yield from _listed("Errors", ("UTC", "BUILD", "REASON"), failed, max_width, style)
     if found or failed:
         yield ""
-        yield cut("`avscan history BUILD` prints a build's whole log.", room)
+        yield cut("`avscan history BUILD` prints a build's whole log.", max_width)
 
 
 def history(build: str, checks: Sequence[Check], *, style: Style) -> Iterator[str]:
-    """Give all that the checks of a build tell, newest first; nothing of it is cut."""
+    """Yield all checks of a build with their complete logs, newest first."""
     for check in checks:
-        status = str(check.status or "a status of somebody else's")
+        status = str(check.status or "a status unknown to avscan")
         by = journal.author(check.log, check.status) if check.status and check.settled else ""
         shown = style(status, *_colours(check.status)) + (f", {by}" if by else "")
         yield f"build {build}, check {check.id}: {shown}"
@@ -133,21 +146,21 @@ def history(build: str, checks: Sequence[Check], *, style: Style) -> Iterator[st
             yield from (f"  {printable(line)}" for line in rest)
 
 
-def _criteria(criteria: Sequence[Criterion], room: int, style: Style) -> Iterator[str]:
+def _criteria(criteria: Sequence[Criterion], max_width: int, style: Style) -> Iterator[str]:
     rows = [
         ("kept" if each.kept else "BROKEN", _WORDS[each.name], figure(each), each.detail)
         for each in criteria
     ]
-    for line, criterion in zip(table(rows, room), criteria, strict=True):
+    for line, criterion in zip(format_table(rows, max_width), criteria, strict=True):
         word = "kept" if criterion.kept else "BROKEN"
         colours = (GREEN,) if criterion.kept else (RED, BOLD)
         yield style(word, *colours) + line.removeprefix(word)
 
 
 def figure(criterion: Criterion) -> str:
-    """Write a criterion's figure; a share that breaks it never looks as if it did not."""
+    """Format a criterion's figure. A ratio that rounds to the bound gets `under` or `over`."""
     if criterion.name.endswith("_seconds"):
-        return span(criterion.figure)
+        return format_duration(criterion.figure)
     text, bound = f"{criterion.figure:.1%}", f"{criterion.bound:.1%}"
     close = text == bound and criterion.figure != criterion.bound
     nearly = ("under " if criterion.figure < criterion.bound else "over ") if close else ""
@@ -167,7 +180,7 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
         yield (
             "Delay",
             ", ".join(
-                f"{name} {span(seconds)}"
+                f"{name} {format_duration(seconds)}"
                 for name, seconds in (
                     ("median", delays.median),
                     ("95th percentile", delays.p95),
@@ -176,7 +189,7 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
             ),
         )
     oldest = [
-        f"{name} {span(seconds)}"
+        f"{name} {format_duration(seconds)}"
         for name, seconds in (
             ("pending", report.oldest_pending),
             ("scanning", report.oldest_scanning),
@@ -186,7 +199,7 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
     yield "Oldest", ", ".join(oldest) or "nothing waits"
     yield "Signatures", report.engine or "unknown: there is no verdict yet"
     last = report.last_verdict
-    ago = f"{span((report.time - last).total_seconds())} ago" if last else "never"
+    ago = f"{format_duration((report.time - last).total_seconds())} ago" if last else "never"
     yield "Last verdict", ago
 
 
@@ -195,13 +208,13 @@ def _detection(event: Event) -> tuple[str, ...]:
 
 
 def _listed(
-    title: str, head: tuple[str, ...], rows: Sequence[tuple[str, ...]], room: int, style: Style
+    title: str, head: tuple[str, ...], rows: Sequence[tuple[str, ...]], max_width: int, style: Style
 ) -> Iterator[str]:
-    """List what there is of a kind; nothing at all where there is none."""
+    """Yield a titled table, or nothing if there are no rows."""
     if not rows:
         return
     yield ""
-    first, *others = table([head, *rows[:ROWS]], room - 2, whole=(head.index("BUILD"),))
+    first, *others = format_table([head, *rows[:ROWS]], max_width - 2, whole=(head.index("BUILD"),))
     yield f"{style(title, BOLD)} ({len(rows)})"
     yield from (f"  {line}" for line in (style(first, DIM), *others))
     if len(rows) > ROWS:
@@ -209,7 +222,7 @@ def _listed(
 
 
 def _coloured(line: str, style: Style) -> str:
-    """Colour the status that a section of a log begins with."""
+    """Colour the status at the start of a log section."""
     status, colon, rest = line.partition(":")
     known = Status(status) if status in set(Status) else None
     return style(status, *_colours(known)) + colon + rest

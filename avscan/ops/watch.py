@@ -1,4 +1,4 @@
-"""What a pass leaves outside, however it ends: a file of metrics, and notifications."""
+"""The monitoring of a pass: its metrics file and its notifications."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from avscan.workspace import Busy
 
 log = logging.getLogger(__name__)
 
-# Each returns its channel, or None if the settings do not ask for it. The text is the user agent.
+# Each takes the settings and the user agent. It returns None if the channel is not configured.
 Opener: TypeAlias = Callable[[Settings, str], Channel | None]
 CHANNELS: tuple[Opener, ...] = (webhook.from_settings,)
 
-# Seconds for which the end of a pass waits for notifications: usually, and after a signal.
-PATIENT, HASTY = 15.0, 1.0
-# While passes keep failing, this much time is between two notifications of it.
+# Seconds to wait for undelivered notifications at the end of a pass.
+DELIVERY_TIMEOUT, DELIVERY_TIMEOUT_ON_SIGNAL = 15.0, 1.0
+# The interval between two notifications while passes keep failing.
 REPEAT_FAILURE = timedelta(hours=1)
 
 
 class Watch:
-    """A context around a pass; `summary` and `requests` are the pass's own, as far as it came."""
+    """A context manager around a pass, which sets `summary` and `requests`."""
 
     def __init__(
         self,
@@ -49,11 +49,11 @@ class Watch:
         self._started = clock()
 
     def listen(self, event: Event) -> None:
-        """Listen to the pass: send notifications of its verdicts."""
+        """Send a notification if the event is a new verdict."""
         self._notifier(event)
 
     def __enter__(self) -> Self:
-        """Begin to measure."""
+        """Start the clock."""
         self._started = self._clock()
         return self
 
@@ -63,7 +63,7 @@ class Watch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Report how the pass ended, unless another pass is at work: that one reports itself."""
+        """Write the metrics and deliver the notifications, unless another pass is running."""
         if isinstance(error, Busy):
             return
         ended, seconds = datetime.now(UTC), self._clock() - self._started
@@ -84,7 +84,7 @@ class Watch:
             log.warning("metrics.failed", extra={"reason": problem.strerror})
 
     def _notify(self, error: BaseException | None, ended: datetime) -> datetime | None:
-        """Deliver all notifications; return when a failure was last reported, if it goes on."""
+        """Deliver all notifications. Return the time of the last failure notification, or None."""
         code, stopped = exit_code(error), isinstance(error, Interrupted)
         last = metrics.failure_reported(self._file) if code and self._file else None
         due = (
@@ -98,7 +98,8 @@ class Watch:
             self._notifier.send(
                 failure_message(exit_code=code, reason=reason, host=node(), at=ended)
             )
-        delivered = self._notifier.close(within=HASTY if stopped else PATIENT)
+        timeout = DELIVERY_TIMEOUT_ON_SIGNAL if stopped else DELIVERY_TIMEOUT
+        delivered = self._notifier.close(within=timeout)
         return ended if due and delivered else last
 
 

@@ -1,9 +1,9 @@
-"""A notification channel: a POST to a web address for each message.
+"""The webhook: a notification channel that sends each message as an HTTP POST.
 
-Its requests follow the Standard Webhooks (standardwebhooks.com): `webhook-id` stays the same when a
-message is sent again, `webhook-signature` is an HMAC-SHA256 over id, timestamp and body. Slack, and
-services compatible with it, show the body's `text`. The address may be a secret, as Slack's is: it
-appears in no log and no error.
+Requests follow Standard Webhooks (standardwebhooks.com): a repeated message has the same
+`webhook-id`, and `webhook-signature` is an HMAC-SHA256 of id, timestamp and body. Slack and
+compatible services show the body's `text`. The URL may be a secret, as Slack's is, so it does not
+appear in logs or errors.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from avscan.errors import BackendError
 from avscan.ops.notify import Message
 from avscan.settings import Settings
 
-# Seconds for all tries of one message, and for one answer.
+# Seconds for all attempts at one message, and for one request.
 DEADLINE, TIMEOUT = 20.0, 5.0
 
 
 def from_settings(settings: Settings, user_agent: str) -> Webhook | None:
-    """Return the webhook of the settings; None if they have none."""
+    """Return the webhook, or None if WEBHOOK_URL is not set."""
     if not settings.webhook_url:
         return None
     return Webhook(
@@ -38,7 +38,7 @@ def from_settings(settings: Settings, user_agent: str) -> Webhook | None:
 
 
 class Webhook:
-    """A channel (see `notify.Channel`) to one address."""
+    """A `notify.Channel` to one URL."""
 
     name = "webhook"
 
@@ -63,11 +63,11 @@ class Webhook:
         self._transport = Transport(origin, policy=self._policy, user_agent=user_agent, sleep=sleep)
 
     def deliver(self, message: Message) -> str | None:
-        """Send a message; return why that failed, without the address, or None."""
+        """Send a message. Return the reason of a failure, without the URL, or None."""
         try:
             status = self._transport.retry(lambda _: self._post(message), self._policy)
         except BackendError as error:
-            # The error's own text has the address; its cause has not.
+            # The error's text contains the URL; its cause does not.
             match error.__cause__:
                 case Transient() as failure:
                     return str(failure)
@@ -80,7 +80,7 @@ class Webhook:
         return f"answered {status}"
 
     def close(self) -> None:
-        """Close its connections."""
+        """Close the connections."""
         self._transport.close()
 
     def _post(self, message: Message) -> int:
@@ -90,7 +90,7 @@ class Webhook:
         headers["webhook-timestamp"] = stamp
         if self._secret:
             headers["webhook-signature"] = signature(self._secret, message.id, stamp, body)
-        # A stream: the body of the answer is not read.
+        # With `stream`, the response's body is not read.
         response = self._transport.send(
             "POST", self._path, data=body, headers=headers, timeout=TIMEOUT, stream=True
         )
@@ -99,13 +99,13 @@ class Webhook:
 
 
 def encode(message: Message) -> bytes:
-    """Encode a message as JSON, with no markup of Slack's in its text."""
+    """Encode a message as JSON, with Slack markup escaped in its text."""
     values = message.values | {"text": _plain(str(message.values["text"]))}
     return json.dumps({"event": message.event, **values}, ensure_ascii=True).encode()
 
 
 def signature(secret: bytes, identity: str, timestamp: str, body: bytes) -> str:
-    """Sign as the Standard Webhooks do, version 1."""
+    """Return the signature by Standard Webhooks, version 1."""
     signed = f"{identity}.{timestamp}.".encode() + body
     return "v1," + base64.b64encode(hmac.digest(secret, signed, "sha256")).decode()
 

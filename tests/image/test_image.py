@@ -124,7 +124,7 @@ def volume(tmp_path: Path) -> Path:
 def test_the_demo_needs_no_network() -> None:
     code, said = once("avscan", "demo")
     assert code == 0, said
-    assert "4 builds of 4 files were scanned" in said
+    assert "4 builds with 4 files were scanned" in said
 
 
 def test_supercronic_takes_the_crontab() -> None:

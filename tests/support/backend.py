@@ -27,7 +27,7 @@ from avscan.backend.pocketbase import PocketBase
 from avscan.backend.session import Password, Token
 from avscan.backend.transport import RetryPolicy, Transport
 from avscan.data import SIGNATURES, create_zapuskalka
-from avscan.embedded import Embedded
+from avscan.local_pocketbase import LocalPocketBase
 
 REPOSITORY = Path(__file__).parents[2]
 CACHE = REPOSITORY / ".cache" / "pocketbase"
@@ -174,9 +174,11 @@ def _new_user(email: str) -> Row:
     return {"email": email, "password": USER_PASSWORD, "passwordConfirm": USER_PASSWORD}
 
 
-def _serve(folder: Path, version: str) -> Embedded:
+def _serve(folder: Path, version: str) -> LocalPocketBase:
     folder.mkdir(parents=True, exist_ok=True)
-    return Embedded(folder, email=EMAIL, password=PASSWORD, binary=pocketbase_binary(version))
+    return LocalPocketBase(
+        folder, email=EMAIL, password=PASSWORD, binary=pocketbase_binary(version)
+    )
 
 
 def _session() -> requests.Session:
@@ -189,7 +191,7 @@ def _session() -> requests.Session:
 class Backend:
     """A running PocketBase with Zapuskalka's data, seen from all sides."""
 
-    def __init__(self, server: Embedded, template: Template) -> None:
+    def __init__(self, server: LocalPocketBase, template: Template) -> None:
         self.server = server
         self.version = template.version
         self.token = template.token

@@ -1,4 +1,4 @@
-"""Runs of the command line: to the end (`avscan`), left running (`start`), or a pass (`Pass`)."""
+"""Runs of the command line: to its end (`avscan`), in the background (`start`), or a `Pass`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PATIENCE = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A run that has ended."""
+    """The result of a run."""
 
     code: int
     out: str
@@ -35,16 +35,16 @@ class Run:
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        """The log's lines, each of which has to be JSON."""
+        """The log's lines, parsed as JSON."""
         return [json.loads(line) for line in self.err.splitlines()]
 
     def event(self, name: str) -> dict[str, Any]:
-        """The one event of this name."""
+        """Return the only event of this name."""
         (found,) = [event for event in self.events if event["event"] == name]
         return found
 
     def named(self, name: str) -> list[dict[str, Any]]:
-        """All events of this name."""
+        """Return all events of this name."""
         return [event for event in self.events if event["event"] == name]
 
 
@@ -62,7 +62,7 @@ def avscan(*arguments: str, env: Mapping[str, str]) -> Run:
 
 
 def kill_after(seconds: float, *arguments: str, env: Mapping[str, str]) -> None:
-    """Run avscan and kill it after so many seconds, if it has not ended before."""
+    """Run avscan, and kill it after some seconds if it has not ended."""
     with Path(os.devnull).open("wb") as nowhere:
         process = Process(arguments, env=env, stdout=nowhere.fileno(), stderr=nowhere.fileno())
     with suppress(subprocess.TimeoutExpired):
@@ -72,7 +72,7 @@ def kill_after(seconds: float, *arguments: str, env: Mapping[str, str]) -> None:
 
 
 def start(*arguments: str, env: Mapping[str, str]) -> subprocess.Popen[str]:
-    """Start avscan as its users do, and leave it running."""
+    """Start avscan in the background."""
     return subprocess.Popen(
         [sys.executable, "-m", "avscan", *arguments],
         env=dict(env),
@@ -84,7 +84,7 @@ def start(*arguments: str, env: Mapping[str, str]) -> subprocess.Popen[str]:
 
 
 class Pass:
-    """A pass under way, whose log can be read meanwhile."""
+    """A running pass, whose log can be read."""
 
     def __init__(self, log: Path, env: Mapping[str, str]) -> None:
         self._log = log
@@ -104,7 +104,7 @@ class Pass:
         assert self.events(event), self._log.read_text()
 
     def end(self, *, within: float = PATIENCE) -> int:
-        """Wait for its exit code; one that does not end in time says where it is."""
+        """Wait for the exit code. Fail with a stack trace if the pass does not end in time."""
         try:
             return self.process.wait(within)
         except subprocess.TimeoutExpired:
@@ -122,5 +122,5 @@ class Pass:
 
 
 def left_in(folder: Path) -> list[Path]:
-    """List what is in a work folder, beside avscan's own folder in it."""
+    """Return the paths in a work folder, without avscan's own folder."""
     return [path for path in folder.rglob("*") if path.parent != folder]

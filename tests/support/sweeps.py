@@ -1,4 +1,4 @@
-"""One pass in the test's own process, over a real PocketBase and a scripted engine."""
+"""A pass in the test's process, over a real PocketBase, with a scripted engine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GIB = 1 << 30
 
 
 class Disk(Workspace):
-    """A work folder on a disk that has so much room."""
+    """A work folder on a disk with `room` free bytes."""
 
     room = 100 * GIB
 
@@ -36,7 +36,7 @@ class Disk(Workspace):
 
 
 class Pass:
-    """What a pass is made of."""
+    """The parts of a pass, which a test can replace."""
 
     def __init__(self, backend: Backend, client: PocketBase, disk: Disk) -> None:
         self.backend = backend
@@ -53,7 +53,7 @@ class Pass:
         self.timeout = 3600.0
 
     def run(self) -> Summary:
-        """Run one pass with what is set now."""
+        """Run a pass with the present parts."""
         sweep = Sweep(
             client=self.client,
             ledger=Ledger(self.client, host="here", stuck_after=STUCK_AFTER),
@@ -76,7 +76,7 @@ class Pass:
 
 @contextmanager
 def a_pass_over(backend: Backend, folder: Path, *, url: str | None = None) -> Iterator[Pass]:
-    """Prepare a pass over a backend; no file of its may be left at the end."""
+    """Prepare a pass over a backend. Check that it leaves no file."""
     client = backend.client(url=url)
     client.sign_in()
     with Disk(folder) as disk:

