@@ -232,6 +232,27 @@ def test_a_request_carries_the_constant_agent_the_token_and_the_base_path(
     assert request.headers["Authorization"] == "a.b.c"
 
 
+def test_the_proxy_of_the_environment_is_used(
+    server: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", server.url)
+    server.say(reply({}))
+    server.transport(url="http://pocketbase.invalid").send("GET", "/api/health")
+    assert server.requests[0].headers["Host"] == "pocketbase.invalid"
+
+
+@pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_the_certificates_of_the_environment_are_used(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    monkeypatch.setenv(name, "/no/such/bundle")
+    transport = Transport("https://127.0.0.1:1", policy=RetryPolicy(), user_agent="avscan")
+    with pytest.raises(BackendError, match="/no/such/bundle"):
+        transport.send("GET", "/api/health")
+    transport.close()
+
+
 @pytest.mark.parametrize("token", [None, "a.b.c"])
 def test_a_netrc_file_is_ignored(
     server: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, token: str | None

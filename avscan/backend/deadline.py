@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import ContextVar
+from queue import SimpleQueue
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -32,11 +34,27 @@ def time_left() -> float:
     return _DEADLINE.get() - time.monotonic()
 
 
+class _Worker:
+    """A thread that does one piece of work after another, and is in `_idle` between them."""
+
+    def __init__(self) -> None:
+        self.tasks: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        threading.Thread(target=self._run, name="request", daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            self.tasks.get()()
+            _idle.append(self)
+
+
+_idle: deque[_Worker] = deque()
+
+
 def run_within(seconds: float, work: Callable[[], T]) -> T:
     """Return what `work` returns, or raise what it raises, within so many seconds.
 
-    A socket's timeout starts anew with each byte, and the look-up of a name has none. So a thread
-    of its own does the work; what is late goes on there until the process ends.
+    A socket's timeout starts anew with each byte, and the look-up of a name has none. So another
+    thread does the work; work that is late goes on there until the process ends.
 
     Raises:
         TimeoutError: the work did not end in time.
@@ -50,5 +68,9 @@ def run_within(seconds: float, work: Callable[[], T]) -> T:
         except BaseException as error:  # noqa: BLE001 - the waiting thread raises it
             outcome.set_exception(error)
 
-    threading.Thread(target=run, name="request", daemon=True).start()
+    try:
+        worker = _idle.pop()
+    except IndexError:
+        worker = _Worker()
+    worker.tasks.put(run)
     return outcome.result(seconds)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from typing import TypeVar
 
 import requests
 import urllib3
-from requests.auth import AuthBase
+from requests.utils import get_environ_proxies
 from tenacity import RetryCallState, Retrying, retry_if_exception_type
 from tenacity.stop import stop_after_attempt, stop_before_delay
 from tenacity.wait import wait_random_exponential
@@ -75,19 +76,6 @@ class Transient(AvscanError):
         self.retry_after = retry_after
 
 
-class Authorization(AuthBase):
-    """Sets our header: without an `auth`, requests would take credentials from .netrc."""
-
-    def __init__(self, token: str | None) -> None:
-        self._token = token
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Add the token, where there is one."""
-        if self._token:
-            request.headers["Authorization"] = self._token
-        return request
-
-
 class _Session(requests.Session):
     """A session that leaves redirects alone: requests reads their bodies, however long they are."""
 
@@ -114,6 +102,11 @@ class Transport:
         self._clock = clock
         self._sleep = sleep
         self._session = _Session()
+        # requests looks these up for each request, and credentials in .netrc, which are not ours.
+        self._session.trust_env = False
+        self._session.proxies = get_environ_proxies(self.base_url)
+        bundles = map(os.environ.get, ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"))
+        self._session.verify = next(filter(None, bundles), True)
         # A compressed answer could unfold to any length.
         self._session.headers.update({"User-Agent": user_agent, "Accept-Encoding": "identity"})
         self._lock = threading.Lock()
@@ -200,8 +193,7 @@ class Transport:
                 params=params,
                 json=json,
                 data=data,
-                headers=headers,
-                auth=Authorization(token),
+                headers=(headers or {}) | ({"Authorization": token} if token else {}),
                 timeout=(min(CONNECT_TIMEOUT, timeout, left), min(timeout, left)),
                 stream=True,
                 allow_redirects=False,
