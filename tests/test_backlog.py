@@ -8,7 +8,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avscan.backend.backlog import PROMISE, TURNS, Backlog
+from avscan.backend.backlog import MAX_TAKES, PROMISE, Backlog
 from avscan.backend.discovery import Job
 
 NOW = datetime(2025, 5, 1, 12, tzinfo=UTC)
@@ -122,7 +122,7 @@ def test_a_build_that_waits_again_lets_all_others_go_first() -> None:
 
 def test_a_build_that_waits_again_and_again_does_not_keep_a_pass_from_its_end() -> None:
     backlog = Backlog()
-    for _ in range(TURNS):
+    for _ in range(MAX_TAKES):
         backlog.add([fresh("a")])
         assert len(drained(backlog)) == 1
     backlog.add([fresh("a")])
@@ -145,7 +145,7 @@ def test_a_build_that_was_put_aside_goes_after_all_others_but_the_interrupted_on
 def test_a_build_may_be_put_aside_as_often_as_it_takes() -> None:
     backlog = Backlog()
     backlog.add([fresh("a")])
-    for _ in range(TURNS + 1):
+    for _ in range(MAX_TAKES + 1):
         heavy = backlog.take(NOW)
         assert heavy == fresh("a")
         backlog.put_aside(heavy)

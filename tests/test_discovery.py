@@ -21,10 +21,10 @@ from avscan.backend.discovery import (
     compare_large,
     compare_recent,
     compared,
+    id_ranges,
     is_due,
     is_outdated,
     job_of,
-    parts,
     plans,
 )
 from avscan.backend.journal import Interruption
@@ -116,9 +116,11 @@ ids = st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=15, max_size=15)
 @given(number=st.integers(1, 200), record=ids)
 def test_every_id_is_in_exactly_one_part(number: int, record: str) -> None:
     holding = [
-        (low, high) for low, high in parts(number) if record >= low and (not high or record < high)
+        (low, high)
+        for low, high in id_ranges(number)
+        if record >= low and (not high or record < high)
     ]
-    assert len(list(parts(number))) == number
+    assert len(list(id_ranges(number))) == number
     assert len(holding) == 1
 
 
@@ -332,7 +334,7 @@ def test_builds_that_changed_long_ago_are_not_asked_for(backend: Backend) -> Non
 def test_more_builds_than_a_filter_holds_are_asked_for_in_turns(
     backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(discovery, "_IDS_A_FILTER", 2)
+    monkeypatch.setattr(discovery, "_IDS_PER_FILTER", 2)
     new, changed = a_world(backend)
     plan = recent(backend)
     assert [build.id for build in plan.new] == [new]
@@ -340,7 +342,7 @@ def test_more_builds_than_a_filter_holds_are_asked_for_in_turns(
 
 
 def test_a_filter_holds_as_many_ids_as_are_put_into_one(every_backend: Backend) -> None:
-    ids = [f"{number:015}" for number in range(discovery._IDS_A_FILTER)]  # noqa: SLF001 - what is sent
+    ids = [f"{number:015}" for number in range(discovery._IDS_PER_FILTER)]  # noqa: SLF001 - what is sent
     where = pocketbase.any_of("build", ids)
     assert signed_in(every_backend).page(CHECKS, where=where) == []
 

@@ -147,7 +147,9 @@ def test_a_superuser_who_is_refused_one_write_is_still_signed_in(
     """The refusal is a hook's or a proxy's, and what it says is no fact about the record."""
     refused = Answer(status=status, body=body)
     server.say(refused, items({"id": "root"}), refused)
-    with pytest.raises(Rejected, match=f"with {status}, though we are a superuser") as caught:
+    with pytest.raises(
+        Rejected, match=f"with {status}, though this account is a superuser"
+    ) as caught:
         write(server.client())
     assert caught.value.codes == {}
     first, proof, second = [path for _, path in server.asked]
@@ -736,7 +738,9 @@ def test_a_hook_that_refuses_one_collection_is_not_taken_for_a_lost_session(
             lambda client: client.delete("app_branches", backend.branch),
         ]
         for write in writes:
-            with pytest.raises(Rejected, match=r"though we are a superuser: .*Not this one"):
+            with pytest.raises(
+                Rejected, match=r"though this account is a superuser: .*Not this one"
+            ):
                 write(client)
         assert client.update("apps", backend.app, {"title": "Another"}) is not None
 

@@ -288,7 +288,7 @@ def test_a_missing_collection_is_created_and_then_as_wanted(every_backend: Backe
     assert schema.ensure(client, fix=True) == AsWanted()
     schema.require(client)
     check = every_backend.create_check(every_backend.create_empty_build())
-    assert every_backend.set_check(check, log="x" * fields.LOG_LEAST)
+    assert every_backend.set_check(check, log="x" * fields.LOG_MIN)
 
 
 def test_a_created_collection_is_closed_to_players(every_backend: Backend) -> None:
@@ -407,7 +407,7 @@ def test_a_refusal_that_several_checks_do_not_explain_is_passed_on(
     build = backend.create_empty_build()
     for _ in range(2):
         backend.create_check(build)
-    monkeypatch.setattr(schema, "_crowded", lambda _: {})
+    monkeypatch.setattr(schema, "_builds_with_several_checks", lambda _: {})
     with pytest.raises(Rejected, match="indexes"):
         schema.ensure(backend.client(), fix=True)
 

@@ -15,7 +15,7 @@ from support.scripted import NOW, Answer, Scripted, reply, scripted
 
 from avscan.backend.transport import (
     BREAKER_THRESHOLD,
-    LONGEST_WAIT,
+    MAX_WAIT,
     ON_SIGNAL,
     RetryPolicy,
     Transient,
@@ -104,8 +104,7 @@ def test_waits_grow_and_stay_within_their_bound(server: Scripted) -> None:
         get(server.transport(RetryPolicy(attempts=20)))
     assert len(server.slept) == 19
     assert all(
-        0.1 <= wait <= min(LONGEST_WAIT, 0.5 * 2**number)
-        for number, wait in enumerate(server.slept, 1)
+        0.1 <= wait <= min(MAX_WAIT, 0.5 * 2**number) for number, wait in enumerate(server.slept, 1)
     )
     assert max(server.slept) > 1
 
@@ -115,8 +114,8 @@ def test_waits_grow_and_stay_within_their_bound(server: Scripted) -> None:
     [
         ("7", 7.0),
         ("0", 0.0),
-        ("3600", LONGEST_WAIT),
-        ("9" * 400, LONGEST_WAIT),
+        ("3600", MAX_WAIT),
+        ("9" * 400, MAX_WAIT),
         (format_datetime(SERVER_NOW + timedelta(seconds=4), usegmt=True), 4.0),
         (format_datetime(SERVER_NOW - timedelta(seconds=4), usegmt=True), 0.0),
     ],
