@@ -51,7 +51,7 @@ class Backlog:
         insort(self._deferred, job, key=_rank)
 
     def take(self, now: datetime) -> Job | None:
-        """Remove and return the next build to scan; None if none waits. `now` is the server's time."""
+        """Remove and return the next job, if there is one. `now` is the server's time."""
         if not self._waiting:
             return None
         if self._queue:

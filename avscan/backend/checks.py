@@ -55,7 +55,7 @@ class View:
         ]
 
     def unchanged(self, verdict: Check) -> list[Check]:
-        """Return the check if it still has this verdict and the verdict is about the build's files."""
+        """Return the check if its verdict is unchanged and about the build's files."""
         return [
             each
             for each in self.checks

@@ -1,9 +1,9 @@
 """Find the work of a pass: builds without checks, pending checks, stuck and outdated ones.
 
-Passes keep no state between them. Each pass lists the checks that are not settled. If all builds fit
+A pass keeps no state for the next one. It lists the checks that are not settled. If all builds fit
 into one page, it compares them all with all checks. Otherwise it compares only the builds that
 changed lately, which is cheap at any size. A full comparison, made now and then, finds the rest:
-checks that an operator deleted, and builds uploaded while avscan was off. This module writes nothing.
+checks that an operator deleted, and builds uploaded while avscan was off. Nothing is written here.
 """
 
 from __future__ import annotations
@@ -134,8 +134,8 @@ def compare_all(
 def compare_recent(client: PocketBase, *, now: datetime, stuck_after: timedelta) -> Iterator[Plan]:
     """Find the unsettled checks and compare the builds that changed lately with their checks.
 
-    Makes two requests, and one more for each further `_IDS_PER_FILTER` builds that changed. `now` is
-    the server's time.
+    Makes two requests, and one more for each further `_IDS_PER_FILTER` builds that changed.
+    `now` is the server's time.
     """
     since = format_time(now - LATELY)
     rows = client.list_unordered(BUILDS, where=f'updated > "{since}"', fields=_BUILD_FIELDS)
@@ -200,8 +200,8 @@ def checks_of(client: PocketBase, builds: Sequence[str]) -> Iterator[Check]:
 class Verdicts:
     """Select verdicts by status, time, and whether av-service gave them.
 
-    Verdicts that were corrected by hand are excluded: their status differs from the one at the start
-    of their log. The logs of av-service, the predecessor of avscan, are recognised by their form.
+    Verdicts that were corrected by hand are excluded: their status differs from the one at the
+    start of their log. Logs of av-service, avscan's predecessor, are recognised by their form.
     """
 
     before: datetime
@@ -280,8 +280,8 @@ def is_due(build: Build, now: datetime) -> bool:
 def waits_since(check: Check, build: Build) -> datetime:
     """Return when the files of an unsettled check's build were uploaded.
 
-    PocketBase has one time for all changes of a build, so an edit may follow the upload. avscan opens
-    a check only after the upload, so the time of opening counts if it is earlier.
+    PocketBase has one time for all changes of a build, so an edit may follow the upload. avscan
+    opens a check only after the upload, so the time of opening counts if it is earlier.
     """
     opened = check.status is Status.PENDING and check.log.startswith(f"{Status.PENDING}: ")
     return min(build.updated, check.updated) if opened else build.updated

@@ -112,8 +112,8 @@ class Fetcher:
     def wait(self, seconds: float, *, alone: bool) -> None:
         """Wait until a download ends, at most so many seconds.
 
-        If no scan is under way (`alone`), the most urgent file may use the disk space reserved for a
-        scan, and then that of the other files.
+        If no scan is under way (`alone`), the most urgent file may use the disk space reserved for
+        a scan, and then that of the other files.
         """
         with self._changed:
             if alone:

@@ -50,7 +50,7 @@ class Intake:
         return job_of(view.build) if view.build and view.has_pending else None
 
     def reopen(self, check: Check) -> Job | None:
-        """Set a verdict about other files to pending; None if it is current or its build not due."""
+        """Set a verdict about other files to pending; None if there is nothing to scan."""
         view = self._checks.read(check.build)
         build = view.build
         outdated = [each for each in view.checks if build and is_outdated(each, build)]

@@ -1,9 +1,10 @@
 """Format and parse a check's `log`.
 
-A log is a list of sections, newest first: the present state of the check, then its earlier verdicts,
-which are cut to their first lines if they don't fit. The first line of a section is its status and a
-record in JSON. Only the record is parsed; it begins right after the status, so no other text can be
-mistaken for it. The lines below are for people. Lengths are in code points, as in PocketBase.
+A log is a list of sections, newest first: the present state of the check, then its earlier
+verdicts, which are cut to their first lines if they don't fit. The first line of a section is its
+status and a record in JSON. Only the record is parsed; it begins right after the status, so no other
+text can be mistaken for it. The lines below are for people. Lengths are in code points, as in
+PocketBase.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ AV_SERVICE = {
 }
 """How logs of av-service, avscan's predecessor, begin (its `index.ts`), by status."""
 FOUND = " FOUND"
-"""Part of av-service's log of an infected build; with the status `clean` it was corrected by hand."""
+"""Part of av-service's logs of infected builds; a `clean` check with it was corrected by hand."""
 
 # The share of a log's length that is reserved for earlier verdicts.
 _HISTORY = 0.25
@@ -242,7 +243,7 @@ def history(log: str, status: Status | None) -> list[str]:
 
 
 def author(log: str, status: Status) -> str:
-    """Return the author of a verdict, or '' for avscan, whose log begins with the verdict's status."""
+    """Return the author of a verdict; '' for avscan, whose logs begin with the status."""
     if log.startswith(f"{status}: "):
         return ""
     return BY_AV_SERVICE if is_by_av_service(log, status) else BY_HAND

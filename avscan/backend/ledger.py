@@ -17,7 +17,7 @@
 A renewal writes only its verdict, so a published build stays available during the scan. Its
 interruptions are not counted: renewals come after all other work, one build at a time.
 
-If a pass dies or fails during an inspection, the check's return to `pending` counts one interruption
+If a pass dies or fails during an inspection, the check's return to `pending` counts an interruption
 of the file that the log records as under inspection. A file that was interrupted `INTERRUPTIONS`
 times is not inspected again.
 
@@ -122,8 +122,8 @@ class Ledger:
             ),
             started=self._client.server_time(),
         )
-        # A heartbeat could undo the write. If the write fails, PocketBase may still complete it: the
-        # heartbeat stays paused, so that a later pass reclaims the check.
+        # A heartbeat could undo the write. If the write fails, PocketBase may still complete it:
+        # the heartbeat stays paused, so that a later pass reclaims the check.
         self._paused.add(claim.mark)
         self._held[claim.mark] = claim
         claimed = all(self._mark(check, claim, claim.first) for check in claim.checks)

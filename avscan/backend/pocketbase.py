@@ -1,8 +1,8 @@
 """A client for PocketBase's API, for a superuser.
 
 To PocketBase, a request with an expired token is a guest's: it gets empty lists, and 404 for every
-record. So each list has a filter that PocketBase refuses to guests, and each 404 is verified by such
-a list. Values are plain JSON.
+record. So each list has a filter that PocketBase refuses to guests, and such a list verifies each
+404. Values are plain JSON.
 """
 
 from __future__ import annotations
@@ -262,7 +262,7 @@ class PocketBase:
         return row
 
     def _prove_gone(self, collection: str, record: str, policy: RetryPolicy) -> None:
-        """Raise Transient if a record exists; an expired session or a broken table also cause a 404."""
+        """Raise Transient if a record exists: an expired session or a broken table also cause 404."""
         params = {"perPage": "1", "filter": f'(id = "{check_id(record)}") && {GUARD}'}
         if self._list(collection, params, policy):
             raise Transient(f"{collection}/{record} is there, yet PocketBase does not find it")
@@ -315,9 +315,9 @@ class PocketBase:
     ) -> requests.Response | None:
         """Open a stream of a file from `start` on, which the caller closes; None if it is missing.
 
-        With a `validator` (the `Last-Modified` of an earlier answer) the server sends the whole file
-        (200) if the file has changed, and the rest of it (206) otherwise. 416 means that `start` is
-        past the end. A protected file needs a file token, without which PocketBase answers 404; no
+        With a `validator` (the `Last-Modified` of an earlier answer) the server sends the whole
+        file (200) if the file has changed, and the rest of it (206) otherwise. 416 means that
+        `start` is past the end. A protected file needs a file token, without which PocketBase answers 404; no
         other credentials are sent.
 
         Raises:

@@ -258,8 +258,8 @@ def _show_option(name: str, value: JSON) -> str:
 def ensure(client: PocketBase, *, fix: bool) -> Outcome:
     """Create the collection if it is missing; otherwise compare it and, with `fix`, repair it.
 
-    If builds with several checks prevent the unique index, all else is repaired, and the error names
-    these builds: the operator must choose which check to keep.
+    If builds with several checks prevent the unique index, all else is repaired, and the error
+    names these builds: the operator must choose which check to keep.
 
     Raises:
         SchemaError: there is no `app_builds`, or builds have several checks.

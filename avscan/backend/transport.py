@@ -67,7 +67,7 @@ ON_FAILURE = RetryPolicy(attempts=2, deadline=10.0, timeout=5.0)
 
 
 class Transient(AvscanError):
-    """An attempt failed and may succeed later, after the server's `retry_after` seconds if given."""
+    """An attempt failed and may succeed later; `retry_after` is the requested wait in seconds."""
 
     def __init__(self, reason: str, *, retry_after: float | None = None) -> None:
         super().__init__(reason)
@@ -90,7 +90,7 @@ class Authorization(AuthBase):
 class _Session(requests.Session):
     """A session without redirects: requests would read their bodies, whatever their length."""
 
-    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002 - overridden
+    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002 - override
         """Return no target."""
         return None
 
@@ -128,8 +128,8 @@ class Transport:
     def retry(self, attempt: Callable[[RetryPolicy], T], policy: RetryPolicy | None = None) -> T:
         """Call `attempt` until it no longer raises `Transient`.
 
-        A call with its own policy, such as `ON_SIGNAL`, ignores an open circuit, and its failure does
-        not count towards opening it. A nested `retry` ends by the earlier of both deadlines.
+        A call with its own policy, such as `ON_SIGNAL`, ignores an open circuit, and its failure
+        does not count towards opening it. A nested `retry` ends by the earlier of both deadlines.
 
         Raises:
             BackendError: the attempts or the time are used up, or the circuit is open.
