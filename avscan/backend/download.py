@@ -86,7 +86,7 @@ def download(
     """Download a record's file to `target`; any outcome but an `Artifact` removes it.
 
     A broken connection is resumed as long as each try makes progress. The first answer has the
-    size, which sets a final deadline: `LEAST_RATE` bytes a second, but at least `least_time` seconds.
+    size, which sets a final deadline: `LEAST_RATE` bytes a second, at least `least_time` seconds.
     `leave` is how many bytes must stay free on the disk. `progress` is called with the bytes
     received and the size.
 

@@ -2,9 +2,9 @@
 
 A log is a list of sections, newest first: the present state of the check, then its earlier
 verdicts, which are cut to their first lines if they don't fit. The first line of a section is its
-status and a record in JSON. Only the record is parsed; it begins right after the status, so no other
-text can be mistaken for it. The lines below are for people. Lengths are in code points, as in
-PocketBase.
+status and a record in JSON. Only the record is parsed; it begins right after the status, so no
+other text can be mistaken for it. The lines below are for people. Lengths are in code points, as
+in PocketBase.
 """
 
 from __future__ import annotations

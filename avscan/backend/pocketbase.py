@@ -262,7 +262,7 @@ class PocketBase:
         return row
 
     def _prove_gone(self, collection: str, record: str, policy: RetryPolicy) -> None:
-        """Raise Transient if a record exists: an expired session or a broken table also cause 404."""
+        """Raise Transient if a record exists: a lost session or a broken table also causes 404."""
         params = {"perPage": "1", "filter": f'(id = "{check_id(record)}") && {GUARD}'}
         if self._list(collection, params, policy):
             raise Transient(f"{collection}/{record} is there, yet PocketBase does not find it")
@@ -317,8 +317,8 @@ class PocketBase:
 
         With a `validator` (the `Last-Modified` of an earlier answer) the server sends the whole
         file (200) if the file has changed, and the rest of it (206) otherwise. 416 means that
-        `start` is past the end. A protected file needs a file token, without which PocketBase answers 404; no
-        other credentials are sent.
+        `start` is past the end. A protected file needs a file token, without which PocketBase
+        answers 404; no other credentials are sent.
 
         Raises:
             BackendError: the answer is not from PocketBase's storage.
