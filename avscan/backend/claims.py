@@ -56,7 +56,7 @@ class Claim:
 
 
 class Settlement(enum.Enum):
-    """The outcome of settling a claim: which of its conditions held."""
+    """The outcome of settling a claim."""
 
     SETTLED = "settled"
     CHANGED = "changed"
