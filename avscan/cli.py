@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-import os
-import re
 import sys
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -18,8 +16,8 @@ from avscan import __version__
 from avscan.boundary import boundary
 from avscan.errors import SchemaError, SettingsError
 from avscan.logs import configure
-from avscan.settings import LogFormat, RefreshSettings, Settings, variables_of
-from avscan.variables import Variable
+from avscan.options import environment, options_of, parse_duration
+from avscan.settings import LogFormat, RefreshSettings, Settings
 
 if TYPE_CHECKING:
     from avscan.backend.discovery import Plan
@@ -49,7 +47,6 @@ Exit codes:
   143  stopped by SIGTERM
 """
 LEVEL_NOT_MET = 1
-MAX_DURATION = timedelta(days=36_500)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXIT_CODES)
@@ -60,51 +57,24 @@ def main() -> None:
 
 def command(name: str) -> Callable[[Callable[..., None]], click.Command]:
     """Register a command with an option for each setting that it uses."""
-    variables = variables_of(name)
-    secrets = ", ".join(each.name for each in variables if each.secret)
-    epilog = (
-        f"Secrets have no option, since other users can see a command line: set {secrets}, or"
-        " pass their files by the options above. `avscan --help` lists the exit codes."
-    )
+    options, epilog = options_of(name)
 
     def register(function: Callable[..., None]) -> click.Command:
         registered = main.command(name, epilog=epilog)(function)
-        registered.params.extend(_option(each) for each in variables if not each.secret)
+        registered.params.extend(options)
         return registered
 
     return register
 
 
-def _option(variable: Variable) -> click.Option:
-    return click.Option(
-        [variable.option, variable.name],
-        envvar=variable.name,
-        show_envvar=True,
-        help=variable.help,
-        default=variable.default or None,
-        show_default=bool(variable.default),
-        expose_value=False,
-        callback=_store_option,
-    )
-
-
-def _store_option(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
-    context.ensure_object(dict)[parameter.name] = value or ""
-
-
-def _environment() -> dict[str, str]:
-    """Return the environment, where options replace their variables."""
-    return {**os.environ, **click.get_current_context().ensure_object(dict)}
-
-
 def _settings(name: str) -> Settings:
     """Parse a command's settings from its options and the environment."""
-    return Settings.parse(_environment(), command=name)
+    return Settings.parse(environment(), command=name)
 
 
 def _is_interactive() -> bool:
     """Return whether a pass is shown on a terminal instead of logged."""
-    form = _environment().get("LOG_FORMAT", "").strip().lower()
+    form = environment().get("LOG_FORMAT", "").strip().lower()
     terminal = sys.stderr is not None and sys.stderr.isatty()  # None if it is closed
     return form in {"", LogFormat.AUTO} and terminal
 
@@ -264,7 +234,7 @@ def rescan(
             raise SettingsError(
                 "name builds, or choose them by --status, --older-than or --from-av-service"
             )
-        age = _duration("--older-than", older_than) if older_than else timedelta(0)
+        age = parse_duration("--older-than", older_than) if older_than else timedelta(0)
         settings = _settings("rescan")
         from avscan.records import Status  # noqa: PLC0415
         from avscan.rescan import Selection  # noqa: PLC0415
@@ -278,17 +248,13 @@ def rescan(
             limit=limit,
         )
         done = set()
-        confirm = _confirmed if yes else _confirm_hiding
+        confirm = (lambda _: None) if yes else _confirm_hiding
         for build in reset(settings, selection, confirm=confirm, dry_run=dry_run):
             click.echo(build)
             done.add(build)
         click.echo(f"{len(done)} {'would be ' * dry_run}reset to pending", err=True)
         if left := [build for build in builds if build not in done]:
             raise SettingsError(f"no such verdict to reset: {', '.join(dict.fromkeys(left))}")
-
-
-def _confirmed(_: int) -> None:
-    """Confirm without a question."""
 
 
 def _confirm_hiding(clean: int) -> None:
@@ -298,18 +264,6 @@ def _confirm_hiding(clean: int) -> None:
         raise SettingsError(f"{what}. Confirm with --yes")
     if not click.confirm(f"{what}. Continue?", err=True):
         raise SettingsError("nothing was reset")
-
-
-def _duration(option: str, text: str) -> timedelta:
-    """Parse a duration such as 30d, 12h or 90m."""
-    units = {"d": "days", "h": "hours", "m": "minutes"}
-    match = re.fullmatch(r"(\d{1,6})([dhm])", text.strip())
-    duration = timedelta(**{units[match[2]]: int(match[1])}) if match else MAX_DURATION
-    if duration >= MAX_DURATION:
-        raise SettingsError(
-            f"{option} must be like 30d, 12h or 90m, and less than 36500d, not {text!r}"
-        )
-    return duration
 
 
 @command("status")
@@ -332,7 +286,7 @@ def status(*, since: str, form: str) -> None:
     that wait, are stuck, late or infected, or could not be scanned.
     """
     with boundary():
-        window = _duration("--since", since)
+        window = parse_duration("--since", since)
         settings = _settings("status")
         from avscan.ops import metrics, views  # noqa: PLC0415
         from avscan.ops.exposition import exposition  # noqa: PLC0415
@@ -421,7 +375,7 @@ def refresh(*, now: bool) -> None:
     DATABASE_CUSTOM_URL adds signature files by their URLs.
     """
     with boundary("refresh"):
-        settings = RefreshSettings.parse(_environment(), command="refresh")
+        settings = RefreshSettings.parse(environment(), command="refresh")
         configure(settings.log_level, settings.log_format)
         from avscan.clamav import refresh as signatures  # noqa: PLC0415
 

@@ -30,7 +30,7 @@ ROOMS: dict[str, set[str]] = {
 # Above the rooms: what joins them, and what starts that.
 ROOF = {
     *("sweep", "scans", "scanner", "inspection", "summary", "wiring", "passes", "rescan"),
-    *("boundary", "signals", "cli", "__main__", "demo"),
+    *("boundary", "signals", "cli", "options", "__main__", "demo"),
 }
 
 

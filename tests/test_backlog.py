@@ -1,4 +1,4 @@
-"""The order of the scans: nobody starves, nobody comes twice."""
+"""The order of scans: each build is taken once, and neither kind of build starves."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avscan.backend.backlog import PROMISE, TURNS, Backlog
+from avscan.backend.backlog import MAX_TAKES, PROMISE, Backlog
 from avscan.backend.discovery import Job
 
 NOW = datetime(2025, 5, 1, 12, tzinfo=UTC)
@@ -47,7 +47,7 @@ jobs = st.lists(
 )
 
 
-def test_an_empty_backlog_has_nothing() -> None:
+def test_an_empty_backlog_returns_none() -> None:
     backlog = Backlog()
     assert backlog.take(NOW) is None
     assert not backlog
@@ -58,21 +58,21 @@ def test_the_oldest_goes_first() -> None:
     assert order(late("c", 1), late("a", 3), late("b", 2)) == "abc"
 
 
-def test_fresh_and_late_builds_take_turns() -> None:
+def test_fresh_and_late_builds_alternate() -> None:
     assert order(*map(fresh, "abc"), *map(late, "xyz")) == "axbycz"
 
 
-def test_one_kind_goes_on_when_the_other_is_done() -> None:
+def test_one_kind_continues_when_the_other_is_exhausted() -> None:
     assert order(fresh("a"), *map(late, "xyz")) == "axyz"
     assert order(*map(fresh, "abc"), late("x")) == "axbc"
 
 
-def test_a_build_is_late_from_the_promise_on() -> None:
+def test_a_build_is_late_once_the_promised_time_is_over() -> None:
     on_time = Job(build="a", uploaded=NOW - PROMISE + SECOND)
     assert order(late("x"), on_time) == "ax"
 
 
-def test_a_fresh_build_waits_for_one_late_build_at_the_most() -> None:
+def test_a_fresh_build_waits_for_at_most_one_late_build() -> None:
     backlog = Backlog()
     backlog.add(map(late, "uvwxyz"))
     backlog.add([fresh("a")])
@@ -83,7 +83,7 @@ def test_a_fresh_build_waits_for_one_late_build_at_the_most() -> None:
     assert fresh("b") in following
 
 
-def test_a_late_build_waits_for_one_fresh_build_at_the_most() -> None:
+def test_a_late_build_waits_for_at_most_one_fresh_build() -> None:
     backlog = Backlog()
     backlog.add([late("x")])
     backlog.add(map(fresh, "abc"))
@@ -101,7 +101,7 @@ def interrupted(build: str, times: int, age: int = 0) -> Job:
     return Job(build=build, uploaded=NOW - age * SECOND, interruptions=times)
 
 
-def test_interrupted_builds_go_last_the_least_often_interrupted_first() -> None:
+def test_interrupted_builds_go_last_fewest_interruptions_first() -> None:
     twice, once = interrupted("z", 2, age=9999), interrupted("y", 1)
     assert order(twice, once, *map(late, "wx"), *map(fresh, "ab")) == "awbxyz"
 
@@ -112,7 +112,7 @@ def test_of_equally_interrupted_builds_the_oldest_goes_first() -> None:
     )
 
 
-def test_a_build_that_waits_again_lets_all_others_go_first() -> None:
+def test_a_build_that_waits_again_goes_after_all_others() -> None:
     backlog = Backlog()
     backlog.add([fresh("a")])
     assert backlog.take(NOW) == fresh("a")
@@ -120,9 +120,9 @@ def test_a_build_that_waits_again_lets_all_others_go_first() -> None:
     assert "".join(job.build for job in drained(backlog)) == "xya"
 
 
-def test_a_build_that_waits_again_and_again_does_not_keep_a_pass_from_its_end() -> None:
+def test_a_build_that_keeps_waiting_does_not_prolong_a_pass_forever() -> None:
     backlog = Backlog()
-    for _ in range(TURNS):
+    for _ in range(MAX_TAKES):
         backlog.add([fresh("a")])
         assert len(drained(backlog)) == 1
     backlog.add([fresh("a")])
@@ -142,10 +142,10 @@ def test_a_build_that_was_put_aside_goes_after_all_others_but_the_interrupted_on
     assert "".join(job.build for job in drained(backlog)) == "cxaz"
 
 
-def test_a_build_may_be_put_aside_as_often_as_it_takes() -> None:
+def test_a_build_may_be_put_aside_any_number_of_times() -> None:
     backlog = Backlog()
     backlog.add([fresh("a")])
-    for _ in range(TURNS + 1):
+    for _ in range(MAX_TAKES + 1):
         heavy = backlog.take(NOW)
         assert heavy == fresh("a")
         backlog.put_aside(heavy)
@@ -165,7 +165,7 @@ def test_every_build_is_taken_once_however_often_it_is_added(jobs: list[Job]) ->
 
 
 @given(jobs=jobs)
-def test_no_two_of_one_kind_in_a_row_while_the_other_kind_waits(jobs: list[Job]) -> None:
+def test_the_two_kinds_alternate_while_both_wait(jobs: list[Job]) -> None:
     backlog = Backlog()
     backlog.add(jobs)
     kinds = [is_late(job) for job in drained(backlog) if not job.interruptions]

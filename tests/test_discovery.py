@@ -1,4 +1,4 @@
-"""What there is to do: pure comparisons, and the questions that a real server is asked."""
+"""Discovery of work: comparisons, and queries of real servers."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from avscan.backend.discovery import (
     compare_large,
     compare_recent,
     compared,
+    id_ranges,
     is_due,
     is_outdated,
     job_of,
-    parts,
     plans,
 )
 from avscan.backend.journal import Interruption
@@ -52,7 +52,7 @@ CHECK = Check(
 # -- pure -----------------------------------------------------------------------------------------
 
 
-def test_a_verdict_about_the_same_files_stands_however_late_the_build_was_edited() -> None:
+def test_a_verdict_about_the_same_files_is_current_after_an_edit() -> None:
     assert not is_outdated(CHECK, replace(BUILD, updated=NOON + timedelta(days=9)))
 
 
@@ -62,7 +62,7 @@ def test_a_verdict_about_other_files_is_outdated(files: tuple[str, ...]) -> None
 
 
 @pytest.mark.parametrize("status", [Status.PENDING, Status.SCANNING])
-def test_what_is_no_verdict_is_never_outdated(status: Status) -> None:
+def test_an_unsettled_check_is_never_outdated(status: Status) -> None:
     assert not is_outdated(replace(CHECK, status=status), replace(BUILD, files=("c.txt",)))
 
 
@@ -76,7 +76,7 @@ def test_what_is_no_verdict_is_never_outdated(status: Status) -> None:
         (None, NOON - SECOND, True),
     ],
 )
-def test_a_verdict_that_names_no_files_counts_until_the_build_is_updated(
+def test_a_verdict_without_a_digest_is_current_until_the_build_changes(
     scan_time: datetime | None, written: datetime, *, outdated: bool
 ) -> None:
     check = replace(CHECK, log="by hand", scan_time=scan_time, updated=written)
@@ -114,11 +114,13 @@ ids = st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=15, max_size=15)
 
 
 @given(number=st.integers(1, 200), record=ids)
-def test_every_id_is_in_exactly_one_part(number: int, record: str) -> None:
+def test_each_id_is_in_exactly_one_range(number: int, record: str) -> None:
     holding = [
-        (low, high) for low, high in parts(number) if record >= low and (not high or record < high)
+        (low, high)
+        for low, high in id_ranges(number)
+        if record >= low and (not high or record < high)
     ]
-    assert len(list(parts(number))) == number
+    assert len(list(id_ranges(number))) == number
     assert len(holding) == 1
 
 
@@ -144,25 +146,25 @@ ROW = {"id": "abc", "build": "def", "status": "clean", "created": LONG_AGO, "upd
         {"updated": "yesterday"},
     ],
 )
-def test_a_check_that_can_not_be_read_is_the_collections_fault(change: dict[str, object]) -> None:
+def test_a_check_that_can_not_be_parsed_is_a_schema_error(change: dict[str, object]) -> None:
     (name,) = change
     with pytest.raises(SchemaError, match=f"{CHECKS}.{name} .*avscan init"):
         Check.parse(ROW | change)
 
 
-def test_a_row_from_before_the_field_was_added_is_from_long_ago() -> None:
+def test_a_row_without_a_time_is_old() -> None:
     assert Check.parse(ROW | {"created": "", "updated": ""}).updated.year == 1970
     assert Build.parse(ROW | {"files": [], "updated": ""}).updated.year == 1970
 
 
-def test_a_status_that_is_not_ours_is_no_status() -> None:
+def test_an_unknown_status_is_none() -> None:
     check = Check.parse(ROW | {"status": "appealed"})
     assert check.status is None
     assert not check.settled
 
 
 @pytest.mark.parametrize("change", [{"files": 7}, {"id": None}, {"updated": None}])
-def test_a_build_that_can_not_be_read_is_the_collections_fault(change: dict[str, object]) -> None:
+def test_a_build_that_can_not_be_parsed_is_a_schema_error(change: dict[str, object]) -> None:
     (name,) = change
     with pytest.raises(SchemaError, match=f"{BUILDS}.{name} "):
         Build.parse(ROW | {"files": []} | change)
@@ -172,25 +174,25 @@ def test_a_build_that_can_not_be_read_is_the_collections_fault(change: dict[str,
     ("files", "names"),
     [([], ()), (["a"], ("a",)), (["a", "b"], ("a", "b")), ("a", ("a",)), ("", ())],
 )
-def test_a_field_for_one_file_reads_like_one_for_many(
+def test_a_field_for_a_single_file_is_parsed_like_one_for_several(
     files: object, names: tuple[str, ...]
 ) -> None:
     assert Build.parse(ROW | {"files": files}).files == names
 
 
 @given(moment=st.datetimes(datetime(2000, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001
-def test_a_time_is_written_as_the_server_compares_it_and_read_back(moment: datetime) -> None:
+def test_a_time_is_formatted_as_the_server_compares_it_and_parsed_back(moment: datetime) -> None:
     text = format_time(moment)
     assert len(text) == len(LONG_AGO)
     assert parse_time(text) == moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
-def test_what_is_no_time_is_none() -> None:
+def test_an_invalid_time_is_none() -> None:
     assert parse_time("") is None
     assert parse_time("yesterday") is None
 
 
-def test_a_plan_is_cut_down_to_the_builds_that_are_wanted() -> None:
+def test_a_plan_is_filtered_by_builds() -> None:
     other = replace(BUILD, id="other")
     pairs = ((CHECK, BUILD), (replace(CHECK, build="other"), other))
     plan = Plan(
@@ -215,13 +217,13 @@ def signed_in(backend: Backend) -> PocketBase:
 
 
 def plan_of(backend: Backend) -> Plan:
-    """Give the one plan that there is for a small backend."""
+    """Return the only plan for a small backend."""
     (plan,) = plans(signed_in(backend), stuck_after=STUCK_AFTER, full=False)
     return plan
 
 
 def recent(backend: Backend, *, later: timedelta = timedelta()) -> Plan:
-    """Give what changed lately, which mostly is one plan."""
+    """Return the plans for recent changes as one."""
     client = signed_in(backend)
     found = list(compare_recent(client, now=client.server_time() + later, stuck_after=STUCK_AFTER))
     assert not any(plan.jobs for plan in found[1:])
@@ -237,14 +239,14 @@ def ids_of(pairs: Iterable[tuple[Check, Build]]) -> set[str]:
 
 
 def judged(backend: Backend, build: str, *, files: Iterable[str] | None = None) -> str:
-    """Create the verdict that a pass would have written about these files."""
+    """Create the verdict that a pass would write about these files."""
     names = backend.file_names(build) if files is None else files
     log = f"clean: x\nfiles: 1, digest {journal.digest(names)}\n" + "more\n" * 200
     moment = format_time(Build.parse(backend.build(build)).updated)
     return backend.create_check(build, status="clean", scan_time=moment, log=log)
 
 
-def test_checks_that_wait_are_jobs_with_their_interruptions(every_backend: Backend) -> None:
+def test_pending_checks_are_jobs_with_their_interruptions(every_backend: Backend) -> None:
     backend = every_backend
     build = backend.upload({"a.txt": b"a game"})
     found = Build.parse(backend.build(build))
@@ -253,7 +255,7 @@ def test_checks_that_wait_are_jobs_with_their_interruptions(every_backend: Backe
     assert plan_of(backend) == Plan(jobs=(job_of(found, interrupted),))
 
 
-def test_checks_of_builds_that_still_upload_do_not_wait_yet(every_backend: Backend) -> None:
+def test_checks_of_builds_without_files_are_no_jobs_yet(every_backend: Backend) -> None:
     backend = every_backend
     build = backend.create_empty_build()
     backend.create_check(build)
@@ -262,7 +264,7 @@ def test_checks_of_builds_that_still_upload_do_not_wait_yet(every_backend: Backe
     assert [job.build for job in plan_of(backend).jobs] == [build]
 
 
-def test_a_check_is_stuck_once_its_heartbeat_is_long_ago(every_backend: Backend) -> None:
+def test_a_check_without_a_recent_heartbeat_is_stuck(every_backend: Backend) -> None:
     backend = every_backend
     builds = [backend.upload({"a.txt": b"a game"}) for _ in range(2)]
     checks = [backend.create_check(build, status="scanning") for build in builds]
@@ -283,17 +285,17 @@ def test_a_check_whose_build_is_gone_is_an_orphan(every_backend: Backend) -> Non
     assert plan == Plan(orphans=plan.orphans)
 
 
-def test_a_verdict_does_not_wait(every_backend: Backend) -> None:
+def test_a_verdict_is_no_job(every_backend: Backend) -> None:
     judged(every_backend, every_backend.upload({"a.txt": b"a game"}))
     assert plan_of(every_backend) == Plan()
 
 
 def a_world(backend: Backend) -> tuple[str, str]:
-    """Make builds of every kind; return the new one and the changed one."""
+    """Create builds of each kind; return the new one and the changed one."""
     new = backend.upload({"a.txt": b"a game"})
     changed = backend.upload({"a.txt": b"a game"})
     judged(backend, changed, files=["another_abcdefghij.txt"])
-    # As PocketBase's clock would have it: the build was updated after the verdict.
+    # The build was updated after the verdict.
     backend.sql("UPDATE av_build_checks SET scan_time = ?", LONG_AGO)
     judged(backend, backend.upload({"a.txt": b"a game"}))
     edited = backend.upload({"a.txt": b"a game"})
@@ -320,7 +322,7 @@ def test_builds_that_changed_lately_are_compared(every_backend: Backend) -> None
     assert len(plan.jobs) == 1
 
 
-def test_builds_that_changed_long_ago_are_not_asked_for(backend: Backend) -> None:
+def test_builds_that_changed_long_ago_are_not_requested(backend: Backend) -> None:
     new, _ = a_world(backend)
     backend.backdate(BUILDS, new, updated=LONG_AGO)
     assert recent(backend).new == ()
@@ -329,18 +331,18 @@ def test_builds_that_changed_long_ago_are_not_asked_for(backend: Backend) -> Non
     assert len(later.jobs) == 1
 
 
-def test_more_builds_than_a_filter_holds_are_asked_for_in_turns(
+def test_more_builds_than_fit_into_a_filter_are_requested_in_parts(
     backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(discovery, "_IDS_A_FILTER", 2)
+    monkeypatch.setattr(discovery, "_IDS_PER_FILTER", 2)
     new, changed = a_world(backend)
     plan = recent(backend)
     assert [build.id for build in plan.new] == [new]
     assert ids_of(plan.changed) == {changed}
 
 
-def test_a_filter_holds_as_many_ids_as_are_put_into_one(every_backend: Backend) -> None:
-    ids = [f"{number:015}" for number in range(discovery._IDS_A_FILTER)]  # noqa: SLF001 - what is sent
+def test_pocketbase_accepts_the_longest_filter(every_backend: Backend) -> None:
+    ids = [f"{number:015}" for number in range(discovery._IDS_PER_FILTER)]  # noqa: SLF001 - what is sent
     where = pocketbase.any_of("build", ids)
     assert signed_in(every_backend).page(CHECKS, where=where) == []
 
@@ -368,7 +370,7 @@ def test_without_the_index_many_builds_are_not_compared_but_the_recent_ones_are_
         next(found)
 
 
-def test_a_pass_over_a_large_backend_asks_three_questions(
+def test_a_pass_over_a_large_backend_makes_three_requests(
     backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a_world(backend)
@@ -379,7 +381,7 @@ def test_a_pass_over_a_large_backend_asks_three_questions(
     assert client.requests_made - before == 3
 
 
-def test_a_verdict_by_hand_without_a_time_is_about_the_files_of_its_own(
+def test_a_verdict_by_hand_without_a_time_is_about_the_files_at_its_update(
     every_backend: Backend,
 ) -> None:
     backend = every_backend
@@ -448,21 +450,21 @@ AV_SERVICES = [
 ]
 
 
-@pytest.mark.parametrize(("status", "theirs"), AV_SERVICES)
-def test_verdicts_of_av_service_are_listed_with_ours_or_alone(
-    every_backend: Backend, status: str, theirs: str
+@pytest.mark.parametrize(("status", "log_of_av_service"), AV_SERVICES)
+def test_verdicts_of_av_service_are_listed_with_avscans_or_alone(
+    every_backend: Backend, status: str, log_of_av_service: str
 ) -> None:
     backend = every_backend
     moment = "2025-05-01 12:00:00.000Z"
-    assert journal.is_by_av_service(theirs, Status(status))
+    assert journal.is_by_av_service(log_of_av_service, Status(status))
     found = []
-    for log in (f"{status}: why", theirs):
+    for log in (f"{status}: why", log_of_av_service):
         build = backend.upload({"a.txt": b"a game"})
         found.append(backend.create_check(build, status=status, scan_time=moment, log=log))
     client = signed_in(backend)
-    ours = {check.id for check in discovery.verdicts(client, Verdicts(before=NOON + SECOND))}
+    listed = {check.id for check in discovery.verdicts(client, Verdicts(before=NOON + SECOND))}
     alone = Verdicts(before=NOON + SECOND, by_av_service=True)
-    assert ours == {*found}
+    assert listed == {*found}
     assert [check.id for check in discovery.verdicts(client, alone)] == [found[1]]
 
 
@@ -478,7 +480,7 @@ def test_a_verdict_of_av_service_that_was_corrected_by_hand_is_not_listed(
     assert not [*discovery.verdicts(signed_in(backend), Verdicts(before=NOON + SECOND))]
 
 
-def test_a_job_remembers_when_which_files_came_and_what_they_interrupted() -> None:
+def test_a_job_has_the_upload_time_the_files_and_the_interruptions() -> None:
     interrupted = [Interruption(file="a", times=2), Interruption(file="b", times=1)]
     assert job_of(BUILD, interrupted) == Job(
         build="abc", uploaded=NOON, files=BUILD.files, interruptions=3

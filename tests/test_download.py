@@ -1,4 +1,4 @@
-"""One artifact onto the disk: whole and measured, or nothing at all."""
+"""The download of one file: complete with its digest, or no file at all."""
 
 from __future__ import annotations
 
@@ -127,14 +127,14 @@ def assert_is(outcome: Download, content: bytes) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"x", CONTENT], ids=["empty", "byte", "large"])
-def test_a_file_arrives_whole_with_its_size_and_digest(
+def test_a_complete_file_has_its_size_and_digest(
     server: Scripted, disk: Disk, content: bytes
 ) -> None:
     server.say(whole(content))
     assert_is(fetch(server.client(), disk), content)
 
 
-def test_a_public_file_is_asked_for_without_credentials_and_uncompressed(
+def test_a_public_file_is_requested_without_credentials_and_uncompressed(
     server: Scripted, disk: Disk
 ) -> None:
     server.say(whole())
@@ -157,13 +157,15 @@ def test_a_broken_download_is_resumed_where_it_broke(server: Scripted, disk: Dis
     assert server.requests[1].headers["If-Range"] == MONDAY
 
 
-def test_a_download_goes_on_for_as_long_as_tries_bring_bytes(server: Scripted, disk: Disk) -> None:
+def test_a_download_continues_as_long_as_attempts_make_progress(
+    server: Scripted, disk: Disk
+) -> None:
     starts = range(100, 1000, 100)
     server.say(whole(cut=100), *[rest(start, cut=100) for start in starts], rest(1000))
     assert_is(fetch(server.client(RetryPolicy(attempts=2)), disk), CONTENT)
 
 
-def test_a_download_that_brings_no_byte_ends_with_its_tries(server: Scripted, disk: Disk) -> None:
+def test_a_download_without_progress_ends_with_its_attempts(server: Scripted, disk: Disk) -> None:
     server.say(whole(cut=100), *[Answer(status=503)] * 99)
     with pytest.raises(BackendError, match="answered 503"):
         fetch(server.client(RetryPolicy(attempts=2)), disk)
@@ -171,30 +173,30 @@ def test_a_download_that_brings_no_byte_ends_with_its_tries(server: Scripted, di
     assert left(disk) == []
 
 
-def test_a_file_that_is_no_longer_the_same_starts_anew(server: Scripted, disk: Disk) -> None:
+def test_a_changed_file_restarts(server: Scripted, disk: Disk) -> None:
     server.say(whole(cut=MIB), whole(OTHER, date=TUESDAY, cut=10), rest(10, OTHER))
     assert_is(fetch(server.client(), disk), OTHER)
     assert server.requests[2].headers["If-Range"] == TUESDAY
 
 
-def test_without_a_validator_a_download_starts_anew(server: Scripted, disk: Disk) -> None:
+def test_a_download_without_a_validator_restarts(server: Scripted, disk: Disk) -> None:
     server.say(whole(date="", cut=MIB), whole(date=""))
     assert_is(fetch(server.client(), disk), CONTENT)
     assert "Range" not in server.requests[1].headers
 
 
-def test_a_file_that_became_shorter_starts_anew(server: Scripted, disk: Disk) -> None:
+def test_a_file_that_became_shorter_restarts(server: Scripted, disk: Disk) -> None:
     server.say(whole(cut=MIB), Answer(status=416), whole(b"short"))
     assert_is(fetch(server.client(), disk), b"short")
 
 
-def test_another_part_than_was_asked_for_is_not_taken(server: Scripted, disk: Disk) -> None:
+def test_another_range_than_requested_is_refused(server: Scripted, disk: Disk) -> None:
     server.say(whole(cut=100), rest(50), whole())
     assert_is(fetch(server.client(), disk), CONTENT)
 
 
 @pytest.mark.parametrize("failure", [Answer(status=503), Answer(status=403), Answer(reset=True)])
-def test_an_answer_that_is_no_file_is_tried_again(
+def test_an_answer_that_is_no_file_is_retried(
     server: Scripted, disk: Disk, failure: Answer
 ) -> None:
     server.say(failure, whole())
@@ -209,7 +211,7 @@ def test_an_answer_that_is_no_file_is_tried_again(
         ({"Content-Encoding": "gzip"}, "compressed"),
     ],
 )
-def test_what_can_not_be_measured_is_refused(
+def test_an_answer_without_a_length_is_refused(
     server: Scripted, disk: Disk, headers: dict[str, str], words: str
 ) -> None:
     server.say(Answer(body=b"x", headers=STORED | headers, cut=1))
@@ -220,7 +222,7 @@ def test_what_can_not_be_measured_is_refused(
 
 
 @pytest.mark.parametrize("span", ["", "bytes 100-", "bytes 100-200/*"])
-def test_a_part_without_its_place_is_refused(server: Scripted, disk: Disk, span: str) -> None:
+def test_a_part_without_a_valid_range_is_refused(server: Scripted, disk: Disk, span: str) -> None:
     server.say(whole(cut=100), Answer(status=206, headers=STORED | {"Content-Range": span}))
     with pytest.raises(BackendError, match="without its length"):
         fetch(server.client(), disk)
@@ -230,16 +232,14 @@ def test_a_part_without_its_place_is_refused(server: Scripted, disk: Disk, span:
 # -- missing and protected ------------------------------------------------------------------------
 
 
-def test_a_missing_file_is_missing_once_a_file_token_did_not_help(
-    server: Scripted, disk: Disk
-) -> None:
+def test_a_file_is_missing_if_a_file_token_does_not_help(server: Scripted, disk: Disk) -> None:
     server.say(MISSING, reply({"token": "for-files"}), MISSING)
     assert fetch(server.client(), disk) == Missing()
     assert server.asked == [("GET", PATH), ("POST", TOKENS), ("GET", PATH)]
     assert left(disk) == []
 
 
-def test_a_protected_file_is_asked_for_with_a_file_token_that_is_kept(
+def test_a_protected_file_is_requested_with_a_file_token_that_is_kept(
     server: Scripted, disk: Disk
 ) -> None:
     server.say(MISSING, reply({"token": "for-files"}), whole(), whole(OTHER))
@@ -254,7 +254,7 @@ def test_a_protected_file_is_asked_for_with_a_file_token_that_is_kept(
     ]
 
 
-def test_a_file_token_that_ended_is_renewed(server: Scripted, disk: Disk) -> None:
+def test_an_expired_file_token_is_renewed(server: Scripted, disk: Disk) -> None:
     server.say(MISSING, reply({"token": "first"}), whole(cut=100))
     server.say(MISSING, reply({"token": "second"}), rest(100))
     assert_is(fetch(server.client(), disk), CONTENT)
@@ -262,7 +262,7 @@ def test_a_file_token_that_ended_is_renewed(server: Scripted, disk: Disk) -> Non
     assert server.requests[-1].headers["Range"] == "bytes=100-"
 
 
-def test_a_file_token_never_shows_in_an_error(server: Scripted, disk: Disk) -> None:
+def test_no_error_contains_a_file_token(server: Scripted, disk: Disk) -> None:
     moved = Answer(status=302, headers={"Location": PATH + "?token=for-files"})
     server.say(MISSING, reply({"token": "for-files"}), moved)
     with pytest.raises(BackendError) as caught:
@@ -280,20 +280,20 @@ def test_a_file_larger_than_the_disk_is_too_large(server: Scripted, disk: Disk) 
     assert left(disk) == []
 
 
-def test_a_file_for_which_there_is_no_room_now_has_no_room(server: Scripted, disk: Disk) -> None:
+def test_a_file_larger_than_the_free_space_has_no_room(server: Scripted, disk: Disk) -> None:
     disk.available = len(CONTENT) - 1
     server.say(whole())
     assert fetch(server.client(), disk) == NoRoom(size=len(CONTENT))
     assert left(disk) == []
 
 
-def test_a_file_that_just_fits_is_taken(server: Scripted, disk: Disk) -> None:
+def test_a_file_that_just_fits_is_downloaded(server: Scripted, disk: Disk) -> None:
     disk.size = disk.available = len(CONTENT)
     server.say(whole())
     assert_is(fetch(server.client(), disk), CONTENT)
 
 
-def test_a_resumed_download_needs_room_only_for_the_rest(server: Scripted, disk: Disk) -> None:
+def test_a_resumed_download_needs_space_only_for_the_rest(server: Scripted, disk: Disk) -> None:
     server.say(whole(cut=MIB), rest(MIB))
     client = server.client()
     free = iter([len(CONTENT), len(CONTENT) - MIB])
@@ -301,7 +301,7 @@ def test_a_resumed_download_needs_room_only_for_the_rest(server: Scripted, disk:
     assert_is(fetch(client, disk), CONTENT)
 
 
-def test_a_disk_that_fills_up_under_the_download_is_the_installations_fault(
+def test_a_disk_that_fills_up_during_the_download_is_a_workspace_error(
     server: Scripted, disk: Disk
 ) -> None:
     server.say(whole())
@@ -316,7 +316,7 @@ def test_a_disk_that_fills_up_under_the_download_is_the_installations_fault(
     assert left(disk) == []
 
 
-def test_a_folder_that_is_gone_is_the_installations_fault(server: Scripted, disk: Disk) -> None:
+def test_a_missing_folder_is_a_workspace_error(server: Scripted, disk: Disk) -> None:
     disk.folder.rmdir()
     with pytest.raises(WorkspaceError, match="can't be written: No such file"):
         fetch(server.client(), disk)
@@ -325,7 +325,7 @@ def test_a_folder_that_is_gone_is_the_installations_fault(server: Scripted, disk
 # -- the end of the pass --------------------------------------------------------------------------
 
 
-def test_a_cancelled_download_leaves_nothing(server: Scripted, disk: Disk) -> None:
+def test_a_cancelled_download_leaves_no_file(server: Scripted, disk: Disk) -> None:
     cancelled = threading.Event()
     cancelled.set()
     server.say(*[whole()] * 9)
@@ -335,7 +335,7 @@ def test_a_cancelled_download_leaves_nothing(server: Scripted, disk: Disk) -> No
     assert left(disk) == []
 
 
-# -- not the file ---------------------------------------------------------------------------------
+# -- other servers --------------------------------------------------------------------------------
 
 
 PAGE = b"<!doctype html><title>Please sign in</title>"
@@ -355,7 +355,7 @@ PAGE = b"<!doctype html><title>Please sign in</title>"
         STORED | {"Content-Security-Policy": "default-src 'self'"},
     ],
 )
-def test_an_answer_without_what_the_storage_sends_is_not_the_file(
+def test_an_answer_without_the_storages_headers_is_refused(
     server: Scripted, disk: Disk, headers: dict[str, str]
 ) -> None:
     server.say(Answer(body=PAGE, headers=headers))
@@ -364,9 +364,7 @@ def test_an_answer_without_what_the_storage_sends_is_not_the_file(
     assert left(disk) == []
 
 
-def test_a_part_without_what_the_storage_sends_is_not_the_file(
-    server: Scripted, disk: Disk
-) -> None:
+def test_a_part_without_the_storages_headers_is_refused(server: Scripted, disk: Disk) -> None:
     span = {"Content-Range": f"bytes 100-{len(CONTENT) - 1}/{len(CONTENT)}"}
     server.say(whole(cut=100), Answer(status=206, body=CONTENT[100:], headers=span))
     with pytest.raises(BackendError, match=r"game\.tar\.gz was answered with 206"):
@@ -377,7 +375,7 @@ def test_a_part_without_what_the_storage_sends_is_not_the_file(
 # -- real servers ---------------------------------------------------------------------------------
 
 
-def test_a_file_comes_from_a_real_server_as_it_was_uploaded(
+def test_a_file_from_a_real_server_is_as_it_was_uploaded(
     every_backend: Backend, disk: Disk
 ) -> None:
     build = every_backend.upload({"game.bin": CONTENT})
@@ -385,7 +383,9 @@ def test_a_file_comes_from_a_real_server_as_it_was_uploaded(
     assert_is(fetch(every_backend.client(), disk, build=build, name=name), CONTENT)
 
 
-def test_a_protected_file_comes_from_a_real_server(every_backend: Backend, disk: Disk) -> None:
+def test_a_protected_file_is_downloaded_from_a_real_server(
+    every_backend: Backend, disk: Disk
+) -> None:
     backend = every_backend
     build = backend.upload({"game.bin": CONTENT})
     credentials = Password(identity=backend.email, password=backend.password)
@@ -406,7 +406,7 @@ def test_a_protected_file_comes_from_a_real_server(every_backend: Backend, disk:
         backend.request("GET", f"/api/files/app_builds/{build}/{name}", token="").status_code == 404
     )
     assert_is(fetch(client, disk, build=build, name=name), CONTENT)
-    backend.server.create_superuser()  # whoever gives a password ends all sessions
+    backend.server.create_superuser()  # setting a password ends all sessions
     assert_is(fetch(client, disk, build=build, name=name), CONTENT)
     with Proxy(backend.url) as proxy:
         proxy.plan(download_of(build), Truncate(), times=3)
@@ -415,7 +415,7 @@ def test_a_protected_file_comes_from_a_real_server(every_backend: Backend, disk:
         assert [request for request in proxy.seen if "token=" in request.path]
 
 
-# Names as PocketBase stores them are plain; these are as another program may have stored them.
+# PocketBase stores plain names; another program may have stored names like these.
 ODD_NAMES = [
     "sp ace.zip",
     'q"uote.zip',
@@ -429,7 +429,9 @@ ODD_NAMES = [
 ]
 
 
-def test_files_of_odd_names_come_from_a_real_server(every_backend: Backend, disk: Disk) -> None:
+def test_files_with_unusual_names_are_downloaded_from_a_real_server(
+    every_backend: Backend, disk: Disk
+) -> None:
     build = every_backend.upload({"game.bin": b"x"})
     folder = every_backend.stored(build, "name").parent
     for name in ODD_NAMES:
@@ -454,7 +456,7 @@ def test_a_proxys_page_in_place_of_a_real_file_is_refused(
 
 
 @pytest.mark.parametrize("drip", [Drip(pause=0.02, head=True), Drip(pause=0.02)], ids=repr)
-def test_a_file_that_drips_ends_with_its_deadline(backend: Backend, disk: Disk, drip: Drip) -> None:
+def test_a_slow_download_ends_at_its_deadline(backend: Backend, disk: Disk, drip: Drip) -> None:
     build = backend.upload({"game.bin": b"0123456789" * 100})
     (name,) = backend.file_names(build)
     with Proxy(backend.url) as proxy:
@@ -467,7 +469,7 @@ def test_a_file_that_drips_ends_with_its_deadline(backend: Backend, disk: Disk, 
     assert left(disk) == []
 
 
-def test_a_resumption_that_drips_does_not_renew_the_deadline(backend: Backend, disk: Disk) -> None:
+def test_a_slow_resumption_does_not_renew_the_deadline(backend: Backend, disk: Disk) -> None:
     build = backend.upload({"game.bin": b"0123456789" * 100})
     (name,) = backend.file_names(build)
     with Proxy(backend.url) as proxy:
@@ -482,7 +484,7 @@ def test_a_resumption_that_drips_does_not_renew_the_deadline(backend: Backend, d
     assert left(disk) == []
 
 
-def test_the_time_of_a_download_grows_with_its_size(
+def test_the_deadline_of_a_download_grows_with_its_size(
     backend: Backend, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "LEAST_RATE", 1 << 20)  # 2.5 MiB have 2.5 s
@@ -501,10 +503,10 @@ def test_the_time_of_a_download_grows_with_its_size(
 
 
 @pytest.mark.parametrize("content", [b"", b"x", CONTENT[: 1 << 18]], ids=len)
-def test_a_length_that_is_too_long_ends_with_the_tries(
+def test_a_length_that_is_too_large_ends_with_the_attempts(
     backend: Backend, disk: Disk, content: bytes
 ) -> None:
-    """The rest is answered with 416 and the whole again: neither brings more than was there."""
+    """The server answers 416, then sends the whole file: neither makes progress."""
     build = backend.upload({"game.bin": content + b"x"})
     (name,) = backend.file_names(build)
     with Proxy(backend.url) as proxy:
@@ -516,7 +518,9 @@ def test_a_length_that_is_too_long_ends_with_the_tries(
     assert left(disk) == []
 
 
-def test_a_file_that_a_real_server_has_lost_is_missing(every_backend: Backend, disk: Disk) -> None:
+def test_a_file_missing_from_a_real_servers_storage_is_missing(
+    every_backend: Backend, disk: Disk
+) -> None:
     build = every_backend.upload({"game.bin": b"x"})
     (name,) = every_backend.file_names(build)
     every_backend.stored(build, name).unlink()

@@ -1,4 +1,4 @@
-"""A check's log: readable by people, and by the next pass whatever PocketBase cuts away."""
+"""A check's log: its format, and how it is parsed, whole or as PocketBase's excerpt."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ BY_HAND = f"clean: {journal.BY_HAND}"
 FORGED = f'x {{"files": "{"0" * 32}", "claim": "1", "judged": "{"0" * 32}"}}'
 FORGED_OLD = f"x files: 1, digest {'0' * 32}"
 
-# What an inspector reports is one printable line.
+# An inspector's texts are single printable lines.
 lines = st.text(
     st.characters(exclude_categories=("C", "Z"), include_characters=" "), min_size=1, max_size=300
 ) | st.sampled_from(
@@ -65,7 +65,7 @@ marks = st.from_regex(r"[0-9a-f]{12}", fullmatch=True)
 
 
 def excerpt(log: str, length: int = journal.EXCERPT) -> str:
-    """Do what PocketBase's `excerpt` modifier does."""
+    """Cut a log as PocketBase's `excerpt` modifier does."""
     return re.sub(r"\s+", " ", re.sub(r"<[^>]*>?", "", log)).strip()[:length]
 
 
@@ -86,7 +86,7 @@ def settled(files: list[FileReport], *, before: tuple[str, ...] = (), limit: int
     )
 
 
-# -- what a person reads --------------------------------------------------------------------------
+# -- format for people ----------------------------------------------------------------------------
 
 
 def test_a_verdicts_log_reads_from_the_reason_to_each_file() -> None:
@@ -126,7 +126,7 @@ def test_a_verdicts_log_reads_from_the_reason_to_each_file() -> None:
     )
 
 
-def test_a_pending_log_says_why() -> None:
+def test_a_pending_log_has_its_reason() -> None:
     assert journal.pending("new build", limit=5000) == 'pending: {"reason": "new build"}'
 
 
@@ -140,7 +140,7 @@ def test_a_pending_log_counts_the_interruptions_of_each_file() -> None:
     )
 
 
-def test_a_claimed_log_says_who_and_when_and_which_file_is_under_inspection() -> None:
+def test_a_claimed_log_has_the_claim_the_host_the_time_and_the_file() -> None:
     text = journal.claimed(
         "abc",
         "host",
@@ -163,14 +163,14 @@ def test_a_paused_claims_log_names_no_file() -> None:
     assert journal.inspected(text, ["a.zip"]) is None
 
 
-def test_a_section_is_laid_out_for_a_person_field_by_field() -> None:
+def test_a_section_is_displayed_field_by_field() -> None:
     log = journal.pending("failed", interruptions=INTERRUPTED, limit=5000)
     assert journal.lines_of(log)[0] == "pending: failed"
     assert journal.lines_of(log)[2].startswith("last: xxx")
     assert journal.lines_of("clean: by hand\nbelow") == ["clean: by hand", "below"]
 
 
-def test_what_does_not_fit_is_counted_and_the_gravest_stays() -> None:
+def test_omitted_files_are_counted_and_the_most_severe_kept() -> None:
     files = [report(f"{number}.txt") for number in range(50)]
     files += [report("bad.txt", errors=("unreadable",))]
     files += [
@@ -183,14 +183,14 @@ def test_what_does_not_fit_is_counted_and_the_gravest_stays() -> None:
     assert f"... and {52 - (len(kept) - 1)} more files" in text
 
 
-def test_lines_below_a_file_give_way_to_other_files() -> None:
+def test_first_lines_of_files_take_precedence_over_their_details() -> None:
     files = [report("a.txt", opaque=tuple("n" * 40 for _ in range(20))), report("b.txt")]
     text = settled(files, limit=700)
     assert "clean     b.txt" in text
     assert re.search(r"\.\.\. and \d+ more lines$", text)
 
 
-# -- what a later pass reads ----------------------------------------------------------------------
+# -- parsing --------------------------------------------------------------------------------------
 
 
 @given(files=st.lists(names, max_size=10), seed=st.randoms(use_true_random=False))
@@ -201,7 +201,7 @@ def test_the_digest_does_not_depend_on_the_order(files: list[str], seed: random.
 
 
 @given(one=st.sets(names, max_size=5), other=st.sets(names, max_size=5))
-def test_other_files_have_another_digest(one: set[str], other: set[str]) -> None:
+def test_different_files_have_different_digests(one: set[str], other: set[str]) -> None:
     assert (journal.digest(one) == journal.digest(other)) is (one == other)
 
 
@@ -234,11 +234,11 @@ def test_the_digest_is_read_back_from_the_log_and_its_excerpt(
         f'clean: x {{"files": "{"0" * 32}"}}',
     ],
 )
-def test_a_log_that_is_no_verdict_of_ours_has_no_digest(log: str) -> None:
+def test_a_log_without_a_verdict_of_avscan_has_no_digest(log: str) -> None:
     assert journal.digest_of(log) is None
 
 
-# A file name that nobody sanitized, which may look like what is written around it.
+# Unsanitized file names, which may look like parts of a log.
 wild = st.text(max_size=60) | st.sampled_from(
     [
         "a 9",
@@ -254,7 +254,7 @@ wild_builds = st.lists(wild, min_size=1, max_size=6, unique=True)
 
 
 @given(mark=marks, host=names, before=sections, files=wild_builds, times=st.integers(1, 999))
-def test_a_claim_is_read_back_whatever_its_files_are_called(
+def test_a_claim_is_read_back_with_any_file_names(
     mark: str, host: str, before: list[str], files: list[str], times: int
 ) -> None:
     counted = (
@@ -272,14 +272,12 @@ def test_a_claim_is_read_back_whatever_its_files_are_called(
 
 
 @given(files=builds, before=sections)
-def test_a_verdict_carries_the_claim_that_it_was_written_under(
-    files: list[FileReport], before: list[str]
-) -> None:
+def test_a_verdict_has_the_mark_of_its_claim(files: list[FileReport], before: list[str]) -> None:
     assert journal.claim_of(settled(files, before=tuple(before))) == SCAN.claim
 
 
 @given(before=sections, files=wild_builds, reason=st.text(max_size=300))
-def test_a_pending_log_keeps_its_interruptions_and_is_nobodys(
+def test_a_pending_log_keeps_its_interruptions_and_has_no_claim(
     before: list[str], files: list[str], reason: str
 ) -> None:
     counted = journal.interrupt((), files[0], "signal 15")
@@ -289,7 +287,7 @@ def test_a_pending_log_keeps_its_interruptions_and_is_nobodys(
     assert journal.claim_of(log) is None
 
 
-def test_interruptions_of_files_that_the_build_no_longer_has_do_not_count() -> None:
+def test_interruptions_of_removed_files_do_not_count() -> None:
     counted = journal.interrupt(journal.interrupt((), "a", "x"), "b", "y")
     log = journal.pending("z", interruptions=counted, limit=5000)
     assert journal.interruptions_of(log, ["a", "c"]) == (
@@ -297,7 +295,7 @@ def test_interruptions_of_files_that_the_build_no_longer_has_do_not_count() -> N
     )
 
 
-def test_each_file_has_its_own_count_and_the_last_one_comes_first() -> None:
+def test_each_file_has_its_own_count_latest_first() -> None:
     counted = journal.interrupt((), "a", "first")
     counted = journal.interrupt(counted, "b", "second")
     counted = journal.interrupt(counted, "a", "third")
@@ -323,16 +321,16 @@ def test_a_claim_of_an_older_section_does_not_count(log: str) -> None:
         f'pending: {{}}\n{RULE}\npending: {{"interrupted": {{"a": 3}}}}',
     ],
 )
-def test_a_log_that_counts_no_interruption_has_none(log: str) -> None:
+def test_a_log_without_counts_has_no_interruptions(log: str) -> None:
     assert journal.interruptions_of(log, ["a"]) == ()
 
 
-def test_a_reason_is_not_read_as_a_count() -> None:
+def test_a_reason_is_not_parsed_as_a_count() -> None:
     log = journal.pending('x", "interrupted": {"a": 3}, "last": "y', limit=5000)
     assert journal.interruptions_of(log, ["a"]) == ()
 
 
-def test_the_counts_of_all_files_of_a_build_fit_into_pocketbases_shortest_log() -> None:
+def test_the_counts_of_all_files_fit_into_pocketbases_shortest_log() -> None:
     files = [f"{number}{'x' * 110}.zip" for number in range(99)]
     counted = tuple(Interruption(file=name, times=2) for name in files)
     log = journal.claimed("m", "h", NOON, inspecting=files[0], interruptions=counted, limit=5000)
@@ -359,7 +357,7 @@ def test_only_verdicts_are_kept_newest_first(log: str, status: Status, kept: lis
     assert journal.history(log, status) == kept
 
 
-def test_a_check_that_is_judged_again_and_again_keeps_its_verdicts_newest_first() -> None:
+def test_a_check_with_several_scans_keeps_its_verdicts_newest_first() -> None:
     log, status = "", Status.PENDING
     for number in range(3):
         before = journal.history(log, status)
@@ -372,12 +370,12 @@ def test_a_check_that_is_judged_again_and_again_keeps_its_verdicts_newest_first(
     assert heads == ["clean: scan 2", "clean: scan 1", "clean: scan 0"]
 
 
-def test_the_oldest_sections_give_way_whole() -> None:
+def test_the_oldest_sections_are_dropped_as_a_whole() -> None:
     text = journal.pending("x", before=["a" * 10, "b" * 200, "c"], limit=120)
     assert split(text) == ['pending: {"reason": "x"}', "a" * 10]
 
 
-def test_a_verdict_too_long_to_be_kept_whole_keeps_its_head() -> None:
+def test_a_verdict_that_does_not_fit_keeps_its_head() -> None:
     long = settled([report(f"{number}.txt") for number in range(60)], limit=5000)
     text = journal.pending("an operator asked", before=[long], limit=len(long))
     waiting, kept = split(text)
@@ -387,11 +385,11 @@ def test_a_verdict_too_long_to_be_kept_whole_keeps_its_head() -> None:
     assert split(again)[1] == kept
 
 
-# -- what the report reads back -------------------------------------------------------------------
+# -- parsing for the report ----------------------------------------------------------------------
 
 
 @given(files=builds, again=st.booleans())
-def test_a_verdict_is_read_back_from_what_pocketbase_leaves_of_it(
+def test_a_verdict_is_read_back_from_pocketbases_excerpt(
     *, files: list[FileReport], again: bool
 ) -> None:
     digest = journal.digest(file.name for file in files)
@@ -406,11 +404,11 @@ def test_a_verdict_is_read_back_from_what_pocketbase_leaves_of_it(
 
 
 @pytest.mark.parametrize("log", ["", "by hand", "clean: by hand", "pending: new build"])
-def test_a_log_without_a_verdict_of_ours_has_none_to_read(log: str) -> None:
+def test_a_log_without_a_verdict_of_avscan_is_not_parsed(log: str) -> None:
     assert journal.read(log) is None
 
 
-# A verdict of 0.1.0, whose own code wrote it.
+# A verdict written by version 0.1.0.
 OLD = (
     "error: a.zip: damaged\n"
     "files: 1, digest 8ba9d96de40dd8d6cde7e4b9ef0ba3cb\n"
@@ -422,7 +420,7 @@ OLD = (
 
 
 @pytest.mark.parametrize("log", [OLD, excerpt(OLD)])
-def test_a_verdict_of_version_0_1_0_is_read_too(log: str) -> None:
+def test_a_verdict_of_version_0_1_0_is_parsed(log: str) -> None:
     assert journal.read(log) == journal.Entry(
         status=Status.ERROR,
         reason="a.zip: damaged",
@@ -434,7 +432,7 @@ def test_a_verdict_of_version_0_1_0_is_read_too(log: str) -> None:
 
 
 @given(files=builds, count=st.integers(0, 9))
-def test_a_waiting_check_tells_whether_its_files_were_judged_before(
+def test_a_waiting_check_has_whether_its_files_were_scanned_before(
     files: list[FileReport], count: int
 ) -> None:
     names = [file.name for file in files]
@@ -457,7 +455,7 @@ def test_a_waiting_check_tells_whether_its_files_were_judged_before(
             assert not journal.scanned_before(text, [*names, "another"])
 
 
-def test_files_that_av_service_judged_were_judged_before() -> None:
+def test_files_with_a_verdict_of_av_service_were_scanned_before() -> None:
     before = journal.history("File: a.zip\n...", Status.CLEAN)
     assert journal.scanned_before(journal.pending("x", before=before, limit=5000), ["a.zip"])
     log = settled([report("a.zip")], before=tuple(before))
@@ -475,7 +473,7 @@ def test_files_that_av_service_judged_were_judged_before() -> None:
         ([BY_HAND, "infected: a\nfiles: 1, digest DIGEST"], False),
     ],
 )
-def test_a_verdict_is_known_where_the_last_one_on_these_files_was_the_same(
+def test_a_verdict_is_known_if_the_last_one_on_these_files_was_the_same(
     *, before: list[str], known: bool
 ) -> None:
     digest = journal.digest(["a.txt"])
@@ -533,7 +531,7 @@ def test_every_file_is_listed_or_counted(files: list[FileReport]) -> None:
     assert len(listed) + int(more[1] if more else 0) == len(files)
 
 
-def test_a_verdict_that_is_renewed_tells_it_of_itself() -> None:
+def test_a_renewed_verdict_was_judged_before() -> None:
     digest = journal.digest(["a.txt"])
     log = f"infected: Worm in a.txt\nfiles: 1, digest {digest}"
     assert journal.judged_before(log, ["a.txt"], Status.INFECTED)

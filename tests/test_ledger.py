@@ -1,4 +1,4 @@
-"""The life of a check, on a real server: who may write what, and what a stale pass must not."""
+"""The state machine of checks, on real servers: each write, and the writes of stale passes."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ LONG_AGO = "2020-01-01 00:00:00.000Z"
 POLICIES = Policies()
 
 
-class Late(Ledger):
-    """A ledger in whose claims something happens between reading the check and marking it."""
+class InterruptibleLedger(Ledger):
+    """A ledger that calls `meanwhile` between the read of a check and the write of a claim."""
 
     meanwhile: Callable[[], object] | None = None
 
@@ -43,10 +43,10 @@ class Late(Ledger):
         return super()._mark(check, claim, file, mark=mark)
 
 
-def ledger_of(backend: Backend, client: PocketBase | None = None) -> Late:
+def ledger_of(backend: Backend, client: PocketBase | None = None) -> InterruptibleLedger:
     client = client or backend.client()
     client.sign_in()
-    return Late(client, host="scanner", stuck_after=STUCK_AFTER)
+    return InterruptibleLedger(client, host="scanner", stuck_after=STUCK_AFTER)
 
 
 def read(backend: Backend, build: str) -> Build:
@@ -92,7 +92,7 @@ def reason_of(backend: Backend, build: str) -> str | None:
     return check_of(backend, build).reason
 
 
-def test_a_verdict_fills_the_reason_and_another_scan_empties_it(every_backend: Backend) -> None:
+def test_a_verdict_sets_the_reason_and_another_scan_clears_it(every_backend: Backend) -> None:
     backend = every_backend
     backend.init()
     build = waiting(backend)
@@ -105,7 +105,7 @@ def test_a_verdict_fills_the_reason_and_another_scan_empties_it(every_backend: B
     assert reason_of(backend, build) == ""
 
 
-def test_a_claim_empties_a_reason_that_was_left_behind(backend: Backend) -> None:
+def test_a_claim_clears_a_reason(backend: Backend) -> None:
     backend.init()
     build = waiting(backend)
     backend.set_check(check_of(backend, build).id, reason="left behind")
@@ -113,7 +113,7 @@ def test_a_claim_empties_a_reason_that_was_left_behind(backend: Backend) -> None
     assert reason_of(backend, build) == ""
 
 
-def test_without_a_field_for_it_there_is_no_reason(every_backend: Backend) -> None:
+def test_without_the_field_no_reason_is_written(every_backend: Backend) -> None:
     backend = every_backend
     build = waiting(backend)
     ledger = ledger_of(backend)
@@ -122,7 +122,7 @@ def test_without_a_field_for_it_there_is_no_reason(every_backend: Backend) -> No
     assert backend.status_of(build) == "infected"
 
 
-def test_a_reason_is_cut_to_what_the_field_holds(every_backend: Backend) -> None:
+def test_a_reason_is_cut_to_the_length_of_the_field(every_backend: Backend) -> None:
     backend = every_backend
     backend.init()
     definition = backend.json("GET", f"/api/collections/{CHECKS}")
@@ -161,13 +161,13 @@ def test_of_two_passes_that_open_a_check_one_creates_it(backend: Backend, *, ind
     assert len(backend.checks()) == 1
 
 
-def test_a_build_that_another_has_in_hand_is_not_opened_again(backend: Backend) -> None:
+def test_a_build_that_another_pass_has_claimed_is_not_opened_again(backend: Backend) -> None:
     build = waiting(backend)
     claimed(backend, ledger_of(backend), build)
     assert ledger_of(backend).intake.open(read(backend, build)) is None
 
 
-def test_a_build_that_vanished_is_not_opened(every_backend: Backend) -> None:
+def test_a_deleted_build_is_not_opened(every_backend: Backend) -> None:
     backend = every_backend
     build = read(backend, backend.upload({"a.txt": b"a game"}))
     backend.delete_build(build.id)
@@ -178,7 +178,7 @@ def test_a_build_that_vanished_is_not_opened(every_backend: Backend) -> None:
 # -- claiming -------------------------------------------------------------------------------------
 
 
-def test_a_claim_says_in_the_check_who_scans_it(every_backend: Backend) -> None:
+def test_a_claim_is_recorded_in_the_check_with_its_host(every_backend: Backend) -> None:
     backend = every_backend
     build = waiting(backend)
     ledger = ledger_of(backend)
@@ -205,14 +205,14 @@ def test_a_verdict_is_not_claimed(backend: Backend, status: str) -> None:
     assert backend.status_of(build) == status
 
 
-def test_a_build_that_vanished_is_not_claimed(backend: Backend) -> None:
+def test_a_deleted_build_is_not_claimed(backend: Backend) -> None:
     build = waiting(backend)
     job = job_of(read(backend, build))
     backend.delete_build(build)
     assert ledger_of(backend).claim(job) is None
 
 
-def test_a_build_that_vanishes_while_it_is_claimed_is_not_held(backend: Backend) -> None:
+def test_a_build_that_is_deleted_during_the_claim_is_not_held(backend: Backend) -> None:
     build = waiting(backend)
     ledger = ledger_of(backend)
     ledger.meanwhile = lambda: backend.delete_build(build)
@@ -220,7 +220,7 @@ def test_a_build_that_vanishes_while_it_is_claimed_is_not_held(backend: Backend)
     ledger.release_all("the pass ends", interrupted=False, policy=ON_SIGNAL)
 
 
-def test_of_two_that_claim_at_once_the_later_mark_stands(backend: Backend) -> None:
+def test_of_two_claims_at_once_the_later_mark_remains(backend: Backend) -> None:
     build = waiting(backend)
     first, second = ledger_of(backend), ledger_of(backend)
     claims: list[Claim] = []
@@ -248,7 +248,7 @@ def test_all_checks_of_a_build_are_claimed_and_settled_alike(backend: Backend) -
 # -- settling -------------------------------------------------------------------------------------
 
 
-def test_a_verdict_is_written_with_all_that_belongs_to_it(every_backend: Backend) -> None:
+def test_a_verdict_is_written_with_all_its_fields(every_backend: Backend) -> None:
     backend = every_backend
     build = waiting(backend)
     ledger = ledger_of(backend)
@@ -276,7 +276,7 @@ def test_a_verdict_about_other_files_is_not_written(every_backend: Backend) -> N
     assert "changed while they were scanned" in check.log
 
 
-def test_a_build_that_was_merely_edited_is_settled(backend: Backend) -> None:
+def test_a_build_that_was_edited_with_the_same_files_is_settled(backend: Backend) -> None:
     build = waiting(backend)
     ledger = ledger_of(backend)
     claim = claimed(backend, ledger, build)
@@ -284,7 +284,7 @@ def test_a_build_that_was_merely_edited_is_settled(backend: Backend) -> None:
     assert settle(ledger, claim) is Settlement.SETTLED
 
 
-def test_a_build_that_vanished_under_its_scan_is_gone(backend: Backend) -> None:
+def test_a_build_that_was_deleted_during_its_scan_is_gone(backend: Backend) -> None:
     build = waiting(backend)
     ledger = ledger_of(backend)
     claim = claimed(backend, ledger, build)
@@ -355,7 +355,7 @@ def without_a_log(backend: Backend) -> None:
     client.update_collection(CHECKS, {"fields": kept})
 
 
-def test_a_collection_that_does_not_store_what_it_is_sent_is_told_of(backend: Backend) -> None:
+def test_a_collection_that_stores_other_values_is_an_error(backend: Backend) -> None:
     build = waiting(backend)
     without_a_log(backend)
     with pytest.raises(Rejected, match=r"log was stored otherwise"):
@@ -364,7 +364,7 @@ def test_a_collection_that_does_not_store_what_it_is_sent_is_told_of(backend: Ba
         schema.require(backend.client())
 
 
-def test_a_verdict_whose_answer_was_lost_is_known_as_its_own(backend: Backend) -> None:
+def test_a_verdict_whose_answer_was_lost_is_settled_on_retry(backend: Backend) -> None:
     build = waiting(backend)
     with Proxy(backend.url) as proxy:
         ledger = ledger_of(backend, backend.client(url=proxy.url))
@@ -375,7 +375,7 @@ def test_a_verdict_whose_answer_was_lost_is_known_as_its_own(backend: Backend) -
     assert backend.status_of(build) == "infected"
 
 
-def test_a_verdict_is_not_written_again_over_another_passes_claim(backend: Backend) -> None:
+def test_a_retried_verdict_does_not_overwrite_another_passes_claim(backend: Backend) -> None:
     build = waiting(backend)
 
     def claim_as_another() -> None:
@@ -390,7 +390,7 @@ def test_a_verdict_is_not_written_again_over_another_passes_claim(backend: Backe
     assert backend.status_of(build) == "scanning"
 
 
-def test_a_claim_on_an_orphan_is_given_back_without_a_word(backend: Backend) -> None:
+def test_the_release_of_an_orphan_succeeds(backend: Backend) -> None:
     build = waiting(backend)
     ledger = ledger_of(backend)
     claim = claimed(backend, ledger, build)
@@ -410,7 +410,7 @@ def test_an_orphan_is_settled_as_gone(backend: Backend) -> None:
 # -- heartbeats -----------------------------------------------------------------------------------
 
 
-def test_a_heartbeat_moves_updated_and_nothing_else(every_backend: Backend) -> None:
+def test_a_heartbeat_changes_only_updated(every_backend: Backend) -> None:
     backend = every_backend
     build = waiting(backend)
     ledger = ledger_of(backend)
@@ -459,7 +459,7 @@ def test_a_heartbeat_that_fails_keeps_the_claim(
     backend.start()
 
 
-def test_what_is_settled_has_no_heartbeat(backend: Backend) -> None:
+def test_a_settled_check_has_no_heartbeat(backend: Backend) -> None:
     build = waiting(backend)
     ledger = ledger_of(backend)
     settle(ledger, claimed(backend, ledger, build))
@@ -470,11 +470,11 @@ def test_what_is_settled_has_no_heartbeat(backend: Backend) -> None:
     assert row["updated"] == LONG_AGO
 
 
-# -- taking back ----------------------------------------------------------------------------------
+# -- reclaiming ----------------------------------------------------------------------------------
 
 
 def die(backend: Backend, build: str) -> None:
-    """Let the last heartbeat be long ago, as where the claimant was killed."""
+    """Set the last heartbeat to long ago, as after the death of the claimant."""
     backend.backdate(CHECKS, check_of(backend, build).id, updated=LONG_AGO)
 
 
@@ -519,18 +519,18 @@ def test_a_clock_that_is_ahead_does_not_make_a_claim_look_abandoned(
 ) -> None:
     backend = every_backend
     build = waiting(backend)
-    theirs = ledger_of(backend)
-    claim = claimed(backend, theirs, build)
+    claimant = ledger_of(backend)
+    claim = claimed(backend, claimant, build)
     client = backend.client()
-    ours = ledger_of(backend, client)
+    other = ledger_of(backend, client)
     ahead = client.server_time() + timedelta(minutes=5)
     monkeypatch.setattr(client, "server_time", lambda: ahead)
-    assert ours.intake.reclaim(check_of(backend, build)) is None
-    assert settle(theirs, claim) is Settlement.SETTLED
+    assert other.intake.reclaim(check_of(backend, build)) is None
+    assert settle(claimant, claim) is Settlement.SETTLED
 
 
 @pytest.mark.parametrize(("silent", "abandoned"), [(-30, False), (30, True)])
-def test_a_claim_is_abandoned_after_so_long_a_silence_by_pocketbases_clock(
+def test_a_claim_without_a_heartbeat_is_abandoned_by_pocketbases_clock(
     every_backend: Backend, *, silent: int, abandoned: bool
 ) -> None:
     backend = every_backend
@@ -543,7 +543,7 @@ def test_a_claim_is_abandoned_after_so_long_a_silence_by_pocketbases_clock(
     assert (job is not None) is abandoned
 
 
-def test_a_claim_of_ones_own_is_not_reclaimed_however_old_its_heartbeat(backend: Backend) -> None:
+def test_a_pass_does_not_reclaim_its_own_claim(backend: Backend) -> None:
     build = waiting(backend)
     ledger = ledger_of(backend)
     claim = claimed(backend, ledger, build)
@@ -552,7 +552,7 @@ def test_a_claim_of_ones_own_is_not_reclaimed_however_old_its_heartbeat(backend:
     assert settle(ledger, claim) is Settlement.SETTLED
 
 
-def test_a_verdict_that_came_after_all_is_not_reclaimed(backend: Backend) -> None:
+def test_a_check_that_was_settled_late_is_not_reclaimed(backend: Backend) -> None:
     build = waiting(backend)
     ledger = ledger_of(backend)
     claim = claimed(backend, ledger, build)
@@ -567,14 +567,14 @@ def test_a_verdict_that_came_after_all_is_not_reclaimed(backend: Backend) -> Non
 
 
 def waiting_with(backend: Backend, *names: str) -> tuple[str, tuple[str, ...]]:
-    """Upload a build of several files and create its pending check; return its files as well."""
+    """Upload a build of several files and create its pending check; return its id and files."""
     build = backend.upload({name: name.encode() for name in names})
     ledger_of(backend).intake.open(read(backend, build))
     return build, read(backend, build).files
 
 
 def recorded(backend: Backend, build: str) -> str | None:
-    """Read which file a later pass would blame."""
+    """Return the file that a reclaim would count an interruption for."""
     check = check_of(backend, build)
     assert check.status is Status.SCANNING
     return journal.inspected(check.log, backend.file_names(build))
@@ -585,7 +585,7 @@ def counted(backend: Backend, build: str) -> dict[str, int]:
     return {each.file: each.times for each in found}
 
 
-def test_a_claim_records_the_first_file_and_the_ledger_each_further_one(
+def test_a_claim_records_the_first_file_and_inspect_each_further_one(
     every_backend: Backend,
 ) -> None:
     backend = every_backend
@@ -601,7 +601,7 @@ def test_a_claim_records_the_first_file_and_the_ledger_each_further_one(
     assert settle(ledger, claim) is Settlement.SETTLED
 
 
-def test_what_is_recorded_already_is_not_written_again(backend: Backend) -> None:
+def test_a_file_that_is_recorded_already_is_not_written_again(backend: Backend) -> None:
     build, (first, second) = waiting_with(backend, "a.txt", "b.txt")
     client = backend.client()
     ledger = ledger_of(backend, client)
@@ -637,8 +637,8 @@ def test_no_file_is_recorded_for_a_claim_that_is_lost(
     assert backend.check_of(build) == before
 
 
-def test_a_heartbeat_under_way_does_not_undo_what_is_recorded(backend: Backend) -> None:
-    """PocketBase reads a whole row and writes it back; here it lies for a while in between."""
+def test_a_running_heartbeat_does_not_undo_a_recorded_file(backend: Backend) -> None:
+    """PocketBase reads a whole row and writes it back; here with a delay in between."""
     build, (_, second) = waiting_with(backend, "a.txt", "b.txt")
     client = backend.client()
     ledger = ledger_of(backend, client)
@@ -665,7 +665,7 @@ def test_a_heartbeat_under_way_does_not_undo_what_is_recorded(backend: Backend) 
 
 
 @pytest.mark.parametrize("indexed", [False, True])
-def test_a_death_counts_for_the_file_that_was_recorded_last(
+def test_the_death_of_a_pass_counts_for_the_file_that_was_recorded_last(
     backend: Backend, *, indexed: bool
 ) -> None:
     if indexed:
@@ -678,7 +678,7 @@ def test_a_death_counts_for_the_file_that_was_recorded_last(
     assert counted(backend, build) == {second: 1}
 
 
-def test_a_death_while_a_build_is_paused_counts_for_none_of_its_files(backend: Backend) -> None:
+def test_the_death_of_a_pass_counts_for_no_file_of_a_paused_build(backend: Backend) -> None:
     paused, (name,) = waiting_with(backend, "a.txt")
     running, (culprit,) = waiting_with(backend, "b.txt")
     for times in range(1, INTERRUPTIONS + 1):
@@ -694,7 +694,7 @@ def test_a_death_while_a_build_is_paused_counts_for_none_of_its_files(backend: B
 
 
 @pytest.mark.parametrize("interrupted", [False, True])
-def test_a_release_counts_the_file_under_inspection_if_it_is_told_to(
+def test_an_interrupted_release_counts_the_file_under_inspection(
     backend: Backend, *, interrupted: bool
 ) -> None:
     build, (first, second) = waiting_with(backend, "a.txt", "b.txt")
@@ -707,7 +707,7 @@ def test_a_release_counts_the_file_under_inspection_if_it_is_told_to(
     assert claim.files == (first, second)
 
 
-def test_what_was_counted_stays_where_no_file_is_under_inspection(backend: Backend) -> None:
+def test_counts_are_kept_if_no_file_is_under_inspection(backend: Backend) -> None:
     build, (first, _) = waiting_with(backend, "a.txt", "b.txt")
     ledger = ledger_of(backend)
     ledger.release(claimed(backend, ledger, build), "MemoryError", interrupted=True)
@@ -719,7 +719,7 @@ def test_what_was_counted_stays_where_no_file_is_under_inspection(backend: Backe
     assert interruption == Interruption(file=first, times=1, reason="MemoryError")
 
 
-def test_what_was_interrupted_is_inspected_last(backend: Backend) -> None:
+def test_interrupted_files_are_inspected_last(backend: Backend) -> None:
     build, (first, second, third) = waiting_with(backend, "a.txt", "b.txt", "c.txt")
     ledger = ledger_of(backend)
     ledger.release(claimed(backend, ledger, build), "signal 15", interrupted=True)
@@ -730,7 +730,7 @@ def test_what_was_interrupted_is_inspected_last(backend: Backend) -> None:
     assert claimed(backend, ledger, build).files == (third, first, second)
 
 
-def test_a_file_that_was_interrupted_too_often_is_given_up_and_no_other(backend: Backend) -> None:
+def test_only_a_file_that_was_interrupted_too_often_is_given_up(backend: Backend) -> None:
     build, (first, second) = waiting_with(backend, "a.txt", "b.txt")
     ledger = ledger_of(backend)
     for _ in range(INTERRUPTIONS):
@@ -746,10 +746,10 @@ def test_a_file_that_was_interrupted_too_often_is_given_up_and_no_other(backend:
     assert recorded(backend, build) == second
 
 
-def test_a_build_all_of_whose_files_are_given_up_has_none_under_inspection(
+def test_a_build_with_all_files_given_up_has_none_under_inspection(
     backend: Backend,
 ) -> None:
-    """However many of its files bring every pass down: each of them has its own count."""
+    """Each file has its own count, so several files that crash passes are all given up."""
     build, names = waiting_with(backend, "a.txt", "b.txt", "c.txt")
     deaths = 0
     while (claim := claimed(backend, ledger_of(backend), build)).first is not None:
@@ -760,7 +760,7 @@ def test_a_build_all_of_whose_files_are_given_up_has_none_under_inspection(
     assert recorded(backend, build) is None
 
 
-def test_three_deploys_over_three_files_do_no_harm(backend: Backend) -> None:
+def test_three_deploys_during_three_files_give_up_none(backend: Backend) -> None:
     build, names = waiting_with(backend, "a.txt", "b.txt", "c.txt")
     for name in names:
         ledger = ledger_of(backend)
@@ -782,7 +782,7 @@ def test_a_signal_counts_for_the_file_under_inspection_only(backend: Backend) ->
     assert (claim.given_up, claim.files) == ({}, (name,))
 
 
-def test_a_record_that_may_have_failed_blames_nobody(backend: Backend) -> None:
+def test_a_record_whose_write_failed_counts_for_no_file(backend: Backend) -> None:
     build, (_, second) = waiting_with(backend, "a.txt", "b.txt")
     ledger = ledger_of(backend)
     claim = claimed(backend, ledger, build)
@@ -797,7 +797,7 @@ def test_a_record_that_may_have_failed_blames_nobody(backend: Backend) -> None:
     assert counted(backend, build) == {}
 
 
-# -- opening again --------------------------------------------------------------------------------
+# -- reopening ------------------------------------------------------------------------------------
 
 
 def settled_check(backend: Backend) -> Check:
@@ -807,7 +807,7 @@ def settled_check(backend: Backend) -> Check:
     return check_of(backend, build)
 
 
-def test_a_verdict_about_other_files_waits_again(backend: Backend) -> None:
+def test_a_verdict_about_other_files_is_reopened(backend: Backend) -> None:
     check = settled_check(backend)
     backend.replace_files(check.build, {"b.txt": b"another game"})
     assert ledger_of(backend).intake.reopen(check) == job_of(read(backend, check.build))
@@ -816,7 +816,7 @@ def test_a_verdict_about_other_files_waits_again(backend: Backend) -> None:
     assert (row["status"], row["virus_name"], row["scan_time"]) == ("pending", "", "")
 
 
-def test_a_verdict_about_the_same_files_stays(backend: Backend) -> None:
+def test_a_verdict_about_the_same_files_is_kept(backend: Backend) -> None:
     check = settled_check(backend)
     backend.edit(check.build, entrypoint="game")
     assert ledger_of(backend).intake.reopen(check) is None
@@ -830,14 +830,14 @@ def test_a_verdict_whose_files_are_gone_waits_for_the_next_upload(backend: Backe
     assert backend.status_of(check.build) == "pending"
 
 
-def test_a_verdict_of_a_vanished_build_is_not_opened_again(backend: Backend) -> None:
+def test_a_verdict_of_a_deleted_build_is_not_reopened(backend: Backend) -> None:
     check = settled_check(backend)
     backend.delete_build(check.build)
     assert ledger_of(backend).intake.reopen(check) is None
     assert not ledger_of(backend).intake.rescan(check, "asked for")
 
 
-def test_only_a_verdict_is_scanned_again_on_demand(backend: Backend) -> None:
+def test_only_a_verdict_is_rescanned_on_request(backend: Backend) -> None:
     check = settled_check(backend)
     ledger = ledger_of(backend)
     assert ledger.intake.rescan(check, "asked for")
@@ -845,17 +845,17 @@ def test_only_a_verdict_is_scanned_again_on_demand(backend: Backend) -> None:
     assert check_of(backend, check.build).log.startswith('pending: {"reason": "asked for", ')
 
 
-def test_a_verdict_that_was_corrected_meanwhile_is_not_scanned_again(backend: Backend) -> None:
+def test_a_verdict_that_was_corrected_meanwhile_is_not_rescanned(backend: Backend) -> None:
     check = settled_check(backend)
     backend.set_check(check.id, status="infected")
     assert not ledger_of(backend).intake.rescan(check, "renewed")
     assert backend.status_of(check.build) == "infected"
 
 
-# -- giving back ----------------------------------------------------------------------------------
+# -- releasing ------------------------------------------------------------------------------------
 
 
-def test_a_released_check_waits_again_without_an_interruption(every_backend: Backend) -> None:
+def test_a_released_check_is_pending_without_an_interruption(every_backend: Backend) -> None:
     backend = every_backend
     build = waiting(backend)
     ledger = ledger_of(backend)
@@ -879,8 +879,8 @@ def test_a_release_may_count_as_an_interruption(backend: Backend) -> None:
     assert claim.interruption == Interruption(file=name, times=1, reason="MemoryError")
 
 
-def test_interruptions_are_not_counted_against_files_that_came_later(backend: Backend) -> None:
-    """A publisher who replaces what broke the scans gets the new files scanned."""
+def test_interruptions_do_not_count_for_files_that_came_later(backend: Backend) -> None:
+    """Replaced files are scanned, even after the interruptions of the previous ones."""
     build = waiting(backend)
     ledger = ledger_of(backend)
     ledger.release(claimed(backend, ledger, build), "MemoryError", interrupted=True)
@@ -888,8 +888,10 @@ def test_interruptions_are_not_counted_against_files_that_came_later(backend: Ba
     assert claimed(backend, ledger, build).interruption is None
 
 
-def test_a_release_ends_with_its_time(backend: Backend, caplog: pytest.LogCaptureFixture) -> None:
-    """A process that was told to stop has five seconds, however much it has claimed."""
+def test_a_release_of_all_claims_ends_at_its_deadline(
+    backend: Backend, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After a signal the process has five seconds, for any number of claims."""
     client = backend.client()
     client.sign_in()
     ticks = itertools.count()
@@ -903,8 +905,8 @@ def test_a_release_ends_with_its_time(backend: Backend, caplog: pytest.LogCaptur
     assert caplog.messages.count("release.failed") == 2
 
 
-def test_a_claim_that_is_still_on_its_way_is_given_back_too(backend: Backend) -> None:
-    """A signal may cut a claim off whose writing PocketBase has begun already."""
+def test_a_claim_whose_write_is_still_running_is_released(backend: Backend) -> None:
+    """A signal may cut off the request of a claim while PocketBase writes it."""
     build = waiting(backend)
     client = backend.client()
     client.sign_in()
@@ -938,7 +940,7 @@ def test_a_claim_that_may_have_failed_has_no_heartbeat_and_is_reclaimed(backend:
     assert backend.status_of(build) == "pending"
 
 
-def test_what_is_somebody_elses_is_not_released(backend: Backend) -> None:
+def test_the_claim_of_another_pass_is_not_released(backend: Backend) -> None:
     build = waiting(backend)
     ledger = ledger_of(backend)
     claim = claimed(backend, ledger, build)
@@ -957,7 +959,7 @@ def test_all_claims_are_released_together(backend: Backend) -> None:
     assert [backend.status_of(build) for build in builds] == ["pending", "pending"]
 
 
-def test_a_release_that_fails_is_logged_and_does_not_stop_the_end(
+def test_a_failed_release_is_logged_and_does_not_raise(
     backend: Backend, caplog: pytest.LogCaptureFixture
 ) -> None:
     ledger = ledger_of(backend)
@@ -980,7 +982,7 @@ def test_an_orphan_is_removed(every_backend: Backend) -> None:
     assert backend.checks() == []
 
 
-def test_a_check_whose_build_is_there_after_all_is_not_removed(backend: Backend) -> None:
+def test_a_check_whose_build_exists_is_not_removed(backend: Backend) -> None:
     build = waiting(backend)
     assert not ledger_of(backend).intake.remove(check_of(backend, build))
     assert backend.status_of(build) == "pending"
@@ -997,7 +999,7 @@ def test_a_check_whose_build_can_not_be_looked_up_is_not_removed(backend: Backen
     assert backend.status_of(build) == "pending"
 
 
-def test_a_server_that_is_down_is_an_error_not_an_answer(backend: Backend) -> None:
+def test_an_unavailable_server_is_an_error(backend: Backend) -> None:
     build = waiting(backend)
     job = job_of(read(backend, build))
     ledger = ledger_of(backend, backend.client(policy=RetryPolicy(attempts=1)))

@@ -1,4 +1,4 @@
-"""`avscan init --print`: what PocketBase's own ways to import a collection make of it."""
+"""`avscan init --print`: PocketBase imports its output in each of its ways."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def migrate(backend: Backend, collections: str) -> None:
 
 
 def migrate_text(backend: Backend, collections: str) -> None:
-    """Restart the server with a migration by the function that Go migrations call."""
+    """Restart the server with a migration that calls the function of Go migrations."""
     text = json.dumps(collections)
     call = f"app.importCollectionsByMarshaledJSON({text}, false)"
     restart_with(backend, f"migrate((app) => {call}, (app) => {{}})")
@@ -48,7 +48,7 @@ def restart_with(backend: Backend, migration: str) -> None:
 
 
 def import_as_the_dashboard_does(backend: Backend, collections: str) -> None:
-    """Import beside the collections that exist ("Merge with the existing collections")."""
+    """Import with "Merge with the existing collections"."""
     existing = backend.json("GET", "/api/collections?perPage=500")["items"]
     imported = json.loads(collections)
     ids = {collection["id"] for collection in imported}
@@ -69,9 +69,7 @@ IMPORTS = [migrate, migrate_text, import_as_the_dashboard_does]
 
 
 @pytest.mark.parametrize("bring_about", IMPORTS)
-def test_it_makes_the_collection_where_there_is_none(
-    every_backend: Backend, bring_about: Any
-) -> None:
+def test_the_import_creates_a_missing_collection(every_backend: Backend, bring_about: Any) -> None:
     every_backend.json("DELETE", CHECKS)
     bring_about(every_backend, printed(every_backend))
     assert init(every_backend).out == "av_build_checks: as it should be\n"
@@ -81,11 +79,11 @@ def test_it_makes_the_collection_where_there_is_none(
 
 
 @pytest.mark.parametrize("bring_about", IMPORTS)
-def test_it_mends_the_collection_that_exists_and_keeps_all_that_is_in_it(
+def test_the_import_repairs_an_existing_collection_and_keeps_its_content(
     every_backend: Backend, bring_about: Any
 ) -> None:
     definition = every_backend.json("GET", CHECKS)
-    # A field of somebody else's, which once had the name of one that is missing now.
+    # A field of another program that was renamed; its first name is that of a missing field.
     fields = [each for each in definition["fields"] if each["name"] != "virus_name"]
     former = next(each for each in definition["fields"] if each["name"] == "virus_name")
     note = {"name": "note", "type": "text", "id": former["id"]}
@@ -118,7 +116,7 @@ def test_the_documented_command_writes_a_migration(backend: Backend, tmp_path: P
     assert init(backend).out == "av_build_checks: as it should be\n"
 
 
-def test_nothing_is_changed_by_printing(backend: Backend) -> None:
+def test_printing_changes_nothing(backend: Backend) -> None:
     before = backend.json("GET", CHECKS)
     (collection,) = json.loads(printed(backend))
     assert backend.json("GET", CHECKS) == before
@@ -126,13 +124,13 @@ def test_nothing_is_changed_by_printing(backend: Backend) -> None:
     assert not {"created", "updated"} & collection.keys()
 
 
-def test_a_collection_that_is_as_it_should_be_is_printed_as_it_is(backend: Backend) -> None:
+def test_a_collection_without_differences_is_printed_unchanged(backend: Backend) -> None:
     backend.init()
     (collection,) = json.loads(printed(backend))
     assert backend.json("GET", CHECKS).items() >= collection.items()
 
 
-def test_ids_are_those_that_pocketbase_would_give(every_backend: Backend) -> None:
+def test_ids_are_those_that_pocketbase_would_choose(every_backend: Backend) -> None:
     every_backend.json("DELETE", CHECKS)
     (collection,) = json.loads(printed(every_backend))
     every_backend.init()
@@ -141,7 +139,7 @@ def test_ids_are_those_that_pocketbase_would_give(every_backend: Backend) -> Non
     assert collection["id"] == created["id"]
 
 
-def test_builds_with_several_checks_are_named_before_a_migration_fails_on_them(
+def test_builds_with_several_checks_are_an_error_before_the_migration(
     backend: Backend,
 ) -> None:
     build = backend.create_empty_build()
@@ -153,7 +151,7 @@ def test_builds_with_several_checks_are_named_before_a_migration_fails_on_them(
     assert "`avscan init --print` again" in done.err
 
 
-def test_what_no_import_can_mend_is_said_beside_the_json(backend: Backend) -> None:
+def test_differences_that_an_import_can_not_repair_go_to_stderr(backend: Backend) -> None:
     definition = backend.json("GET", CHECKS)
     fields = [each for each in definition["fields"] if each["name"] != "log"]
     backend.json("PATCH", CHECKS, json={"fields": fields})
@@ -165,18 +163,18 @@ def test_what_no_import_can_mend_is_said_beside_the_json(backend: Backend) -> No
     assert done.err == "log: editor; needed: text (to be mended by hand)\n"
 
 
-def test_without_builds_it_is_another_backend(backend: Backend) -> None:
+def test_without_builds_the_error_names_the_url(backend: Backend) -> None:
     backend.json("DELETE", CHECKS)
     backend.json("DELETE", "/api/collections/app_builds")
     done = avscan("init", "--print", env=backend.environment())
     assert (done.code, done.out) == (5, "")
 
 
-def test_to_mend_and_to_print_exclude_each_other(backend: Backend) -> None:
+def test_fix_and_print_exclude_each_other(backend: Backend) -> None:
     assert avscan("init", "--print", "--fix", env=backend.environment()).code == 2
 
 
-def test_a_second_field_of_the_same_first_name_gets_an_id_of_its_own() -> None:
+def test_a_new_field_with_the_former_name_of_another_gets_a_unique_id() -> None:
     usual: JSON = {"name": "log", "type": "text"}
     (first,) = json.loads(as_import({"name": "c", "type": "base", "fields": [usual]}))
     taken = first["fields"][0]["id"]

@@ -1,4 +1,4 @@
-"""The client for PocketBase: against scripted answers, and against real servers."""
+"""The client for PocketBase, with scripted answers and with real servers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ HTML = Answer(body=b"<!doctype html>", headers={"Content-Type": "text/html"})
 
 
 def token_ending(exp: str) -> str:
-    """Make a token whose `exp` is this, as it stands."""
+    """Return a token with this `exp`, unchanged."""
     claims = f'{{"exp": {exp}}}'.encode()
     return f"a.{base64.urlsafe_b64encode(claims).decode()}.c"
 
@@ -68,7 +68,7 @@ def test_a_password_is_exchanged_for_a_token_once(server: Scripted) -> None:
     assert [request.headers["Authorization"] for request in server.requests[1:]] == [token()] * 2
 
 
-def test_a_token_is_proved_by_a_guarded_list(server: Scripted) -> None:
+def test_a_token_is_verified_by_a_guarded_list(server: Scripted) -> None:
     server.say(items({"id": "abc"}))
     server.client().sign_in()
     assert server.asked == [("GET", "/api/collections/_superusers/records")]
@@ -88,7 +88,7 @@ def test_a_token_is_proved_by_a_guarded_list(server: Scripted) -> None:
         (reply({"token": ""}), BackendError, "no 'token'"),
     ],
 )
-def test_a_refused_sign_in_says_what_to_do_and_is_not_repeated(
+def test_a_refused_sign_in_has_a_remedy_and_is_not_retried(
     server: Scripted, answer: Answer, error: type[AvscanError], words: str
 ) -> None:
     server.say(answer)
@@ -97,7 +97,7 @@ def test_a_refused_sign_in_says_what_to_do_and_is_not_repeated(
     assert len(server.requests) == 1
 
 
-def test_a_sign_in_that_met_the_rate_limit_is_tried_again(server: Scripted) -> None:
+def test_a_rate_limited_sign_in_is_retried(server: Scripted) -> None:
     server.say(Answer(status=429), signed_in())
     server.with_password().sign_in()
     assert server.asked == [("POST", SIGN_IN)] * 2
@@ -106,7 +106,7 @@ def test_a_sign_in_that_met_the_rate_limit_is_tried_again(server: Scripted) -> N
 # -- sessions -------------------------------------------------------------------------------------
 
 
-def test_an_expired_token_is_renewed_once_and_the_question_asked_again(server: Scripted) -> None:
+def test_an_expired_token_is_renewed_once_and_the_request_repeated(server: Scripted) -> None:
     server.say(signed_in("first"), GUEST, GUEST, signed_in("second"), items({"id": "abc"}))
     client = server.with_password()
     assert client.page("things") == [{"id": "abc"}]
@@ -124,7 +124,7 @@ def test_an_account_that_is_no_superuser_ends_with_a_sign_in_error(
     assert len(server.requests) == 6
 
 
-def test_a_token_that_is_refused_can_not_be_renewed(server: Scripted) -> None:
+def test_a_refused_token_can_not_be_renewed(server: Scripted) -> None:
     server.say(GUEST, GUEST)
     with pytest.raises(SignInError, match="POCKETBASE_TOKEN"):
         server.client().page("things")
@@ -141,26 +141,28 @@ def test_a_token_that_is_refused_can_not_be_renewed(server: Scripted) -> None:
         lambda client: client.delete("things", "abc"),
     ],
 )
-def test_a_superuser_who_is_refused_one_write_is_still_signed_in(
+def test_a_refused_write_does_not_end_a_superusers_session(
     server: Scripted, status: int, body: bytes, write: Callable[[PocketBase], object]
 ) -> None:
-    """The refusal is a hook's or a proxy's, and what it says is no fact about the record."""
+    """The refusal comes from a hook or a proxy; it does not show that the record is gone."""
     refused = Answer(status=status, body=body)
     server.say(refused, items({"id": "root"}), refused)
-    with pytest.raises(Rejected, match=f"with {status}, though we are a superuser") as caught:
+    with pytest.raises(
+        Rejected, match=f"with {status}, though this account is a superuser"
+    ) as caught:
         write(server.client())
     assert caught.value.codes == {}
     first, proof, second = [path for _, path in server.asked]
     assert (first, proof) == (second, PROOF)
 
 
-def test_a_refused_write_is_no_proof_where_the_question_fails(server: Scripted) -> None:
+def test_a_refused_write_is_unverified_if_the_list_fails(server: Scripted) -> None:
     server.say(refusal(403), HTML)
     with pytest.raises(BackendError, match="something else than JSON"):
         server.client().create("things", {})
 
 
-def test_a_token_is_renewed_before_it_ends(server: Scripted) -> None:
+def test_a_token_is_renewed_before_it_expires(server: Scripted) -> None:
     almost = TOKEN_MARGIN - timedelta(seconds=1)
     server.say(signed_in("short", lasts=almost.total_seconds()), signed_in("long"), items())
     client = server.with_password()
@@ -169,8 +171,8 @@ def test_a_token_is_renewed_before_it_ends(server: Scripted) -> None:
     assert server.requests[-1].headers["Authorization"] == token("long")
 
 
-def test_a_parting_call_signs_in_once_at_the_most(server: Scripted) -> None:
-    """The process has five seconds: a sign-in is a part of the try that needs it."""
+def test_a_call_on_a_signal_signs_in_at_most_once(server: Scripted) -> None:
+    """After a signal the process has five seconds, so a sign-in is part of the attempt."""
     client = server.with_password()
     server.say(signed_in(lasts=1.0))
     client.sign_in()
@@ -181,7 +183,7 @@ def test_a_parting_call_signs_in_once_at_the_most(server: Scripted) -> None:
     assert server.slept == []
 
 
-def test_a_parting_call_does_not_wait_for_another_threads_sign_in(server: Scripted) -> None:
+def test_a_call_on_a_signal_does_not_wait_for_another_threads_sign_in(server: Scripted) -> None:
     client = server.with_password()
     held = threading.Event()
 
@@ -211,9 +213,7 @@ ENDLESS = ("1e999", "-1e999", "NaN", "9" * 30, "9" * 5000, "-62135596800", "[" *
     ["opaque", "a.b.c", "a.e30.c", "a.bnVsbA.c", *map(token_ending, ENDLESS)],
     ids=range(4 + len(ENDLESS)),
 )
-def test_a_token_that_does_not_say_when_it_ends_is_used_until_it_is_refused(
-    server: Scripted, text: str
-) -> None:
+def test_a_token_without_an_expiry_is_used_until_it_is_refused(server: Scripted, text: str) -> None:
     server.say(reply({"token": text}), items(), items())
     client = server.with_password()
     client.page("things")
@@ -235,7 +235,7 @@ def test_a_guest_never_gets_an_empty_list(server: Scripted) -> None:
 # -- lists ----------------------------------------------------------------------------------------
 
 
-def test_a_page_asks_for_what_it_needs_and_no_total(server: Scripted) -> None:
+def test_a_page_is_requested_without_a_total(server: Scripted) -> None:
     server.say(items())
     server.client().page("things", sort="-created", fields=("id", "log"), expand="build", limit=5)
     assert server.requests[0].query == {
@@ -277,7 +277,7 @@ def test_all_rows_are_listed_by_key(server: Scripted) -> None:
         (Answer(body=b"\xff\xfe"), BackendError, "something else than JSON"),
     ],
 )
-def test_an_answer_that_is_no_list_is_never_an_empty_one(
+def test_an_answer_without_items_is_not_an_empty_list(
     server: Scripted, answer: Answer, error: type[AvscanError], words: str
 ) -> None:
     server.say(answer)
@@ -286,7 +286,7 @@ def test_an_answer_that_is_no_list_is_never_an_empty_one(
     assert len(server.requests) == 1
 
 
-def test_a_truncated_list_is_asked_for_again(server: Scripted) -> None:
+def test_a_truncated_list_is_requested_again(server: Scripted) -> None:
     whole = items({"id": "abc"})
     server.say(Answer(body=whole.body, cut=10), whole)
     assert server.client().page("things") == [{"id": "abc"}]
@@ -304,7 +304,7 @@ QUESTIONS = pytest.mark.parametrize("ask", [a_list, a_count])
 
 
 @QUESTIONS
-def test_a_query_that_ran_out_of_time_is_asked_again_and_a_wrong_one_is_not(
+def test_a_query_that_timed_out_is_retried_and_a_malformed_one_is_not(
     server: Scripted, monkeypatch: pytest.MonkeyPatch, ask: Callable[[PocketBase], object]
 ) -> None:
     monkeypatch.setattr(pocketbase, "QUERY_TIMEOUT", 0.2)
@@ -315,7 +315,7 @@ def test_a_query_that_ran_out_of_time_is_asked_again_and_a_wrong_one_is_not(
 
 
 @QUESTIONS
-def test_a_question_about_a_collection_that_is_not_there_says_so(
+def test_a_list_of_a_missing_collection_is_a_schema_error(
     server: Scripted, ask: Callable[[PocketBase], object]
 ) -> None:
     server.say(MISSING)
@@ -346,26 +346,26 @@ def test_an_update_sends_the_values_and_returns_the_row(server: Scripted) -> Non
     assert server.requests[0].json == {"a": 1}
 
 
-def test_a_404_means_deleted_once_a_guarded_list_proves_it(server: Scripted) -> None:
+def test_a_404_means_deleted_if_a_guarded_list_confirms_it(server: Scripted) -> None:
     server.say(MISSING, items())
     assert server.client().update("things", "abc", {}) is None
     assert server.asked == [("PATCH", ROW), ("GET", ROWS)]
     assert server.requests[1].query["filter"] == f'(id = "abc") && {GUARD}'
 
 
-def test_a_404_of_a_record_that_is_there_is_tried_again(server: Scripted) -> None:
+def test_a_404_of_an_existing_record_is_retried(server: Scripted) -> None:
     server.say(MISSING, items({"id": "abc"}), reply({"id": "abc"}))
     assert server.client().update("things", "abc", {}) == {"id": "abc"}
 
 
-def test_a_404_to_a_guest_renews_the_session_first(server: Scripted) -> None:
+def test_a_404_of_an_expired_session_renews_it_first(server: Scripted) -> None:
     server.say(signed_in(), MISSING, GUEST, GUEST, signed_in("second"), items({"id": "abc"}))
     server.say(reply({"id": "abc"}))
     assert server.with_password().update("things", "abc", {}) == {"id": "abc"}
     assert server.requests[-1].headers["Authorization"] == token("second")
 
 
-def test_a_deletion_of_what_is_gone_is_fine_once_proved(server: Scripted) -> None:
+def test_the_deletion_of_a_missing_record_succeeds_once_confirmed(server: Scripted) -> None:
     server.say(Answer(status=204), MISSING, items())
     client = server.client()
     client.delete("things", "abc")
@@ -373,13 +373,13 @@ def test_a_deletion_of_what_is_gone_is_fine_once_proved(server: Scripted) -> Non
     assert server.asked == [("DELETE", ROW), ("DELETE", ROW), ("GET", ROWS)]
 
 
-def test_a_refused_deletion_says_so(server: Scripted) -> None:
+def test_a_refused_deletion_is_rejected(server: Scripted) -> None:
     server.say(refusal(400, "It is referenced."))
     with pytest.raises(Rejected, match=r"It is referenced\."):
         server.client().delete("things", "abc")
 
 
-def test_a_refused_field_is_named_with_its_code_and_not_tried_again(server: Scripted) -> None:
+def test_a_refused_field_is_named_with_its_code_and_not_retried(server: Scripted) -> None:
     body = {"message": "No.", "data": {"log": {"code": "too_long", "params": {"max": 9}}, "x": 1}}
     server.say(reply(body, 400))
     with pytest.raises(Rejected, match=r"PocketBase refused: No\. \(log: too_long\)") as caught:
@@ -389,7 +389,7 @@ def test_a_refused_field_is_named_with_its_code_and_not_tried_again(server: Scri
     assert len(server.requests) == 1
 
 
-def test_a_refusal_without_a_field_proves_the_session_then_tries_again(server: Scripted) -> None:
+def test_a_refusal_without_a_field_verifies_the_session_and_is_retried(server: Scripted) -> None:
     server.say(signed_in(), refusal(400, "Failed to create record."), GUEST, GUEST)
     server.say(signed_in("second"), items({"id": "x"}), reply({"id": "abc"}))
     assert server.with_password().create("things", {}) == {"id": "abc"}
@@ -397,17 +397,17 @@ def test_a_refusal_without_a_field_proves_the_session_then_tries_again(server: S
     assert asked == ["POST", "POST", "GET", "GET", "POST", "GET", "POST"]
 
 
-def test_a_create_whose_answer_was_lost_is_answered_as_a_duplicate(server: Scripted) -> None:
+def test_a_create_whose_answer_was_lost_is_a_duplicate_on_retry(server: Scripted) -> None:
     server.say(Answer(reset=True), refusal(400, id="validation_not_unique"))
     with pytest.raises(Rejected) as caught:
         server.client().create("things", {"id": "abc"})
     assert caught.value.codes == {"id": "validation_not_unique"}
 
 
-def test_a_write_is_confirmed_before_each_try_but_the_first(server: Scripted) -> None:
+def test_a_write_is_confirmed_before_each_retry(server: Scripted) -> None:
     asked: list[int] = []
 
-    def confirm(_patience: RetryPolicy) -> bool:
+    def confirm(_policy: RetryPolicy) -> bool:
         asked.append(len(server.requests))
         return True
 
@@ -416,23 +416,21 @@ def test_a_write_is_confirmed_before_each_try_but_the_first(server: Scripted) ->
     assert asked == [1, 2]
 
 
-def test_a_write_that_is_no_longer_ours_is_not_repeated(server: Scripted) -> None:
+def test_a_write_that_is_not_confirmed_is_not_retried(server: Scripted) -> None:
     server.say(Answer(status=503))
     assert server.client().update("things", "abc", {}, confirm=lambda _: False) is None
     assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("answer", [reply({}), reply({"id": 7}), HTML, reply("abc")])
-def test_a_write_without_a_record_in_the_answer_is_no_success(
-    server: Scripted, answer: Answer
-) -> None:
+def test_a_write_answered_without_a_record_is_an_error(server: Scripted, answer: Answer) -> None:
     server.say(answer)
     with pytest.raises(BackendError):
         server.client().update("things", "abc", {})
 
 
 @pytest.mark.parametrize("record", ["", "../x", "a/b", 'a"', "a b", "abc\n"])
-def test_what_is_no_id_never_gets_into_a_path_or_a_filter(server: Scripted, record: str) -> None:
+def test_an_invalid_id_is_not_used_in_a_path_or_a_filter(server: Scripted, record: str) -> None:
     for call in (
         lambda: server.client().update("things", record, {}),
         lambda: server.client().delete("things", record),
@@ -445,7 +443,7 @@ def test_what_is_no_id_never_gets_into_a_path_or_a_filter(server: Scripted, reco
     assert server.requests == []
 
 
-def test_a_filter_for_several_ids_names_each() -> None:
+def test_a_filter_for_several_ids_contains_each() -> None:
     assert any_of("build", ["a", "b"]) == 'build = "a" || build = "b"'
 
 
@@ -471,7 +469,7 @@ def test_a_web_page_in_place_of_a_missing_collection_is_an_error(server: Scripte
         lambda client: client.update_collection("things", {}),
     ],
 )
-def test_a_refused_definition_says_why(
+def test_a_refused_definition_has_a_reason(
     server: Scripted, call: Callable[[PocketBase], object]
 ) -> None:
     server.say(refusal(400, indexes="validation_invalid"))
@@ -482,7 +480,7 @@ def test_a_refused_definition_says_why(
 # -- failing servers ------------------------------------------------------------------------------
 
 
-def test_a_backend_that_keeps_failing_is_asked_no_more(server: Scripted) -> None:
+def test_a_backend_that_keeps_failing_gets_no_more_requests(server: Scripted) -> None:
     server.say(*[Answer(status=500)] * 99)
     client = server.client(RetryPolicy(attempts=1))
     for _ in range(BREAKER_THRESHOLD):
@@ -495,7 +493,7 @@ def test_a_backend_that_keeps_failing_is_asked_no_more(server: Scripted) -> None
     assert len(server.requests) == BREAKER_THRESHOLD
 
 
-def test_the_time_is_the_servers(server: Scripted) -> None:
+def test_the_time_is_that_of_the_server(server: Scripted) -> None:
     server.say(items())
     client = server.client()
     client.page("things")
@@ -503,9 +501,7 @@ def test_the_time_is_the_servers(server: Scripted) -> None:
 
 
 @pytest.mark.parametrize("write", ["create", "update"])
-def test_the_stamp_of_a_record_just_written_is_the_servers_time(
-    server: Scripted, write: str
-) -> None:
+def test_updated_of_a_written_record_is_the_servers_time(server: Scripted, write: str) -> None:
     stamp = datetime.fromtimestamp(NOW - 300, UTC)  # the header is five minutes ahead
     server.say(reply({"id": "abc", "updated": format_time(stamp)}), items())
     client = server.client()
@@ -518,7 +514,7 @@ def test_the_stamp_of_a_record_just_written_is_the_servers_time(
 
 
 @pytest.mark.parametrize("updated", ["", "yesterday", 7, None, "9999-12-31 23:59:59.999Z"])
-def test_a_record_without_a_stamp_leaves_the_time_to_the_header(
+def test_without_updated_in_a_record_the_date_header_counts(
     server: Scripted, updated: object
 ) -> None:
     server.say(reply({"id": "abc", "updated": updated}))
@@ -544,7 +540,7 @@ FAILURES = [
 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=range(len(FAILURES)))
-def test_no_error_and_no_log_repeats_a_secret(
+def test_no_error_and_no_log_contains_a_secret(
     server: Scripted, caplog: pytest.LogCaptureFixture, failure: Answer
 ) -> None:
     caplog.set_level(logging.DEBUG, logger="avscan")
@@ -575,7 +571,7 @@ def test_no_error_and_no_log_repeats_a_secret(
 @pytest.mark.parametrize(
     "credentials", [Password(identity="root@example.com", password=PASSWORD), Token(token=PASSWORD)]
 )
-def test_credentials_do_not_show(credentials: Password | Token) -> None:
+def test_the_repr_of_credentials_has_no_secret(credentials: Password | Token) -> None:
     assert PASSWORD not in repr(credentials)
 
 
@@ -612,7 +608,7 @@ def test_a_wrong_password_is_refused(every_backend: Backend) -> None:
 
 
 @pytest.mark.parametrize("way", ["password", "token", "session"])
-def test_a_superuser_at_an_address_that_is_not_listed_is_told_of_the_list(
+def test_the_error_at_an_address_that_is_not_allowed_names_the_setting(
     newest_backend: Backend, way: str
 ) -> None:
     backend = newest_backend
@@ -632,19 +628,19 @@ def test_a_wrong_password_is_not_blamed_on_the_address(newest_backend: Backend) 
         newest_backend.client(credentials=credentials).sign_in()
 
 
-def test_a_superuser_at_a_listed_address_signs_in(newest_backend: Backend) -> None:
+def test_a_superuser_at_an_allowed_address_signs_in(newest_backend: Backend) -> None:
     newest_backend.json("PATCH", "/api/settings", json={"superuserIPs": ["127.0.0.0/8"]})
     newest_backend.client().sign_in()
 
 
-def test_a_player_is_no_superuser_by_password_either(backend: Backend) -> None:
+def test_a_player_can_not_sign_in_by_password(backend: Backend) -> None:
     player = backend.sign_up()
     credentials = Password(identity=player.email, password=player.password)
     with pytest.raises(SignInError):
         backend.client(credentials=credentials).sign_in()
 
 
-def test_a_session_that_ended_under_way_is_renewed(every_backend: Backend) -> None:
+def test_a_session_that_ends_during_use_is_renewed(every_backend: Backend) -> None:
     backend = every_backend
     build = backend.upload({"a.txt": b"a game"})
     client = backend.client(credentials=Password(identity=backend.email, password=backend.password))
@@ -657,7 +653,7 @@ def test_a_session_that_ended_under_way_is_renewed(every_backend: Backend) -> No
     assert row["entrypoint"] == "game"
 
 
-def test_a_sign_in_on_a_real_server_says_when_it_ends(every_backend: Backend) -> None:
+def test_a_sign_in_on_a_real_server_has_an_expiry(every_backend: Backend) -> None:
     client = every_backend.client(
         credentials=Password(identity=every_backend.email, password=every_backend.password)
     )
@@ -666,7 +662,7 @@ def test_a_sign_in_on_a_real_server_says_when_it_ends(every_backend: Backend) ->
     assert client.session.expires > client.server_time() + timedelta(hours=1)
 
 
-def test_few_rows_are_asked_for_once_and_without_an_order(server: Scripted) -> None:
+def test_few_rows_are_requested_once_and_without_an_order(server: Scripted) -> None:
     server.say(items({"id": "b"}, {"id": "a"}))
     found = list(
         server.client().list_unordered("things", where='a = "b"', fields=("id",), expand="c")
@@ -681,7 +677,7 @@ def test_few_rows_are_asked_for_once_and_without_an_order(server: Scripted) -> N
     }
 
 
-def test_more_than_few_rows_are_listed_by_key(
+def test_more_rows_than_a_page_are_listed_by_key(
     server: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pocketbase, "PAGE", 2)
@@ -720,7 +716,7 @@ for (const on of [onRecordCreateRequest, onRecordUpdateRequest, onRecordDeleteRe
 """
 
 
-def test_a_hook_that_refuses_one_collection_is_not_taken_for_a_lost_session(
+def test_a_hook_that_refuses_one_collection_is_not_mistaken_for_an_expired_session(
     every_backend: Backend,
 ) -> None:
     backend = every_backend
@@ -736,12 +732,14 @@ def test_a_hook_that_refuses_one_collection_is_not_taken_for_a_lost_session(
             lambda client: client.delete("app_branches", backend.branch),
         ]
         for write in writes:
-            with pytest.raises(Rejected, match=r"though we are a superuser: .*Not this one"):
+            with pytest.raises(
+                Rejected, match=r"though this account is a superuser: .*Not this one"
+            ):
                 write(client)
         assert client.update("apps", backend.app, {"title": "Another"}) is not None
 
 
-def test_a_proxys_clock_is_not_taken_for_the_servers_after_a_write(every_backend: Backend) -> None:
+def test_a_proxys_clock_is_ignored_after_a_write(every_backend: Backend) -> None:
     backend = every_backend
     before = datetime.now(UTC)
     with Proxy(backend.url) as proxy:
@@ -769,7 +767,7 @@ def test_a_proxys_clock_is_not_taken_for_the_servers_after_a_write(every_backend
     ],
     ids=["page", "sign_in", "update", "delete", "collection"],
 )
-def test_an_answer_that_drips_ends_with_the_deadline(
+def test_a_slow_answer_ends_at_the_deadline(
     backend: Backend, ask: Callable[[PocketBase, Backend], object], drip: Drip
 ) -> None:
     with Proxy(backend.url) as proxy:
@@ -782,7 +780,7 @@ def test_an_answer_that_drips_ends_with_the_deadline(
 
 
 def test_all_requests_of_one_call_share_its_deadline(backend: Backend) -> None:
-    """A refused write asks who we are, signs in again, and writes again: four answers that drip."""
+    """A refused write checks the session, signs in, and writes again: four slow answers."""
     credentials = Password(identity=backend.email, password=backend.password)
     with Proxy(backend.url) as proxy:
         client = backend.client(
@@ -799,21 +797,21 @@ def test_all_requests_of_one_call_share_its_deadline(backend: Backend) -> None:
         assert time.monotonic() - began < 10
 
 
-def test_a_broken_table_is_not_taken_for_a_deletion(backend: Backend) -> None:
+def test_a_broken_table_is_not_mistaken_for_a_deletion(backend: Backend) -> None:
     build = backend.upload({"a.txt": b"a game"})
     backend.sql("ALTER TABLE app_builds RENAME TO broken")
     with pytest.raises(AvscanError):
         backend.client(policy=RetryPolicy(attempts=1)).update("app_builds", build, {})
 
 
-def test_a_missing_collection_is_said_to_be_missing(every_backend: Backend) -> None:
+def test_a_missing_collection_is_reported(every_backend: Backend) -> None:
     client = every_backend.client()
     with pytest.raises(SchemaError, match="no collection nowhere"):
         client.page("nowhere")
     assert client.collection("nowhere") is None
 
 
-def test_an_unknown_field_in_a_filter_is_rejected_without_another_try(
+def test_an_unknown_field_in_a_filter_is_rejected_without_a_retry(
     every_backend: Backend,
 ) -> None:
     client = every_backend.client()
@@ -823,7 +821,7 @@ def test_an_unknown_field_in_a_filter_is_rejected_without_another_try(
     assert client.requests_made == 2
 
 
-def test_of_two_creates_under_one_id_the_second_is_told(every_backend: Backend) -> None:
+def test_the_second_create_with_the_same_id_is_rejected(every_backend: Backend) -> None:
     client = every_backend.client()
     values: Row = {
         "id": "abcdefghijklmno",

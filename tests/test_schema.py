@@ -1,6 +1,6 @@
-"""What `av_build_checks` must look like: what is found to differ, and what mending does and spares.
+"""The schema of `av_build_checks`: differences, repairs, and what a repair keeps.
 
-The pure part by tables; creating and mending on every supported PocketBase.
+Comparisons are tested by tables, creation and repairs on each supported PocketBase.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ MEMBERS = "build.app.publisher.users.id ?= @request.auth.id"
 
 
 def wanted() -> Definition:
-    """Build the collection as `init` makes it, with what PocketBase adds."""
+    """Return the collection that `init` creates, with the fields that PocketBase adds."""
     definition: Definition = {"name": "av_build_checks", "type": "base"}
     definition |= copy.deepcopy(repaired(definition, BUILDS))
     identity = {"name": "id", "type": "text", "system": True, "required": True}
@@ -88,14 +88,14 @@ def damaged(*damages: Damage) -> Definition:
     return definition
 
 
-def mended(definition: Definition) -> Definition:
+def repaired_definition(definition: Definition) -> Definition:
     return definition | repaired(definition, BUILDS)
 
 
 # -- what differs ---------------------------------------------------------------------------------
 
 
-def test_what_init_makes_is_as_wanted() -> None:
+def test_a_created_collection_has_no_differences() -> None:
     assert differences(wanted(), BUILDS) == ()
     assert repaired(wanted(), BUILDS) == {}
 
@@ -133,7 +133,7 @@ FIXABLE = [
 
 
 @pytest.mark.parametrize(("damage", "field", "found", "fatal"), FIXABLE)
-def test_what_differs_is_named_and_mended(
+def test_a_difference_is_named_and_repaired(
     damage: Damage, *, field: str, found: str, fatal: bool
 ) -> None:
     definition = damaged(damage)
@@ -141,7 +141,7 @@ def test_what_differs_is_named_and_mended(
     assert (difference.field, difference.found) == (field, found)
     assert difference.fixable
     assert difference.fatal is fatal
-    assert differences(mended(definition), BUILDS) == ()
+    assert differences(repaired_definition(definition), BUILDS) == ()
 
 
 UNFIXABLE = [
@@ -171,7 +171,7 @@ UNFIXABLE = [
 
 
 @pytest.mark.parametrize(("damage", "field", "found", "right", "fatal"), UNFIXABLE)
-def test_what_would_lose_data_is_named_and_left_alone(
+def test_a_difference_whose_repair_would_lose_data_is_only_named(
     damage: Damage, *, field: str, found: str, right: str, fatal: bool
 ) -> None:
     definition = damaged(damage)
@@ -223,25 +223,25 @@ ON_BUILD = "CREATE UNIQUE INDEX `b` ON `av_build_checks` (`build`)"
         ([ON_STATUS, "not a statement"], ["index on build"]),
     ],
 )
-def test_an_index_of_the_same_effect_is_as_good(statements: list[str], missing: list[str]) -> None:
+def test_an_equivalent_index_is_accepted(statements: list[str], missing: list[str]) -> None:
     definition = damaged(with_indexes(*statements))
     found = differences(definition, BUILDS)
     assert [each.field for each in found] == missing
     assert all(each.fixable and not each.fatal for each in found)
-    indexes = mended(definition)["indexes"]
+    indexes = repaired_definition(definition)["indexes"]
     assert indexes[: len(statements)] == statements
-    assert differences(mended(definition), BUILDS) == ()
+    assert differences(repaired_definition(definition), BUILDS) == ()
 
 
-def test_no_index_is_put_on_a_field_of_a_wrong_type() -> None:
+def test_no_index_is_added_to_a_field_of_a_wrong_type() -> None:
     definition = damaged(with_indexes(), changed("build", type="text"))
     assert repaired(definition, BUILDS)["indexes"] == [fields.BY_STATUS.sql]
 
 
-# -- what mending spares --------------------------------------------------------------------------
+# -- what a repair keeps --------------------------------------------------------------------------
 
 
-def test_mending_keeps_what_others_added() -> None:
+def test_a_repair_keeps_what_others_added() -> None:
     note = {"name": "note", "type": "text", "id": "text123", "max": 7}
     foreign = "CREATE INDEX `theirs` ON `av_build_checks` (`note`)"
     definition = damaged(
@@ -250,20 +250,23 @@ def test_mending_keeps_what_others_added() -> None:
         changed("status", values=["skipped", "clean"]),
         changed("log", max=10, id="text456", help="read me"),
     )
-    after = mended(definition)
+    after = repaired_definition(definition)
     assert field_of(after, "note") == note
     assert foreign in after["indexes"]
     assert field_of(after, "status")["values"][:2] == ["skipped", "clean"]
     assert field_of(after, "log") == field_of(definition, "log") | {"max": fields.LOG_MAX}
 
 
-def test_mending_removes_and_moves_no_field() -> None:
+def test_a_repair_removes_and_moves_no_field() -> None:
     definition = damaged(without("log"), with_field(name="note", type="text"))
     before = [field["name"] for field in definition["fields"]]
-    assert [field["name"] for field in mended(definition)["fields"]] == [*before, "log"]
+    assert [field["name"] for field in repaired_definition(definition)["fields"]] == [
+        *before,
+        "log",
+    ]
 
 
-def test_a_roomier_log_is_left_as_it_is() -> None:
+def test_a_longer_maximum_of_the_log_is_kept() -> None:
     assert repaired(damaged(changed("log", max=1_000_000)), BUILDS) == {}
 
 
@@ -281,17 +284,17 @@ def redefine(backend: Backend, *damages: Damage) -> None:
     backend.json("PATCH", CHECKS, json=definition)
 
 
-def test_a_missing_collection_is_created_and_then_as_wanted(every_backend: Backend) -> None:
+def test_a_missing_collection_is_created_without_differences(every_backend: Backend) -> None:
     every_backend.json("DELETE", CHECKS)
     client = every_backend.client()
     assert schema.ensure(client, fix=False) == Created()
     assert schema.ensure(client, fix=True) == AsWanted()
     schema.require(client)
     check = every_backend.create_check(every_backend.create_empty_build())
-    assert every_backend.set_check(check, log="x" * fields.LOG_LEAST)
+    assert every_backend.set_check(check, log="x" * fields.LOG_MIN)
 
 
-def test_a_created_collection_is_closed_to_players(every_backend: Backend) -> None:
+def test_players_can_not_access_a_created_collection(every_backend: Backend) -> None:
     every_backend.json("DELETE", CHECKS)
     schema.ensure(every_backend.client(), fix=False)
     player = every_backend.sign_up()
@@ -299,7 +302,7 @@ def test_a_created_collection_is_closed_to_players(every_backend: Backend) -> No
     assert answer.status_code == 403
 
 
-def test_zapuskalkas_own_collection_is_usable_and_gets_room_and_indexes(
+def test_zapuskalkas_own_collection_is_usable_and_gets_longer_texts_and_indexes(
     every_backend: Backend,
 ) -> None:
     client = every_backend.client()
@@ -308,9 +311,9 @@ def test_zapuskalkas_own_collection_is_usable_and_gets_room_and_indexes(
     schema.require(client)
     before = definition_of(every_backend)
 
-    told = schema.ensure(client, fix=False)
-    assert isinstance(told, Differs)
-    assert [each.field for each in told.differences] == [
+    outcome = schema.ensure(client, fix=False)
+    assert isinstance(outcome, Differs)
+    assert [each.field for each in outcome.differences] == [
         "log.max",
         "log.hidden",
         "reason",
@@ -321,7 +324,7 @@ def test_zapuskalkas_own_collection_is_usable_and_gets_room_and_indexes(
     with pytest.raises(SchemaError, match="no unique index on build"):
         schema.require_one_check(client)
 
-    assert schema.ensure(client, fix=True) == Fixed(fixed=told.differences, left=())
+    assert schema.ensure(client, fix=True) == Fixed(fixed=outcome.differences, left=())
     assert schema.ensure(client, fix=True) == AsWanted()
     schema.require_one_check(client)
     kept = every_backend.check_of(build)
@@ -329,7 +332,7 @@ def test_zapuskalkas_own_collection_is_usable_and_gets_room_and_indexes(
     assert (kept["id"], kept["status"], kept["log"]) == (check, "clean", "kept")
 
 
-def test_mending_keeps_the_fields_and_values_of_others(every_backend: Backend) -> None:
+def test_a_repair_keeps_the_fields_and_values_of_others(every_backend: Backend) -> None:
     build = every_backend.create_empty_build()
     redefine(
         every_backend,
@@ -346,7 +349,7 @@ def test_mending_keeps_the_fields_and_values_of_others(every_backend: Backend) -
     every_backend.set_check(check, status="infected")
 
 
-def test_who_may_read_the_checks_is_left_to_the_operator() -> None:
+def test_read_rules_that_allow_some_users_are_kept() -> None:
     assert differences(damaged(with_options(listRule=MEMBERS, viewRule=MEMBERS)), BUILDS) == ()
 
 
@@ -356,7 +359,7 @@ def test_open_rules_are_closed(every_backend: Backend) -> None:
     assert {definition_of(every_backend)[rule] for rule in schema.API_RULES} == {None}
 
 
-def test_builds_with_several_checks_are_named_and_all_else_is_mended(
+def test_builds_with_several_checks_are_named_and_all_else_is_repaired(
     every_backend: Backend,
 ) -> None:
     client = every_backend.client()
@@ -388,7 +391,7 @@ def test_many_builds_with_several_checks_are_counted(backend: Backend) -> None:
         schema.ensure(backend.client(), fix=True)
 
 
-def test_a_field_of_a_wrong_type_is_left_and_named(every_backend: Backend) -> None:
+def test_a_field_of_a_wrong_type_is_kept_and_named(every_backend: Backend) -> None:
     redefine(every_backend, without("log"))
     redefine(every_backend, with_field(name="log", type="editor"))
     client = every_backend.client()
@@ -401,18 +404,18 @@ def test_a_field_of_a_wrong_type_is_left_and_named(every_backend: Backend) -> No
         schema.require(client)
 
 
-def test_a_refusal_that_several_checks_do_not_explain_is_passed_on(
+def test_a_refusal_without_several_checks_is_raised(
     backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build = backend.create_empty_build()
     for _ in range(2):
         backend.create_check(build)
-    monkeypatch.setattr(schema, "_crowded", lambda _: {})
+    monkeypatch.setattr(schema, "_builds_with_several_checks", lambda _: {})
     with pytest.raises(Rejected, match="indexes"):
         schema.ensure(backend.client(), fix=True)
 
 
-def test_two_inits_at_once_do_no_harm(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_inits_at_once_both_succeed(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     backend.json("DELETE", CHECKS)
     client = backend.client()
     create = client.create_collection
@@ -425,9 +428,7 @@ def test_two_inits_at_once_do_no_harm(backend: Backend, monkeypatch: pytest.Monk
     assert schema.ensure(client, fix=False) == AsWanted()
 
 
-def test_a_definition_that_is_refused_is_passed_on(
-    backend: Backend, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_refused_definition_is_raised(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     backend.json("DELETE", CHECKS)
     monkeypatch.setattr(schema, "repaired", lambda *_: {"indexes": ["nonsense"]})
     with pytest.raises(Rejected):
@@ -437,14 +438,14 @@ def test_a_definition_that_is_refused_is_passed_on(
 # -- what a pass needs ----------------------------------------------------------------------------
 
 
-def test_without_the_collection_a_pass_is_told_of_init(backend: Backend) -> None:
+def test_a_missing_collection_is_an_error_that_names_init(backend: Backend) -> None:
     backend.json("DELETE", CHECKS)
     with pytest.raises(SchemaError, match=r"av_build_checks: `avscan init` creates it") as caught:
         schema.require(backend.client())
     assert caught.value.exit_code == 5
 
 
-def test_without_builds_it_is_another_backend(backend: Backend) -> None:
+def test_without_builds_the_error_names_the_url(backend: Backend) -> None:
     backend.json("DELETE", CHECKS)
     backend.json("DELETE", "/api/collections/app_builds")
     for question in (schema.require, lambda client: schema.ensure(client, fix=True)):
@@ -452,7 +453,7 @@ def test_without_builds_it_is_another_backend(backend: Backend) -> None:
             question(backend.client())
 
 
-def test_a_missing_field_is_named_with_what_mends_it(backend: Backend) -> None:
+def test_a_missing_field_is_named_with_its_remedy(backend: Backend) -> None:
     redefine(backend, without("scan_time"))
     with pytest.raises(SchemaError, match="scan_time is missing, not date: `avscan init --fix`"):
         schema.require(backend.client())

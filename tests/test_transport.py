@@ -1,4 +1,4 @@
-"""Requests to one server: what is tried again, when it ends, and what never shows."""
+"""HTTP requests to one server: retries, the circuit breaker, and the server's clock."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from support.scripted import NOW, Answer, Scripted, reply, scripted
 
 from avscan.backend.transport import (
     BREAKER_THRESHOLD,
-    LONGEST_WAIT,
+    MAX_WAIT,
     ON_SIGNAL,
     RetryPolicy,
     Transient,
@@ -43,7 +43,7 @@ def get(transport: Transport, policy: RetryPolicy | None = None, **options: str)
     return transport.retry(attempt, policy)
 
 
-# -- tries ----------------------------------------------------------------------------------------
+# -- retries --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def get(transport: Transport, policy: RetryPolicy | None = None, **options: str)
     ],
     ids=lambda answer: "reset" if answer.reset else "late" if answer.delay else answer.status,
 )
-def test_what_may_pass_is_tried_again(server: Scripted, failure: Answer) -> None:
+def test_a_temporary_failure_is_retried(server: Scripted, failure: Answer) -> None:
     server.say(failure, OK)
     assert get(server.transport(QUICK)) == 200
     assert len(server.requests) == 2
@@ -63,13 +63,13 @@ def test_what_may_pass_is_tried_again(server: Scripted, failure: Answer) -> None
 
 
 @pytest.mark.parametrize("status", [200, 204, 206, 400, 401, 403, 404, 416, 501])
-def test_any_other_answer_is_an_answer(server: Scripted, status: int) -> None:
+def test_any_other_status_is_returned(server: Scripted, status: int) -> None:
     server.say(Answer(status=status))
     assert get(server.transport()) == status
     assert server.slept == []
 
 
-def test_a_server_that_is_not_there_is_tried_again() -> None:
+def test_a_refused_connection_is_retried() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
@@ -84,61 +84,60 @@ def test_a_server_that_is_not_there_is_tried_again() -> None:
 
 
 @pytest.mark.parametrize("attempts", [1, 2, 5])
-def test_tries_end_at_their_number(server: Scripted, attempts: int) -> None:
+def test_retries_end_at_the_number_of_attempts(server: Scripted, attempts: int) -> None:
     server.say(*[Answer(status=503)] * 9)
     with pytest.raises(BackendError, match="answered 503"):
         get(server.transport(RetryPolicy(attempts=attempts)))
     assert len(server.requests) == attempts
 
 
-def test_tries_end_at_their_deadline(server: Scripted) -> None:
+def test_retries_end_at_the_deadline(server: Scripted) -> None:
     server.say(*[Answer(status=503)] * 9)
     with pytest.raises(BackendError):
         get(server.transport(RetryPolicy(attempts=9, deadline=0.09)))
     assert len(server.requests) == 1
 
 
-def test_waits_grow_and_stay_within_their_bound(server: Scripted) -> None:
+def test_waits_grow_up_to_their_maximum(server: Scripted) -> None:
     server.say(*[Answer(status=503)] * 20)
     with pytest.raises(BackendError):
         get(server.transport(RetryPolicy(attempts=20)))
     assert len(server.slept) == 19
     assert all(
-        0.1 <= wait <= min(LONGEST_WAIT, 0.5 * 2**number)
-        for number, wait in enumerate(server.slept, 1)
+        0.1 <= wait <= min(MAX_WAIT, 0.5 * 2**number) for number, wait in enumerate(server.slept, 1)
     )
     assert max(server.slept) > 1
 
 
 @pytest.mark.parametrize(
-    ("wish", "wait"),
+    ("retry_after", "wait"),
     [
         ("7", 7.0),
         ("0", 0.0),
-        ("3600", LONGEST_WAIT),
-        ("9" * 400, LONGEST_WAIT),
+        ("3600", MAX_WAIT),
+        ("9" * 400, MAX_WAIT),
         (format_datetime(SERVER_NOW + timedelta(seconds=4), usegmt=True), 4.0),
         (format_datetime(SERVER_NOW - timedelta(seconds=4), usegmt=True), 0.0),
     ],
 )
 @pytest.mark.parametrize("status", [429, 503])
-def test_the_server_says_how_long_to_wait(
-    server: Scripted, status: int, wish: str, wait: float
+def test_retry_after_sets_the_wait(
+    server: Scripted, status: int, retry_after: str, wait: float
 ) -> None:
-    server.say(Answer(status=status, headers={"Retry-After": wish}), OK)
+    server.say(Answer(status=status, headers={"Retry-After": retry_after}), OK)
     get(server.transport())
     assert server.slept == [wait]
 
 
-@pytest.mark.parametrize("wish", ["", "soon", "-5"])
-def test_a_wish_that_makes_no_sense_is_no_wish(server: Scripted, wish: str) -> None:
-    server.say(Answer(status=429, headers={"Retry-After": wish}), OK)
+@pytest.mark.parametrize("retry_after", ["", "soon", "-5"])
+def test_an_invalid_retry_after_is_ignored(server: Scripted, retry_after: str) -> None:
+    server.say(Answer(status=429, headers={"Retry-After": retry_after}), OK)
     get(server.transport())
     (wait,) = server.slept
     assert 0.1 <= wait <= 1.0
 
 
-def test_an_address_that_cannot_be_one_is_an_error_of_ours() -> None:
+def test_a_malformed_address_is_a_backend_error() -> None:
     transport = Transport("http://a..b", policy=RetryPolicy(), user_agent="avscan")
     with pytest.raises(BackendError, match=r"a\.\.b"):
         get(transport)
@@ -165,7 +164,7 @@ def fail(transport: Transport, times: int) -> None:
             get(transport)
 
 
-def test_the_circuit_opens_after_calls_that_failed_in_a_row(
+def test_the_circuit_opens_after_consecutive_failed_calls(
     server: Scripted, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.say(*[Answer(status=503)] * 9)
@@ -180,7 +179,7 @@ def test_the_circuit_opens_after_calls_that_failed_in_a_row(
     assert opened[0].levelno == logging.ERROR
 
 
-def test_a_call_that_succeeds_closes_the_count(server: Scripted) -> None:
+def test_a_successful_call_resets_the_count(server: Scripted) -> None:
     transport = server.transport(RetryPolicy(attempts=1))
     server.say(*[Answer(status=503)] * (BREAKER_THRESHOLD - 1), OK)
     server.say(*[Answer(status=503)] * (BREAKER_THRESHOLD - 1), OK)
@@ -190,14 +189,14 @@ def test_a_call_that_succeeds_closes_the_count(server: Scripted) -> None:
     assert not transport.circuit_open
 
 
-def test_tries_within_one_call_are_one_failure(server: Scripted) -> None:
+def test_attempts_of_one_call_count_as_one_failure(server: Scripted) -> None:
     server.say(*[Answer(status=503)] * 9)
     transport = server.transport(RetryPolicy(attempts=9))
     fail(transport, 1)
     assert not transport.circuit_open
 
 
-def test_an_open_circuit_lets_parting_calls_through_and_is_logged_once(
+def test_an_open_circuit_allows_calls_on_a_signal_and_is_logged_once(
     server: Scripted, caplog: pytest.LogCaptureFixture
 ) -> None:
     transport = server.transport(RetryPolicy(attempts=1))
@@ -210,14 +209,14 @@ def test_an_open_circuit_lets_parting_calls_through_and_is_logged_once(
     assert not transport.circuit_open
 
 
-def test_an_answer_that_no_retry_mends_does_not_open_the_circuit(server: Scripted) -> None:
+def test_a_permanent_failure_does_not_open_the_circuit(server: Scripted) -> None:
     server.say(*[Answer(status=302, headers={"Location": "/"})] * BREAKER_THRESHOLD)
     transport = server.transport()
     fail(transport, BREAKER_THRESHOLD)
     assert not transport.circuit_open
 
 
-# -- what is sent ---------------------------------------------------------------------------------
+# -- requests -------------------------------------------------------------------------------------
 
 
 def test_a_request_carries_the_constant_agent_the_token_and_the_base_path(
@@ -280,7 +279,7 @@ def test_a_redirect_is_refused_and_not_followed(server: Scripted, status: int) -
     assert len(server.requests) == 1
 
 
-def test_requests_are_counted_retries_included(server: Scripted) -> None:
+def test_requests_are_counted_with_retries(server: Scripted) -> None:
     server.say(Answer(status=500), OK)
     transport = server.transport()
     get(transport)
@@ -290,7 +289,7 @@ def test_requests_are_counted_retries_included(server: Scripted) -> None:
 # -- the clock ------------------------------------------------------------------------------------
 
 
-def test_the_time_is_the_servers_and_goes_on_by_our_monotonic_clock(server: Scripted) -> None:
+def test_server_time_advances_by_the_monotonic_clock(server: Scripted) -> None:
     seconds = 100.0
     transport = Transport(server.url, policy=RetryPolicy(), user_agent="a", clock=lambda: seconds)
     server.say(OK)
@@ -301,7 +300,7 @@ def test_the_time_is_the_servers_and_goes_on_by_our_monotonic_clock(server: Scri
     transport.close()
 
 
-def test_the_latest_date_counts_since_each_is_a_little_early(server: Scripted) -> None:
+def test_the_latest_date_counts_because_each_is_slightly_early(server: Scripted) -> None:
     later = format_datetime(SERVER_NOW + timedelta(seconds=1), usegmt=True)
     server.say(OK, Answer(headers={"Date": later}), OK)
     transport = Transport(server.url, policy=RetryPolicy(), user_agent="a", clock=lambda: 0.0)
@@ -320,7 +319,7 @@ def test_a_server_without_a_date_has_no_time(server: Scripted, date: str) -> Non
         transport.server_time()
 
 
-# -- words ----------------------------------------------------------------------------------------
+# -- descriptions ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -334,7 +333,7 @@ def test_a_server_without_a_date_has_no_time(server: Scripted, date: str) -> Non
         (ValueError("else"), "else"),
     ],
 )
-def test_a_failure_is_told_in_a_few_words(error: Exception, words: str) -> None:
+def test_a_failure_is_described_briefly(error: Exception, words: str) -> None:
     assert describe(error).startswith(words)
 
 

@@ -1,1 +1,1 @@
-"""What talks to PocketBase: the client, the questions, the writes, the files."""
+"""Access to PocketBase: the client, the schema, queries, writes of checks, and downloads."""

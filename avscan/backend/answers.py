@@ -1,4 +1,4 @@
-"""PocketBase's answers in JSON, parsed, and what it refuses."""
+"""Parse and validate PocketBase's answers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NO_CONTENT, UNSATISFIABLE = 204, 416
 
 
 class Rejected(BackendError):
-    """PocketBase understood a request and refused it; `codes` has a code for each field."""
+    """PocketBase understood a request and refused it; `codes` and `params` are by field."""
 
     def __init__(self, message: str, data: Mapping[str, JSON]) -> None:
         self.codes: dict[str, str] = {}
@@ -34,7 +34,13 @@ class Rejected(BackendError):
 
 
 def body(response: requests.Response, expected: int = OK) -> Row:
-    """Parse an answer that must be a JSON object: a web page also answers 200."""
+    """Parse an answer that must be a JSON object.
+
+    Raises:
+        BackendError: the status is not `expected`, or the content is something else, such as a web
+            page.
+
+    """
     try:
         parsed = json.loads(response.content, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
@@ -48,7 +54,7 @@ def body(response: requests.Response, expected: int = OK) -> Row:
 
 
 def _refuse_constant(name: str) -> JSON:
-    """Refuse NaN and Infinity, which Python reads and JSON has not (RFC 8259, 6)."""
+    """Refuse NaN and Infinity: Python accepts them, but JSON does not have them (RFC 8259, 6)."""
     raise ValueError(f"{name} is not JSON")
 
 
@@ -57,22 +63,27 @@ def _origin(response: requests.Response) -> str:
 
 
 def rejection(response: requests.Response) -> Rejected:
-    """Parse an answer that refuses a request."""
+    """Parse an answer that refuses a request.
+
+    Raises:
+        BackendError: the answer is not JSON.
+
+    """
     parsed = body(response, expected=response.status_code)
     data = parsed.get("data")
     return Rejected(str(parsed.get("message", "")), data if isinstance(data, dict) else {})
 
 
 def excerpt(response: requests.Response) -> str:
-    """Return the start of an answer, for an error."""
+    """Return the start of an answer, for an error message."""
     return " ".join(response.content[:200].decode(errors="replace").split())
 
 
 def text(row: Row, key: str) -> str:
-    """Return a field of an answer, which has to be a text.
+    """Return a text field of an answer.
 
     Raises:
-        BackendError: it is missing, or something else.
+        BackendError: the field is missing, empty or not a text.
 
     """
     value = row.get(key)
@@ -82,10 +93,10 @@ def text(row: Row, key: str) -> str:
 
 
 def require_storage(response: requests.Response, name: str) -> None:
-    """Require the headers that PocketBase sends with every file, and no other server with it.
+    """Require the headers that identify a file of PocketBase's storage.
 
     Raises:
-        BackendError: another server answered in its place, such as a proxy with a page of its own.
+        BackendError: another server answered, such as a proxy with its own page.
 
     """
     policy = response.headers.get("Content-Security-Policy", "")
@@ -100,9 +111,9 @@ def require_storage(response: requests.Response, name: str) -> None:
 
 
 def _served_names(disposition: str) -> tuple[str, str]:
-    """Return both readings of the file name in a `Content-Disposition` of PocketBase's.
+    """Return both possible file names in PocketBase's `Content-Disposition`.
 
-    In 0.31 the name stands there as it is, in 0.40 as a quoted string; its bytes are UTF-8.
+    PocketBase 0.31 sends the name unquoted, 0.40 as a quoted string. Its bytes are UTF-8.
     """
     value = disposition.encode("latin-1", "replace").decode(errors="replace")
     name = value.partition("filename=")[2].strip()

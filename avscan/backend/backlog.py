@@ -1,4 +1,4 @@
-"""In which order waiting builds are scanned: pure."""
+"""The order in which waiting builds are scanned."""
 
 from __future__ import annotations
 
@@ -9,60 +9,60 @@ from datetime import datetime, timedelta
 
 from avscan.backend.discovery import Job
 
-# From upload to verdict: what is promised.
+# The promised time from upload to verdict.
 PROMISE = timedelta(minutes=5)
-# A build that was taken and waits again is taken this often by one pass, which is to end some time.
-TURNS = 4
+# One pass takes the same files of a build at most this often, so that the pass ends.
+MAX_TAKES = 4
 
 
 class Backlog:
-    """Builds that wait, each once, oldest first.
+    """Builds that wait for a scan, each once.
 
-    Those that can still be in time and those that are late take turns, so that neither kind
-    starves. All others go before a build that this pass has begun already. Those whose inspection
-    was interrupted before are the very last, the least interrupted first.
+    Builds within the promised time and late builds alternate, oldest first, so that neither kind
+    starves. After them come the builds that this pass has taken before and those with
+    interruptions: fewest interruptions first, then oldest first.
     """
 
     def __init__(self) -> None:
-        self._queue: list[Job] = []  # by age: the late ones are at its head
-        self._last: list[Job] = []  # put aside, then interrupted
-        self._turns: Counter[tuple[str, datetime]] = Counter()
+        self._queue: list[Job] = []  # oldest first, so late builds are at its start
+        self._deferred: list[Job] = []  # by `_rank`
+        self._takes: Counter[tuple[str, datetime]] = Counter()
         self._waiting: set[str] = set()
-        self._late_turn = False
+        self._late_next = False
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def add(self, jobs: Iterable[Job]) -> None:
-        """Add builds; not those that wait here already, nor those that have had their turns."""
+        """Add builds, except those that wait already and those taken `MAX_TAKES` times."""
         for job in jobs:
-            turns = self._turns[job.build, job.uploaded]
-            if job.build in self._waiting or turns >= TURNS:
+            takes = self._takes[job.build, job.uploaded]
+            if job.build in self._waiting or takes >= MAX_TAKES:
                 continue
-            if turns or job.interruptions:
+            if takes or job.interruptions:
                 self.put_aside(job)
             else:
                 self._waiting.add(job.build)
                 insort(self._queue, job, key=_age)
 
     def put_aside(self, job: Job) -> None:
-        """Add a build that was begun already, and lets others go first."""
+        """Add a build that this pass has taken before; it goes after the others."""
         self._waiting.add(job.build)
-        insort(self._last, job, key=_rank)
+        insort(self._deferred, job, key=_rank)
 
     def take(self, now: datetime) -> Job | None:
-        """Take the next build to scan, at the server's time `now`; None if none waits."""
+        """Remove and return the next job, if there is one. `now` is the server's time."""
         if not self._waiting:
             return None
         if self._queue:
-            fresh = bisect_right(self._queue, now - PROMISE, key=lambda job: job.uploaded)
-            is_late = fresh > 0 and (self._late_turn or fresh == len(self._queue))
-            job = self._queue.pop(0 if is_late else fresh)
-            self._late_turn = not is_late
+            first_fresh = bisect_right(self._queue, now - PROMISE, key=lambda job: job.uploaded)
+            is_late = first_fresh > 0 and (self._late_next or first_fresh == len(self._queue))
+            job = self._queue.pop(0 if is_late else first_fresh)
+            self._late_next = not is_late
         else:
-            job = self._last.pop(0)
+            job = self._deferred.pop(0)
         self._waiting.discard(job.build)
-        self._turns[job.build, job.uploaded] += 1
+        self._takes[job.build, job.uploaded] += 1
         return job
 
 

@@ -1,4 +1,4 @@
-"""The records of `av_build_checks`, a build's at a time. What is written, and when, is the ledger's."""
+"""Read and write records of `av_build_checks`. `ledger` decides what is written, and when."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ log = logging.getLogger(__name__)
 
 LONGEST_LOG = 200_000
 _NOT_UNIQUE = "validation_not_unique"
-_GONE = "validation_missing_rel_records"
-_TOO_LONG = "validation_max_text_constraint"
+_RELATION_GONE = "validation_missing_rel_records"
+_TEXT_TOO_LONG = "validation_max_text_constraint"
 _REQUIRED = "validation_required"
-_PLAIN_ID = re.compile(r"[a-z0-9]{15}\Z")
+_USUAL_ID = re.compile(r"[a-z0-9]{15}\Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,16 +46,16 @@ class View:
     build: Build | None
     checks: tuple[Check, ...]
 
-    def marked(self, mark: str) -> list[Check]:
-        """Return the checks that a claim is written in."""
+    def claimed_by(self, mark: str) -> list[Check]:
+        """Return the checks under scan whose log has this claim's mark."""
         return [
             check
             for check in self.checks
             if check.status is Status.SCANNING and journal.claim_of(check.log) == mark
         ]
 
-    def standing(self, verdict: Check) -> list[Check]:
-        """Return a verdict as it was seen before, if it still is that one and about these files."""
+    def unchanged(self, verdict: Check) -> list[Check]:
+        """Return the check if its verdict is unchanged and about the build's files."""
         return [
             each
             for each in self.checks
@@ -66,26 +66,26 @@ class View:
         ]
 
     @property
-    def waits(self) -> bool:
-        """Whether one of the checks is pending."""
+    def has_pending(self) -> bool:
+        """Whether a check is pending."""
         return any(check.status is Status.PENDING for check in self.checks)
 
 
 class Checks:
-    """Reads and writes checks, in texts as long as PocketBase turns out to take."""
+    """Reads and writes checks; learns from refusals how long the collection allows texts to be."""
 
     def __init__(self, client: PocketBase) -> None:
         self._client = client
-        self._longest = {"log": LONGEST_LOG, "virus_name": LONGEST_LOG, REASON: REASON_MAX}
+        self._max_lengths = {"log": LONGEST_LOG, "virus_name": LONGEST_LOG, REASON: REASON_MAX}
 
     def read(self, build: str, policy: RetryPolicy | None = None) -> View:
-        """Read a build's checks, and the build with them."""
+        """Read a build and its checks."""
         [view] = self.read_all([build], policy)
         return view
 
     def read_all(self, builds: Sequence[str], policy: RetryPolicy | None = None) -> list[View]:
-        """Read the checks of a few builds in one request, in the order of the builds."""
-        found = self._client.page(
+        """Read a few builds and their checks in one request, in the order of `builds`."""
+        rows = self._client.page(
             CHECKS,
             where=" || ".join(f'build = "{check_id(build)}"' for build in builds),
             sort="created,id",
@@ -95,40 +95,43 @@ class Checks:
         )
         views = []
         for build in builds:
-            rows = [row for row in found if row["build"] == build]
+            own = [row for row in rows if row["build"] == build]
             views.append(
                 View(
-                    build=expanded_build(rows[0]) if rows else None,
-                    checks=tuple(Check.parse(row) for row in rows),
+                    build=expanded_build(own[0]) if own else None,
+                    checks=tuple(Check.parse(row) for row in own),
                 )
             )
         return views
 
     def create(self, build: str, text: Callable[[int], str]) -> bool:
-        """Create a build's pending check; False if it has one already, or is gone.
+        """Create a build's pending check; False if the build has a check or is gone.
 
-        The check's id follows from the build's: of all passes that create it at once, one succeeds.
+        `text` returns the log, given its greatest length. The check's id is derived from the
+        build's, so if several passes create the check at once, only one succeeds.
 
         Raises:
             SchemaError: the collection requires a field that avscan does not know.
 
         """
-        for chosen in (*_ids_for(build), ""):
+        for record_id in (*_ids_for(build), ""):
             values: Values = {"build": build, "status": Status.PENDING}
-            values |= {"log": text(self._longest["log"])} | ({"id": chosen} if chosen else {})
+            values |= {"log": text(self._max_lengths["log"])} | (
+                {"id": record_id} if record_id else {}
+            )
             try:
                 self._client.create(CHECKS, values)
             except Rejected as rejection:
                 codes = rejection.codes
-                if codes.get("build") in {_GONE, _NOT_UNIQUE}:
+                if codes.get("build") in {_RELATION_GONE, _NOT_UNIQUE}:
                     return False
                 if codes.get("id") == _NOT_UNIQUE and self.read(build).checks:
                     return False
                 _require_known_fields(rejection)
-                if not chosen or "id" not in codes:
+                if not record_id or "id" not in codes:
                     raise
-                # A check of another build has it, or the collection wants ids of another form.
-                fields = {"build": build, "check": chosen, "reason": str(rejection)}
+                # Another build's check has this id, or the collection requires another form of id.
+                fields = {"build": build, "check": record_id, "reason": str(rejection)}
                 log.warning("check.id_refused", extra=fields)
             else:
                 break
@@ -143,42 +146,43 @@ class Checks:
         mark: str = "",
         policy: RetryPolicy | None = None,
     ) -> bool:
-        """Update a check, with texts as long as PocketBase takes; False if it is gone or lost.
+        """Update a check, with texts cut to the allowed length; False if it is gone or lost.
 
-        A reason is left out where the collection has no field for it.
+        With a `mark`, the check is lost if its log has another mark before a repeated try. A reason
+        is omitted if the collection has no field for it.
 
         Raises:
-            Rejected: PocketBase refuses it, or stored something else than was meant. That is about
-                this check unless the collection is at fault (see `schema.require`).
+            Rejected: PocketBase refuses the values, or stored other values. The cause may be the
+                collection (see `schema.require`) or this check.
 
         """
 
-        def ours(policy: RetryPolicy) -> bool:
+        def is_claimed(policy: RetryPolicy) -> bool:
             rows = self._client.page(
                 CHECKS, where=f'id = "{check.id}"', fields=("id", "log"), policy=policy
             )
             return not mark or any(journal.claim_of(str(row["log"])) == mark for row in rows)
 
         while True:
-            wanted: Values = {
-                name: str(value)[: self._longest[name]] if name in self._longest else value
+            payload: Values = {
+                name: str(value)[: self._max_lengths[name]] if name in self._max_lengths else value
                 for name, value in values.items()
                 if name != REASON or check.reason is not None
             }
-            wanted["log"] = text(self._longest["log"])
+            payload["log"] = text(self._max_lengths["log"])
             try:
                 row = self._client.update(
-                    CHECKS, check.id, wanted, confirm=ours if mark else None, policy=policy
+                    CHECKS, check.id, payload, confirm=is_claimed if mark else None, policy=policy
                 )
             except Rejected as rejection:
-                if rejection.codes.get("build") == _GONE:
+                if rejection.codes.get("build") == _RELATION_GONE:
                     return False
                 if not self._learn_limits(rejection):
                     raise
                 continue
             if row is None:
                 return False
-            for name, value in wanted.items():
+            for name, value in payload.items():
                 if row.get(name) != value:
                     raise Rejected(
                         f"{CHECKS}.{name} was stored otherwise than it was sent:"
@@ -196,7 +200,7 @@ class Checks:
         mark: str = "",
         policy: RetryPolicy | None = None,
     ) -> bool:
-        """Put a check back to pending; False if it is gone or lost."""
+        """Set a check to pending; False if it is gone or lost (see `write`)."""
         before = journal.history(check.log, check.status)
 
         def text(limit: int) -> str:
@@ -206,19 +210,19 @@ class Checks:
         return self.write(check, values, text, mark=mark, policy=policy)
 
     def _learn_limits(self, rejection: Rejected) -> bool:
-        """Take over how long the collection allows texts to be; False if they were not too long."""
-        learned = False
-        for name, known in self._longest.items():
-            longest = rejection.params.get(name, {}).get("max")
-            too_long = rejection.codes.get(name) == _TOO_LONG
-            if too_long and isinstance(longest, int | float) and longest < known:
-                self._longest[name] = int(longest)
-                learned = True
-        return learned
+        """Learn the collection's text limits from a refusal; False if no text was too long."""
+        has_learned = False
+        for name, current in self._max_lengths.items():
+            limit = rejection.params.get(name, {}).get("max")
+            too_long = rejection.codes.get(name) == _TEXT_TOO_LONG
+            if too_long and isinstance(limit, int | float) and limit < current:
+                self._max_lengths[name] = int(limit)
+                has_learned = True
+        return has_learned
 
 
 def _require_known_fields(rejection: Rejected) -> None:
-    """Raise SchemaError if a record is refused for a field that avscan does not fill in."""
+    """Raise SchemaError if a record is refused because of a field unknown to avscan."""
     unknown = [
         name
         for name, code in rejection.codes.items()
@@ -232,10 +236,7 @@ def _require_known_fields(rejection: Rejected) -> None:
 
 
 def _ids_for(build: str) -> Iterator[str]:
-    """List the ids that a build's check may have, in the order to try them in.
-
-    The build's own where that has PocketBase's usual form, or else a digest of it.
-    """
-    if _PLAIN_ID.match(build):
+    """Yield the ids to try for a build's check: the build's id if it is usual, then its digest."""
+    if _USUAL_ID.match(build):
         yield build
     yield base64.b32encode(hashlib.sha256(build.encode()).digest()).decode().lower()[:15]

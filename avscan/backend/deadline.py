@@ -1,4 +1,4 @@
-"""Deadlines that hold whatever the other side does."""
+"""Deadlines that do not depend on the server's behaviour."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-# The deadline of what the current thread does, by `time.monotonic`.
+# The current thread's deadline, by `time.monotonic`.
 _DEADLINE: ContextVar[float] = ContextVar("deadline", default=math.inf)
 
 
 @contextmanager
 def deadline(seconds: float) -> Iterator[None]:
-    """Allow so many seconds for what is done inside; where nested, the earliest deadline counts."""
+    """Set a deadline in so many seconds for the block; of nested deadlines the earliest counts."""
     token = _DEADLINE.set(min(_DEADLINE.get(), time.monotonic() + seconds))
     try:
         yield
@@ -30,7 +30,7 @@ def deadline(seconds: float) -> Iterator[None]:
 
 
 def time_left() -> float:
-    """Return the seconds until the deadline; infinite where there is none, negative behind it."""
+    """Return the seconds until the deadline: infinite without one, negative after it."""
     return _DEADLINE.get() - time.monotonic()
 
 
@@ -51,10 +51,10 @@ _idle: deque[_Worker] = deque()
 
 
 def run_within(seconds: float, work: Callable[[], T]) -> T:
-    """Return what `work` returns, or raise what it raises, within so many seconds.
+    """Run `work` in another thread and return its result, or raise its exception.
 
-    A socket's timeout starts anew with each byte, and the look-up of a name has none. So another
-    thread does the work; work that is late goes on there until the process ends.
+    A socket's timeout restarts with each byte, and the resolution of a name has none. Work that
+    exceeds the time continues in its daemon thread.
 
     Raises:
         TimeoutError: the work did not end in time.

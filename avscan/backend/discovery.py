@@ -1,10 +1,9 @@
-"""What there is to do: which builds need a check, which checks wait, which are stuck.
+"""Find the work of a pass: builds without checks, pending checks, stuck and outdated ones.
 
-A pass has no memory. So each asks for the checks that are not settled, and compares all builds with
-all checks where that is one page of builds. Beyond it, it compares those that changed lately: that
-costs PocketBase next to nothing at any size. What this misses (a check that an operator deleted,
-builds from before a long absence) a comparison of all finds; that is for now and then. Nothing is
-written here.
+A pass keeps no state for the next one. It lists the checks that are not settled. If all builds fit
+into one page, it compares them all with all checks. Otherwise it compares only the builds that
+changed lately, which is cheap at any size. A full comparison, made now and then, finds the rest:
+checks that an operator deleted, and builds uploaded while avscan was off. Nothing is written here.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ from avscan.backend.pocketbase import PAGE, PocketBase, any_of, check_id
 from avscan.backend.schema import require_one_check
 from avscan.records import BUILDS, CHECKS, Build, Check, Status, expanded_build, format_time
 
-# `updated` is stamped before a save, and an upload may take minutes to be seen after that.
+# PocketBase sets `updated` before it saves, and an upload may take minutes to become visible.
 LATELY = timedelta(minutes=15)
-# A build without files is an upload under way for as long as this.
+# A build without files counts as being uploaded for this long.
 UPLOAD_TIME = timedelta(hours=1)
-# Builds compared at once: bounds the memory of a comparison, whatever the backend's size, and how
-# many checks are opened before the first of them is scanned.
+# Builds in one part of a full comparison: bounds its memory, and how many checks are opened before
+# the first of them is scanned.
 PART = 5_000
-_IDS_A_FILTER = 100
+_IDS_PER_FILTER = 100
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _BUILD_FIELDS = ("id", "files", "created", "updated")
 _CHECK_FIELDS = (
@@ -37,7 +36,7 @@ _CHECK_FIELDS = (
     f"log:excerpt({journal.EXCERPT})",
 )
 _WITH_BUILD = (*_CHECK_FIELDS, *(f"expand.build.{name}" for name in _BUILD_FIELDS))
-# What `is_outdated` may say yes to. A verdict given by hand need not have a time.
+# Selects all checks that `is_outdated` may accept. A verdict set by hand may lack a time.
 _OUTDATED = (
     '((scan_time != "" && build.updated > scan_time)'
     ' || (scan_time = "" && build.updated > updated))'
@@ -49,8 +48,11 @@ _UNSETTLED = f'status = "{Status.PENDING}" || status = "{Status.SCANNING}"'
 class Job:
     """A build that waits for its scan.
 
-    `uploaded` is when its `files` last came, `interruptions` how many inspections of them were begun
-    and never ended. `renews` is the verdict that stands until there is a newer one.
+    Attributes:
+        uploaded: when its `files` last changed.
+        interruptions: how many of their inspections were interrupted.
+        renews: the verdict that this scan renews, if it does.
+
     """
 
     build: str
@@ -62,11 +64,15 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is to be done, in the order in which it is to be written.
+    """The work found, in the order in which it is to be written.
 
-    `orphans` are checks whose build is gone, `stuck` those whose scan was begun and abandoned,
-    `changed` those whose verdict is about other files, `new` the builds without a check, `jobs`
-    the builds that wait already.
+    Attributes:
+        orphans: checks whose build is gone.
+        stuck: checks whose scan was abandoned.
+        changed: checks whose verdict is about other files.
+        new: builds without a check.
+        jobs: builds that wait for their scan already.
+
     """
 
     orphans: tuple[Check, ...] = ()
@@ -76,7 +82,7 @@ class Plan:
     jobs: tuple[Job, ...] = ()
 
     def only(self, wanted: Callable[[str], bool]) -> Plan:
-        """Keep what concerns the builds whose ids are `wanted`."""
+        """Return the part of the plan that concerns builds whose ids are `wanted`."""
         return Plan(
             orphans=tuple(check for check in self.orphans if wanted(check.build)),
             stuck=tuple(pair for pair in self.stuck if wanted(pair[1].id)),
@@ -92,10 +98,9 @@ def plans(
     stuck_after: timedelta,
     full: bool,
 ) -> Iterator[Plan]:
-    """Find what there is to do, the first of it in the first plan.
+    """Yield plans, the most urgent first.
 
-    Where there are many builds, `full` compares all of them with all checks, part by part, after the
-    first plan.
+    If there are many builds, `full` adds a comparison of all builds with all checks, in parts.
 
     Raises:
         SchemaError: there are many builds to compare, and no unique index on their checks.
@@ -116,44 +121,44 @@ def plans(
 def compare_all(
     client: PocketBase, builds: Sequence[Build], *, now: datetime, stuck_after: timedelta
 ) -> Plan:
-    """Find the checks without a verdict, and compare all builds, which are few, with all checks.
+    """Find the unsettled checks and compare all builds with all checks.
 
-    `now` is the server's time.
+    For a small backend. `now` is the server's time.
     """
     waiting = client.list_unordered(CHECKS, where=_UNSETTLED, fields=_WITH_BUILD, expand="build")
-    found = unsettled(waiting, now=now, stuck_after=stuck_after)
-    held = compared(builds, map(Check.parse, client.rows(CHECKS, fields=_CHECK_FIELDS)))
-    return replace(found, changed=held.changed, new=held.new)
+    plan = unsettled(waiting, now=now, stuck_after=stuck_after)
+    comparison = compared(builds, map(Check.parse, client.rows(CHECKS, fields=_CHECK_FIELDS)))
+    return replace(plan, changed=comparison.changed, new=comparison.new)
 
 
 def compare_recent(client: PocketBase, *, now: datetime, stuck_after: timedelta) -> Iterator[Plan]:
-    """Find the checks without a verdict, and compare the builds that changed lately with theirs.
+    """Find the unsettled checks and compare the builds that changed lately with their checks.
 
-    `now` is the server's time. Two requests, unless more changed than a filter holds: then a plan
-    for each part of them, since somebody may have changed all builds there are.
+    Makes two requests, and one more for each further `_IDS_PER_FILTER` builds that changed.
+    `now` is the server's time.
     """
     since = format_time(now - LATELY)
     rows = client.list_unordered(BUILDS, where=f'updated > "{since}"', fields=_BUILD_FIELDS)
     changed = map(Build.parse, rows)
-    builds = {build.id: build for build in islice(changed, _IDS_A_FILTER)}
+    builds = {build.id: build for build in islice(changed, _IDS_PER_FILTER)}
     where = " || ".join(filter(None, (_UNSETTLED, any_of("build", list(builds)))))
-    theirs: list[Check] = []
+    recent: list[Check] = []
 
-    def checks() -> Iterator[Row]:
+    def rows_with_builds() -> Iterator[Row]:
         for row in client.list_unordered(CHECKS, where=where, fields=_WITH_BUILD, expand="build"):
             if row.get("build") in builds:
-                theirs.append(Check.parse(row))
+                recent.append(Check.parse(row))
             yield row
 
-    found = unsettled(checks(), now=now, stuck_after=stuck_after)
-    held = compared(builds.values(), theirs)
-    yield replace(found, changed=held.changed, new=held.new)
-    while part := list(islice(changed, _IDS_A_FILTER)):
+    plan = unsettled(rows_with_builds(), now=now, stuck_after=stuck_after)
+    comparison = compared(builds.values(), recent)
+    yield replace(plan, changed=comparison.changed, new=comparison.new)
+    while part := list(islice(changed, _IDS_PER_FILTER)):
         yield compared(part, checks_of(client, [build.id for build in part]))
 
 
 def unsettled(rows: Iterable[Row], *, now: datetime, stuck_after: timedelta) -> Plan:
-    """Sort checks without a verdict, each with its build: those that wait, are stuck, or orphans."""
+    """Sort unsettled checks, each with its build: pending, stuck, or orphaned."""
     orphans: list[Check] = []
     stuck: list[tuple[Check, Build]] = []
     jobs: list[Job] = []
@@ -172,19 +177,19 @@ def unsettled(rows: Iterable[Row], *, now: datetime, stuck_after: timedelta) -> 
 
 
 def compare_large(client: PocketBase) -> Iterator[Plan]:
-    """Compare all builds with all checks, a part of them at a time.
+    """Compare all builds with all checks, in parts.
 
-    The unique index on `build` lets PocketBase itself say which builds have no check. Without it
-    that question is quadratic up to version 0.31.
+    The unique index on `build` lets PocketBase find the builds without a check. Without it, this
+    query takes quadratic time up to version 0.31.
     """
-    for low, high in parts(client.count(BUILDS) // PART + 1):
-        yield Plan(changed=_changed(client, low, high), new=_unchecked(client, low, high))
+    for low, high in id_ranges(client.count(BUILDS) // PART + 1):
+        yield Plan(changed=_changed(client, low, high), new=_without_checks(client, low, high))
 
 
 def checks_of(client: PocketBase, builds: Sequence[str]) -> Iterator[Check]:
     """List the checks of the builds with these ids."""
-    for start in range(0, len(builds), _IDS_A_FILTER):
-        ids = builds[start : start + _IDS_A_FILTER]
+    for start in range(0, len(builds), _IDS_PER_FILTER):
+        ids = builds[start : start + _IDS_PER_FILTER]
         yield from map(
             Check.parse,
             client.list_unordered(CHECKS, where=any_of("build", ids), fields=_CHECK_FIELDS),
@@ -193,10 +198,10 @@ def checks_of(client: PocketBase, builds: Sequence[str]) -> Iterator[Check]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdicts:
-    """Which verdicts to list: of a status, given before a moment, or by av-service alone.
+    """Select verdicts by status, time, and whether av-service gave them.
 
-    One that somebody corrected by hand is not among them: its status is another than the one that
-    its log begins with. Those of av-service, which avscan replaces, are known by their logs.
+    Verdicts that were corrected by hand are excluded: their status differs from the one at the
+    start of their log. Logs of av-service, avscan's predecessor, are recognised by their form.
     """
 
     before: datetime
@@ -216,14 +221,14 @@ class Verdicts:
 
 
 def _by_av_service(status: Status) -> str:
-    """Return the filter that says what `journal.is_by_av_service` says."""
+    """Return the filter that corresponds to `journal.is_by_av_service`."""
     begins = " || ".join(f'log ~ "{begin}%"' for begin in journal.AV_SERVICE[status])
     corrected = f' && log !~ "%{journal.FOUND}%"' if status is Status.CLEAN else ""
     return f"(({begins}){corrected})"
 
 
 def verdicts(client: PocketBase, wanted: Verdicts, *, page: int = PAGE) -> Iterator[Check]:
-    """List verdicts, oldest first, `page` of them in a request; they may be written meanwhile."""
+    """Yield verdicts, oldest first, `page` in a request; they may change during the iteration."""
     where = wanted.where()
     while True:
         rows = client.page(
@@ -239,26 +244,26 @@ def verdicts(client: PocketBase, wanted: Verdicts, *, page: int = PAGE) -> Itera
 
 
 def compared(builds: Iterable[Build], checks: Iterable[Check]) -> Plan:
-    """Hold builds against checks: pure."""
+    """Compare builds with their checks: return the new builds and the outdated checks."""
     by_build: defaultdict[str, list[Check]] = defaultdict(list)
     for check in checks:
         by_build[check.build].append(check)
     new: list[Build] = []
     changed: list[tuple[Check, Build]] = []
     for build in builds:
-        found = by_build.get(build.id)
-        if found is None:
+        known = by_build.get(build.id)
+        if known is None:
             if build.files:
                 new.append(build)
         else:
-            changed += [(check, build) for check in found if is_outdated(check, build)]
+            changed += [(check, build) for check in known if is_outdated(check, build)]
     return Plan(changed=tuple(changed), new=tuple(new))
 
 
 def is_outdated(check: Check, build: Build) -> bool:
-    """Return whether a verdict is about other files than the build has now.
+    """Return whether a verdict is about other files than the build's present ones.
 
-    A verdict that names no files is about those that the build had at its `scan_time`.
+    A verdict without a digest is about the files that the build had at its `scan_time`.
     """
     if not check.settled:
         return False
@@ -268,22 +273,22 @@ def is_outdated(check: Check, build: Build) -> bool:
 
 
 def is_due(build: Build, now: datetime) -> bool:
-    """Return whether a pending build can be judged; without files it may still be uploading."""
+    """Return whether a pending build can be scanned; one without files may still be uploading."""
     return bool(build.files) or build.updated < now - UPLOAD_TIME
 
 
 def waits_since(check: Check, build: Build) -> datetime:
-    """Return when the files of a build came whose check is pending or under scan.
+    """Return when the files of an unsettled check's build were uploaded.
 
-    PocketBase keeps one moment for all changes of a build. Where an edit moved it behind the
-    opening of the check by a pass, which opens none before the files have come, that one counts.
+    PocketBase has one time for all changes of a build, so an edit may follow the upload. avscan
+    opens a check only after the upload, so the time of opening counts if it is earlier.
     """
     opened = check.status is Status.PENDING and check.log.startswith(f"{Status.PENDING}: ")
     return min(build.updated, check.updated) if opened else build.updated
 
 
 def job_of(build: Build, interruptions: Iterable[Interruption] = ()) -> Job:
-    """Make the job of scanning a build."""
+    """Return the job that scans a build."""
     return Job(
         build=build.id,
         uploaded=build.updated,
@@ -293,14 +298,14 @@ def job_of(build: Build, interruptions: Iterable[Interruption] = ()) -> Job:
 
 
 def count_interruptions(interruptions: Iterable[Interruption]) -> int:
-    """Count the interruptions of all files of a build."""
+    """Return the sum of all files' interruptions."""
     return sum(each.times for each in interruptions)
 
 
-def parts(number: int) -> Iterator[tuple[str, str]]:
-    """Split all ids into `number` ranges of equal width: [low, high), '' being open.
+def id_ranges(number: int) -> Iterator[tuple[str, str]]:
+    """Split the range of ids into `number` ranges [low, high) of equal width; '' is unbounded.
 
-    PocketBase draws ids evenly from a to z and 0 to 9.
+    PocketBase's random ids are uniform over a to z and 0 to 9.
     """
     space = len(_DIGITS) ** 3
     bounds = ["", *(_id_at(space * step // number) for step in range(1, number)), ""]
@@ -320,7 +325,7 @@ def _between(name: str, low: str, high: str) -> str:
 
 
 def _changed(client: PocketBase, low: str, high: str) -> tuple[tuple[Check, Build], ...]:
-    """Find the outdated verdicts among a part of the checks."""
+    """List the outdated verdicts in a range of check ids."""
     rows = client.rows(
         CHECKS,
         where=f"{_between('id', low, high)} && {_OUTDATED}",
@@ -331,8 +336,8 @@ def _changed(client: PocketBase, low: str, high: str) -> tuple[tuple[Check, Buil
     return tuple((check, build) for check, build in pairs if is_outdated(check, build))
 
 
-def _unchecked(client: PocketBase, low: str, high: str) -> tuple[Build, ...]:
-    """Ask which of a part of the builds have no check."""
+def _without_checks(client: PocketBase, low: str, high: str) -> tuple[Build, ...]:
+    """List the builds without a check in a range of build ids."""
     missing = f"{_with_files(low, high)} && {CHECKS}_via_build.id ?= null"
     return tuple(map(Build.parse, client.rows(BUILDS, where=missing, fields=_BUILD_FIELDS)))
 

@@ -1,4 +1,4 @@
-"""Download one file of a build: streamed, resumed, measured, digested, within disk and time."""
+"""Download one file of a build, with resumption, a digest, and limits of disk and time."""
 
 from __future__ import annotations
 
@@ -27,15 +27,16 @@ from avscan.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
-CHUNK = 1 << 16  # what a broken connection can cost: urllib3 gives whole pieces or none
-# A download may take a second for each of these many bytes, and this many seconds at the least.
+CHUNK = 1 << 16  # bytes; urllib3 drops an incomplete chunk when a connection breaks
+# The deadline of a download: its size divided by this rate in bytes a second, at least this many
+# seconds.
 LEAST_RATE = 64 << 10
 LEAST_TIME = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
-    """A file of a build, whole on our disk; `size` in bytes."""
+    """A complete file of a build on the disk; `size` in bytes."""
 
     path: Path
     size: int
@@ -44,12 +45,12 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Missing:
-    """The record lists the file, and the storage does not have it."""
+    """The record lists the file, but the storage does not have it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TooLarge:
-    """The file could not fit if the disk were empty; both in bytes."""
+    """The file is larger than the disk; both in bytes."""
 
     size: int
     capacity: int
@@ -57,7 +58,7 @@ class TooLarge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoRoom:
-    """The file does not fit on the disk now, for whatever uses it."""
+    """The file does not fit into the free space; `size` in bytes."""
 
     size: int
 
@@ -66,7 +67,7 @@ Download: TypeAlias = Artifact | Missing | TooLarge | NoRoom
 
 
 class Cancelled(BackendError):
-    """A download was ended because the pass ends."""
+    """The download was cancelled because the pass ends or no longer needs the file."""
 
 
 def download(
@@ -82,16 +83,16 @@ def download(
     progress: Callable[[int, int], None] = lambda _received, _size: None,
     least_time: float = LEAST_TIME,
 ) -> Download:
-    """Download a record's file to `target`; only an `Artifact` leaves anything there.
+    """Download a record's file to `target`; any outcome but an `Artifact` removes it.
 
-    A broken connection is resumed while it brings more of the file than was there before. The first
-    answer has the size, and the size the deadline, which nothing renews: `LEAST_RATE` bytes a
-    second, and `least_time` seconds at the least. `leave` is how many bytes have to stay free beside
-    the file. `progress` is called with the bytes received and the size.
+    A broken connection is resumed as long as each try makes progress. The first answer has the
+    size, which sets a final deadline: `LEAST_RATE` bytes a second, at least `least_time` seconds.
+    `leave` is how many bytes must stay free on the disk. `progress` is called with the bytes
+    received and the size.
 
     Raises:
         BackendError: PocketBase does not deliver the file, or not in time.
-        WorkspaceError: the disk fails, or fills up under the download.
+        WorkspaceError: the disk fails, or fills up during the download.
 
     """
     try:
@@ -107,26 +108,26 @@ def download(
                 least_time=least_time,
             )
             outcome = transfer.run()
-    except OSError as error:  # of closing too: what is still to be written fails once more
+    except OSError as error:  # closing can fail too: it flushes the buffer again
         target.unlink(missing_ok=True)
         raise WorkspaceError(f"{target.parent} can't be written: {error.strerror}") from error
     except BaseException:
         target.unlink(missing_ok=True)
         raise
-    if isinstance(outcome, _Whole):
+    if isinstance(outcome, _Complete):
         return Artifact(path=target, size=outcome.size, sha256=outcome.sha256)
     target.unlink(missing_ok=True)
     return outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Whole:
+class _Complete:
     size: int
     sha256: str
 
 
 class _Transfer:
-    """A download under way: what is on the disk so far, and how to go on."""
+    """The state of a download across its tries."""
 
     def __init__(
         self,
@@ -148,11 +149,11 @@ class _Transfer:
         self._leave = leave
         self._progress = progress
         self._least_time = least_time
-        self._ends = math.inf  # by `time.monotonic`; unknown until the size is
-        self._most = -1  # bytes that were there after any try; the first size is progress too
+        self._deadline = math.inf  # by `time.monotonic`; infinite until the size is known
+        self._most_received = -1  # bytes after the best try; learning the size is progress too
         self._restart()
 
-    def run(self) -> _Whole | Missing | TooLarge | NoRoom:
+    def run(self) -> _Complete | Missing | TooLarge | NoRoom:
         while True:
             with deadline(self._time_left()):
                 outcome = self._client.retry(self._attempt)
@@ -160,7 +161,7 @@ class _Transfer:
                 return outcome
 
     def _time_left(self) -> float:
-        return self._ends - time.monotonic()
+        return self._deadline - time.monotonic()
 
     def _restart(self) -> None:
         self._file.seek(0)
@@ -169,10 +170,10 @@ class _Transfer:
         self._digest = hashlib.sha256()
         self._validator = ""
 
-    def _attempt(self, _patience: RetryPolicy) -> _Whole | Missing | TooLarge | NoRoom | None:
-        """Try once; None where the connection broke, and more of the file is there than ever.
+    def _attempt(self, _policy: RetryPolicy) -> _Complete | Missing | TooLarge | NoRoom | None:
+        """Try once; None if the connection broke after more bytes than in any try before.
 
-        Such a try has not failed: it neither counts among a call's tries nor opens the circuit.
+        A try with progress has not failed: it does not count as an attempt or open the circuit.
         """
         try:
             return self._fetch()
@@ -182,16 +183,16 @@ class _Transfer:
                     f"{self._address[2]} comes too slowly ({self._received} bytes in its time):"
                     " check PocketBase and the network to it"
                 ) from failure
-            if self._received <= self._most or self._ends == math.inf:
+            if self._received <= self._most_received or self._deadline == math.inf:
                 raise
-            self._most = self._received
+            self._most_received = self._received
             log.info(
                 "download.resumed",
                 extra={"file": self._address[2], "at": self._received, "reason": str(failure)},
             )
             return None
 
-    def _fetch(self) -> _Whole | Missing | TooLarge | NoRoom:
+    def _fetch(self) -> _Complete | Missing | TooLarge | NoRoom:
         if not self._validator:
             self._restart()
         response = self._client.open_file(
@@ -200,20 +201,20 @@ class _Transfer:
         if response is None:
             return Missing()
         with response:
-            size = self._begin(response)
+            size = self._read_size(response)
             remaining = size - self._received
             if size > self._workspace.capacity():
                 return TooLarge(size=size, capacity=self._workspace.capacity())
             if remaining + self._leave > self._workspace.free():
                 return NoRoom(size=size)
-            if self._ends == math.inf:
-                self._ends = time.monotonic() + max(self._least_time, size / LEAST_RATE)
-            with _ended(response, self._time_left()):
+            if self._deadline == math.inf:
+                self._deadline = time.monotonic() + max(self._least_time, size / LEAST_RATE)
+            with _time_limit(response, self._time_left()):
                 self._receive(response, size)
-        return _Whole(size=size, sha256=self._digest.hexdigest())
+        return _Complete(size=size, sha256=self._digest.hexdigest())
 
-    def _begin(self, response: requests.Response) -> int:
-        """Read the file's whole size; start anew where the server does."""
+    def _read_size(self, response: requests.Response) -> int:
+        """Return the size of the whole file; restart if the server sends it from the start."""
         if response.headers.get("Content-Encoding", "identity") != "identity":
             raise BackendError(
                 f"{self._address[2]} comes compressed: a proxy changes what PocketBase sends"
@@ -250,15 +251,15 @@ class _Transfer:
 
 
 @contextmanager
-def _ended(response: requests.Response, seconds: float) -> Iterator[None]:
-    """End the answer's connection after so many seconds: a drip never meets a read's timeout."""
+def _time_limit(response: requests.Response, seconds: float) -> Iterator[None]:
+    """Shut the connection down after so many seconds: slow bytes never exceed a read timeout."""
     with socket.socket(fileno=os.dup(response.raw.fileno())) as connection:
 
-        def end() -> None:
-            with suppress(OSError):  # it ended by itself
+        def shut_down() -> None:
+            with suppress(OSError):  # it is closed already
                 connection.shutdown(socket.SHUT_RDWR)
 
-        timer = threading.Timer(max(seconds, 0.0), end)
+        timer = threading.Timer(max(seconds, 0.0), shut_down)
         timer.daemon = True
         timer.start()
         try:

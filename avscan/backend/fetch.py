@@ -1,4 +1,4 @@
-"""The files of waiting builds, downloaded ahead of their scans within the disk's budget."""
+"""Download the files of waiting builds ahead of their scans, within the disk's budget."""
 
 from __future__ import annotations
 
@@ -16,38 +16,38 @@ from avscan.events import Downloading, Listener, ignore
 from avscan.records import BUILDS, Build
 from avscan.workspace import Workspace
 
-# What a scan may need while files are fetched ahead: clamscan's ceiling of 2 GiB, unpacked four
-# times within itself. On a smaller disk files are fetched and scanned in turns.
+# Bytes of disk reserved for a scan during downloads: clamscan's limit of 2 GiB, for four levels of
+# nested archives. On a smaller disk downloads and scans alternate.
 SCAN_ROOM = 8 << 30
-# Files that lie on the disk ahead of their scan, at the most, and their bytes. More would keep a new
-# upload waiting for its turn.
+# Limits of the files that are on the disk ahead of their scan. With more, a new upload would wait
+# longer.
 AHEAD = 64
 BYTES_AHEAD = 1 << 30
-# Wanted files that are still to come keep the network busy until more are wanted.
+# With this many wanted files still to be downloaded, the fetcher asks for no more.
 QUEUED = 8
-# Files download one after another, so that the first of them is there as soon as can be. One that
-# has taken so many seconds no longer keeps the next one waiting.
+# Files are downloaded one at a time, so that the first one arrives early. The next download starts
+# if the running one takes more than this many seconds.
 SLOW = 30.0
-# Downloads at once, at the most.
+# The most downloads at once.
 DOWNLOADS = 4
-# Other builds whose files are asked for, before the storage is believed that it lost one.
-WITNESSES = 10
+# Other builds to request a file of, to tell one missing file from a lost storage.
+STORAGE_PROBES = 10
 
 Key: TypeAlias = tuple[str, str]  # a build's id and the name of one of its files
 Fetched: TypeAlias = Artifact | Missing | TooLarge
 
 
 class StorageError(AvscanError):
-    """PocketBase has lost its files, so that a missing one says nothing about its build."""
+    """PocketBase's storage has lost its files, so a missing file is no error of its build."""
 
     exit_code = BackendError.exit_code
 
 
 @dataclass(slots=True, kw_only=True)
 class _Fetch:
-    """A file on its way to `target`, beside which `leave` bytes of disk have to stay free.
+    """A download to `target` that must leave `leave` bytes of disk free.
 
-    What came of it is an outcome or an error.
+    After its end, either `outcome` or `error` is set.
     """
 
     target: Path
@@ -63,7 +63,7 @@ class _Fetch:
 
 
 class Fetcher:
-    """Brings builds' files into a pass's folder. For use by one thread; it has some of its own."""
+    """Downloads builds' files into a pass's folder in threads. One thread may call its methods."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class Fetcher:
         self._stopped = False
 
     def want(self, files: Iterable[Key]) -> None:
-        """Set which files are needed, the first one first; what is not among them is removed."""
+        """Set which files are needed, most urgent first; cancel and remove all others."""
         with self._changed:
             self._wanted = list(files)
             for key in self._fetches.keys() - set(self._wanted):
@@ -94,26 +94,26 @@ class Fetcher:
 
     @property
     def is_idle(self) -> bool:
-        """Whether more files could be fetched ahead than are wanted."""
+        """Whether more files could be fetched ahead than are wanted now."""
         with self._changed:
-            here = [each.outcome for each in self._fetches.values() if each.ended]
-            if any(isinstance(each, NoRoom) for each in here):
+            outcomes = [each.outcome for each in self._fetches.values() if each.ended]
+            if any(isinstance(each, NoRoom) for each in outcomes):
                 return False
-            size = sum(each.size for each in here if isinstance(each, Artifact))
-            queued = len(self._wanted) - len(here)
-            return queued < QUEUED and len(here) < AHEAD and size < BYTES_AHEAD
+            size = sum(each.size for each in outcomes if isinstance(each, Artifact))
+            queued = len(self._wanted) - len(outcomes)
+            return queued < QUEUED and len(outcomes) < AHEAD and size < BYTES_AHEAD
 
     def is_ready(self, build: str, name: str) -> bool:
-        """Return whether a wanted file has come, or never will."""
+        """Return whether the download of a wanted file has ended for good."""
         with self._changed:
             fetch = self._fetches.get((build, name))
             return fetch is not None and fetch.ended and not self._may_fit(fetch)
 
     def wait(self, seconds: float, *, alone: bool) -> None:
-        """Wait until a download ends, so many seconds at the most.
+        """Wait until a download ends, at most so many seconds.
 
-        Where no scan is under way beside it (`alone`), the file that is needed first may take the
-        room of a scan, and that of the files behind it.
+        If no scan is under way (`alone`), the most urgent file may use the disk space reserved for
+        a scan, and then that of the other files.
         """
         with self._changed:
             if alone:
@@ -122,12 +122,12 @@ class Fetcher:
             self._pump()
 
     def take(self, build: Build, name: str) -> Fetched:
-        """Return what came of a file that is ready; it is the caller's from now on.
+        """Return the outcome of a file that is ready; the caller removes an artifact.
 
         Raises:
-            BackendError: PocketBase does not deliver it.
-            StorageError: PocketBase has lost it, and every other file too.
-            WorkspaceError: something else than avscan fills the disk.
+            BackendError: PocketBase does not deliver the file.
+            StorageError: PocketBase has lost this file and those of other builds.
+            WorkspaceError: files of other programs fill the disk.
 
         """
         with self._changed:
@@ -155,7 +155,7 @@ class Fetcher:
         return outcome
 
     def stop(self) -> None:
-        """End all downloads and remove what they brought."""
+        """Cancel all downloads and remove their files."""
         with self._changed:
             self._stopped = True
             for fetch in self._fetches.values():
@@ -163,7 +163,7 @@ class Fetcher:
             self._fetches.clear()
 
     def _pump(self) -> None:
-        """Start the next download, unless one is running that is not slow yet, or enough is here."""
+        """Start the next download, unless a running one is not slow yet or a limit is reached."""
         now = self._clock()
         running = [each.started for each in self._fetches.values() if not each.ended]
         if self._stopped or len(running) >= DOWNLOADS:
@@ -171,7 +171,7 @@ class Fetcher:
         if any(now - started < SLOW for started in running):
             return
         key = next((key for key in self._wanted if key not in self._fetches), None)
-        # The file that is needed first waits for no others.
+        # The most urgent file is exempt from the limit.
         if key is None or (len(self._fetches) >= AHEAD and key != self._wanted[0]):
             return
         self._start(key, leave=SCAN_ROOM)
@@ -181,11 +181,11 @@ class Fetcher:
         target = self._workspace.downloads / f"artifact-{self._targets}"
         fetch = _Fetch(target=target, leave=leave, started=self._clock())
         self._fetches[key] = fetch
-        # A daemon: a download that hangs on the network must not keep the process from ending.
-        threading.Thread(target=self._work, args=(key, fetch), name="download", daemon=True).start()
+        # A daemon thread: a download that hangs must not block the end of the process.
+        threading.Thread(target=self._run, args=(key, fetch), name="download", daemon=True).start()
 
     def _may_fit(self, fetch: _Fetch) -> bool:
-        """Return whether a file that had no room has some where others make room for it."""
+        """Return whether a file without room may fit once others make room for it."""
         return isinstance(fetch.outcome, NoRoom) and bool(fetch.leave or len(self._fetches) > 1)
 
     def _make_room(self) -> None:
@@ -197,7 +197,7 @@ class Fetcher:
                 self._drop(self._fetches.pop(each))
         self._start(key, leave=0)
 
-    def _work(self, key: Key, fetch: _Fetch) -> None:
+    def _run(self, key: Key, fetch: _Fetch) -> None:
         try:
             outcome, error = self._download(key, fetch), None
         except BaseException as failure:  # noqa: BLE001 - the waiting thread raises it
@@ -214,10 +214,14 @@ class Fetcher:
         fetch.target.unlink(missing_ok=True)
 
     def _require_storage(self, build: Build) -> None:
-        """Make sure that the storage works, which says that it has lost a file of this build.
+        """Check that the storage works, after it reported a file of this build as missing.
 
-        A file that came in this pass proves it, or one of another build that can be had now. Where
-        there is no other build to ask about, the storage is believed.
+        It works if this pass has downloaded a file, or if a file of another build can be opened. If
+        there is no other build, the report counts.
+
+        Raises:
+            StorageError: the storage has no file of other builds either.
+
         """
         if self._storage_works:
             return
@@ -225,17 +229,17 @@ class Fetcher:
             BUILDS,
             where=f'id != "{build.id}" && files:length > 0',
             sort="-created",
-            limit=WITNESSES,
+            limit=STORAGE_PROBES,
         )
         others = [Build.parse(row) for row in rows]
-        if others and not any(self._is_there(other) for other in others):
+        if others and not any(self._can_open_file(other) for other in others):
             raise StorageError(
                 f"PocketBase has no file of build {build.id}, nor of {len(others)} others:"
                 " is its storage there?"
             )
         self._storage_works = True
 
-    def _is_there(self, build: Build) -> bool:
+    def _can_open_file(self, build: Build) -> bool:
         response = self._client.retry(
             lambda _: self._client.open_file(BUILDS, build.id, build.files[0])
         )

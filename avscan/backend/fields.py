@@ -1,4 +1,4 @@
-"""The fields and indexes that avscan wants in its collections."""
+"""The fields and indexes that avscan needs in its collections."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from avscan.backend.answers import JSON, Row
 from avscan.records import BUILDS, CHECKS, REASON, REASON_MAX, Status
 
-LOG_LEAST = 100_000
+LOG_MIN = 100_000
 LOG_MAX = 200_000
-NAME_LEAST = 255
-TEXT_DEFAULT = 5_000  # what PocketBase takes a maximum of 0 for
+NAME_MIN = 255
+TEXT_DEFAULT = 5_000  # the maximum that PocketBase applies if `max` is 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Index:
-    """An index that makes our questions cheap; any other of the same effect is as good."""
+    """An index that avscan's queries need. An equivalent index serves as well."""
 
     name: str
     column: str
@@ -30,7 +30,7 @@ class Index:
         return f"CREATE {kind} `{self.name}` ON `{CHECKS}` (`{self.column}`)"
 
     def served_by(self, sql: str) -> bool:
-        """Whether an existing index, by its statement, does the same."""
+        """Return whether an existing index is equivalent, given its statement."""
         match = _INDEX.match(sql)
         if match is None or match["where"]:
             return False
@@ -46,7 +46,7 @@ _INDEX = re.compile(
     re.IGNORECASE | re.DOTALL | re.VERBOSE,
 )
 
-# The first makes one check a build a law, and the question for builds without one linear.
+# `ONE_CHECK` enforces one check per build and makes the query for builds without one linear.
 ONE_CHECK = Index(name="idx_avscan_build", column="build", unique=True)
 BY_STATUS = Index(name="idx_avscan_status", column="status")
 INDEXES = (ONE_CHECK, BY_STATUS)
@@ -54,19 +54,22 @@ INDEXES = (ONE_CHECK, BY_STATUS)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """One option of a field: when it fits, and what to set where it doesn't."""
+    """One option of a field.
+
+    `fits` returns whether a value is as wanted, `repair` the value to replace it with.
+    """
 
     name: str
     wanted: str
     fits: Callable[[JSON], bool]
-    mended: Callable[[JSON], JSON]
+    repair: Callable[[JSON], JSON]
     fixable: bool = True
     fatal: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Field:
-    """One field: its type, and the options that count."""
+    """One field: its type, and the options that avscan depends on."""
 
     name: str
     type: str
@@ -74,18 +77,18 @@ class Field:
     optional: bool = False
 
     def definition(self) -> Row:
-        """Build the field as it is created."""
+        """Return the definition that creates the field."""
         return {"name": self.name, "type": self.type} | {
-            option.name: option.mended(None) for option in self.options
+            option.name: option.repair(None) for option in self.options
         }
 
-    def unfit(self, found: Row) -> Iterator[Option]:
-        """Return the options that a field does not have as wanted."""
+    def misfits(self, found: Row) -> Iterator[Option]:
+        """Yield the options whose values in a definition are not as wanted."""
         return (option for option in self.options if not option.fits(found.get(option.name)))
 
 
 def show(value: JSON) -> str:
-    """Return a value for a person."""
+    """Format a value for display."""
     match value:
         case bool():
             return "yes" if value else "no"
@@ -104,17 +107,17 @@ def _flag(name: str, *, value: bool, fatal: bool = False) -> Option:
         name=name,
         wanted=show(value),
         fits=lambda found: bool(found) is value,
-        mended=lambda _: value,
+        repair=lambda _: value,
         fatal=fatal,
     )
 
 
-def _room(least: int, chosen: int) -> Option:
+def _max_length(least: int, chosen: int) -> Option:
     return Option(
         name="max",
         wanted=f"at least {least:,}",
         fits=lambda found: (found if isinstance(found, int) and found else TEXT_DEFAULT) >= least,
-        mended=lambda _: chosen,
+        repair=lambda _: chosen,
     )
 
 
@@ -128,7 +131,7 @@ def _statuses() -> Option:
         name="values",
         wanted=show(wanted),
         fits=lambda found: set(Status) <= {str(value) for value in known(found)},
-        mended=lambda found: [
+        repair=lambda found: [
             *known(found),
             *(value for value in wanted if value not in known(found)),
         ],
@@ -136,19 +139,19 @@ def _statuses() -> Option:
     )
 
 
-# Several values in one field are stored otherwise: PocketBase would drop all of them but one.
+# PocketBase stores single and multiple values differently: the change would drop all but one.
 _SINGLE = Option(
     name="maxSelect",
     wanted="1",
     fits=lambda found: found in {None, 0, 1},
-    mended=lambda _: 1,
+    repair=lambda _: 1,
     fixable=False,
     fatal=True,
 )
 _REQUIRED = _flag("required", value=True)
-# A pending check has none of these yet.
+# These fields of a pending check are empty.
 _OPTIONAL = _flag("required", value=False, fatal=True)
-# From all but superusers: a rule may show checks to publishers.
+# Visible to superusers only: an API rule may let publishers read checks.
 _HIDDEN = _flag("hidden", value=True)
 BUILD_FIELDS = (
     Field(name="files", type="file"),
@@ -158,12 +161,12 @@ BUILD_FIELDS = (
 
 
 def check_fields(builds: Row) -> tuple[Field, ...]:
-    """Return the fields of `av_build_checks`, beside this collection of builds."""
+    """Return the fields of `av_build_checks`, given the definition of `app_builds`."""
     target = Option(
         name="collectionId",
         wanted=f"{builds.get('id')} ({BUILDS})",
         fits=lambda found: found == builds.get("id"),
-        mended=lambda _: builds.get("id"),
+        repair=lambda _: builds.get("id"),
         fixable=False,
         fatal=True,
     )
@@ -173,13 +176,13 @@ def check_fields(builds: Row) -> tuple[Field, ...]:
     return (
         Field(name="build", type="relation", options=(target, _SINGLE, _REQUIRED, cascade)),
         Field(name="status", type="select", options=(_statuses(), _SINGLE, _REQUIRED)),
-        Field(name="virus_name", type="text", options=(_OPTIONAL, _room(NAME_LEAST, 0))),
+        Field(name="virus_name", type="text", options=(_OPTIONAL, _max_length(NAME_MIN, 0))),
         Field(name="scan_time", type="date", options=(_OPTIONAL,)),
-        Field(name="log", type="text", options=(_OPTIONAL, _room(LOG_LEAST, LOG_MAX), _HIDDEN)),
+        Field(name="log", type="text", options=(_OPTIONAL, _max_length(LOG_MIN, LOG_MAX), _HIDDEN)),
         Field(
             name=REASON,
             type="text",
-            options=(_OPTIONAL, _room(REASON_MAX, REASON_MAX)),
+            options=(_OPTIONAL, _max_length(REASON_MAX, REASON_MAX)),
             optional=True,
         ),
         Field(name="created", type="autodate", options=(on_create,)),

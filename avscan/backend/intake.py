@@ -1,4 +1,4 @@
-"""What any pass may write of checks that nobody scans: see the table of `ledger`."""
+"""Write checks that need no claim: open, reopen, reclaim and remove (see the table in `ledger`)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ log = logging.getLogger(__name__)
 
 
 class Intake:
-    """Opens checks, and puts them back to pending. `is_held` says whether this pass scans a build."""
+    """Opens checks and sets them to pending.
+
+    `is_held` returns whether this pass has a live claim of a build, given its id.
+    """
 
     def __init__(
         self,
@@ -33,7 +36,7 @@ class Intake:
         self._is_held = is_held
 
     def open(self, build: Build) -> Job | None:
-        """Create a build's pending check; None if another pass has it, or the build is gone.
+        """Create a build's pending check; None if another pass has it or the build is gone.
 
         Raises:
             SchemaError: the collection requires a field that avscan does not know.
@@ -42,24 +45,24 @@ class Intake:
         if self._checks.create(build.id, lambda limit: journal.pending("new build", limit=limit)):
             log.info("check.opened", extra={"build": build.id})
             return job_of(build)
-        # It may be our own, whose creation was answered with silence and tried again.
+        # This pass may have created the check in a try whose answer was lost.
         view = self._checks.read(build.id)
-        return job_of(view.build) if view.build and view.waits else None
+        return job_of(view.build) if view.build and view.has_pending else None
 
     def reopen(self, check: Check) -> Job | None:
-        """Put a verdict that is about other files back to pending; None if it is not, after all."""
+        """Set a verdict about other files to pending; None if there is nothing to scan."""
         view = self._checks.read(check.build)
         build = view.build
         outdated = [each for each in view.checks if build and is_outdated(each, build)]
         for each in outdated:
             self._checks.set_pending(each, "the build's files changed after its verdict")
-            log.info("check.reopened", extra=_named(each))
+            log.info("check.reopened", extra=_verdict_fields(each))
         if not outdated or build is None or not is_due(build, self._client.server_time()):
             return None
         return job_of(build)
 
     def rescan(self, check: Check, reason: str) -> Job | None:
-        """Put a verdict back to pending because somebody asks for it; None if it is another now."""
+        """Set a verdict to pending for another scan; None if it has changed."""
         view = self._checks.read(check.build)
         known = (check.id, check.updated)
         settled = [
@@ -70,30 +73,34 @@ class Intake:
         return job_of(view.build) if settled and view.build else None
 
     def renewal(self, check: Check) -> Job | None:
-        """Return the job of renewing a verdict; None if it is another now, or about other files."""
+        """Return the job that renews a verdict; None if the verdict or the files have changed."""
         view = self._checks.read(check.build)
-        if view.build is None or not view.standing(check):
+        if view.build is None or not view.unchanged(check):
             return None
         return replace(job_of(view.build), renews=check)
 
     def reclaim(self, check: Check) -> Job | None:
-        """Put an abandoned check back to pending; None if it is not abandoned, after all.
+        """Set an abandoned check to pending; None if it is not abandoned.
 
-        Our own claims are not abandoned, however long their heartbeats have failed.
+        A live claim of this pass is never abandoned, even if its heartbeats have failed for long.
         """
         if self._is_held(check.build):
             return None
         view = self._checks.read(check.build)
-        found = next((each for each in view.checks if each.id == check.id), None)
-        if found is None or found.status is not Status.SCANNING or not self._is_silent(found):
+        current = next((each for each in view.checks if each.id == check.id), None)
+        if (
+            current is None
+            or current.status is not Status.SCANNING
+            or not self._is_abandoned(current)
+        ):
             return None
-        reason = f"reclaimed, no heartbeat since {format_time(found.updated)}"
+        reason = f"reclaimed, no heartbeat since {format_time(current.updated)}"
         files = view.build.files if view.build else ()
-        interruptions = journal.interruptions_of(found.log, files)
-        file = journal.inspected(found.log, files)
+        interruptions = journal.interruptions_of(current.log, files)
+        file = journal.inspected(current.log, files)
         if file is not None:
             interruptions = journal.interrupt(interruptions, file, reason)
-        if not self._checks.set_pending(found, reason, interruptions=interruptions):
+        if not self._checks.set_pending(current, reason, interruptions=interruptions):
             return None
         count = count_interruptions(interruptions)
         log.warning(
@@ -102,17 +109,17 @@ class Intake:
         )
         return job_of(view.build, interruptions) if view.build else None
 
-    def _is_silent(self, check: Check) -> bool:
-        """Return whether a check's last heartbeat is long ago by PocketBase's own clock.
+    def _is_abandoned(self, check: Check) -> bool:
+        """Return whether a check has had no heartbeat for `stuck_after`, by PocketBase's clock.
 
-        The `Date` of its answers may be a proxy's, and wrong.
+        The `Date` header may come from a proxy whose clock is wrong.
         """
         last, limit = format_time(check.updated), format_time(check.updated + self._stuck_after)
         where = f'id = "{check_id(check.id)}" && updated = "{last}" && "{limit}" < @now'
         return bool(self._client.page(CHECKS, where=where, fields=("id",)))
 
     def remove(self, check: Check) -> bool:
-        """Delete a check whose build is proved to be gone; False if it is there, after all."""
+        """Delete a check whose build is gone; False if the build exists."""
         if check.build and self._client.page(BUILDS, where=f'id = "{check_id(check.build)}"'):
             return False
         self._client.delete(CHECKS, check.id)
@@ -120,8 +127,8 @@ class Intake:
         return True
 
 
-def _named(check: Check) -> dict[str, str]:
-    """Return a verdict's fields for the log; one that avscan did not give says who did."""
+def _verdict_fields(check: Check) -> dict[str, str]:
+    """Return a verdict's fields for a log event, with the author if that is not avscan."""
     by = journal.author(check.log, check.status) if check.status else ""
     fields = {"build": check.build, "check": check.id, "before": str(check.status)}
     return fields | ({"by": by} if by else {})

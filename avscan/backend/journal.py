@@ -1,10 +1,10 @@
-"""The text of a check's `log`: for a person who reads it, and for the next pass.
+"""Format and parse a check's `log`.
 
-A log is a list of sections, newest first: the present state of the check, then the verdicts that it
-had before, cut to their first lines where they don't fit. The first line of a section is its
-status and a record in JSON. Nothing but the record is read back, and no text can be taken for one:
-it begins where the status ends. The lines below it are for people. Lengths are in code points, as
-PocketBase counts them.
+A log is a list of sections, newest first: the present state of the check, then its earlier
+verdicts, which are cut to their first lines if they don't fit. The first line of a section is its
+status and a record in JSON. Only the record is parsed; it begins right after the status, so no
+other text can be mistaken for it. The lines below are for people. Lengths are in code points, as
+in PocketBase.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from avscan.backend.sections import fit, fit_files, head_of, sections, separated
+from avscan.backend.sections import fit, fit_files, head_of, sections, with_rule
 from avscan.records import Status, format_time, parse_time
 from avscan.text import printable
 from avscan.verdict import Cause, FileReport, Policies, Verdict, file_status
 
-EXCERPT = 700  # covers a record, unless it counts the interruptions of more than a dozen files
+EXCERPT = 700  # holds a record with the interruptions of up to a dozen files
 BY_HAND = "given by hand"
 BY_AV_SERVICE = "given by av-service"
 AV_SERVICE = {
@@ -29,19 +29,19 @@ AV_SERVICE = {
     Status.INFECTED: ("File: ",),
     Status.ERROR: ("File scan failed: ", "Failed to fetch records: "),
 }
-"""What the logs of av-service's verdicts begin with (its `index.ts`), the service before avscan."""
+"""How logs of av-service, avscan's predecessor, begin (its `index.ts`), by status."""
 FOUND = " FOUND"
-"""What its log of an infected build has, so that a `clean` beside it is a correction by hand."""
+"""Part of av-service's logs of infected builds; a `clean` check with it was corrected by hand."""
 
-# Of a log's length, what the verdicts before the newest one may claim of its room.
+# The share of a log's length that is reserved for earlier verdicts.
 _HISTORY = 0.25
-# A file in a record: its name, or a digest of one that is long or unusual.
+# File names that stand in a record as they are; others are replaced by a digest.
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_.-]{1,39}\Z")
-_LONGEST_TEXT = 120
-_LONGEST_REASON = 300  # as JSON
-# PocketBase's excerpt of a text drops what looks like a tag or an entity of HTML.
+_MAX_TEXT = 120
+_MAX_REASON = 300  # as JSON
+# PocketBase's `excerpt` modifier removes HTML tags and entities.
 _ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
-# How versions up to 0.1.0 wrote a verdict.
+# The form of verdicts up to version 0.1.0.
 _OLD_VERDICT = re.compile(
     r"(?P<status>clean|infected|error): (?P<reason>.{0,250}?)\sfiles: \d+, digest"
     r" (?P<files>[0-9a-f]{32})"
@@ -50,14 +50,14 @@ _OLD_VERDICT = re.compile(
     re.DOTALL,
 )
 _CAUSES = {str(cause): cause for cause in Cause}
-_GRAVITY = {Status.INFECTED: 0, Status.ERROR: 1}
+_SEVERITY = {Status.INFECTED: 0, Status.ERROR: 1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scan:
-    """The circumstances of a scan, for the audit.
+    """Facts about a scan that its log records.
 
-    `uploaded` is when the files last came, as far as PocketBase tells: it keeps one moment for all
+    `uploaded` is when the files were uploaded, or an upper bound: PocketBase has one time for all
     changes of a build.
     """
 
@@ -71,9 +71,9 @@ class Scan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interruption:
-    """A file whose inspection was begun `times` times and never ended.
+    """A file whose inspection was interrupted, and how many times.
 
-    `reason` says why the last time, for the file that was interrupted last.
+    `reason` is that of the last interruption, for the file that was interrupted last.
     """
 
     file: str
@@ -83,18 +83,18 @@ class Interruption:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """What the first line of a section says.
+    """The parsed first line of a section.
 
     Attributes:
         files: the digest of the file names that a verdict is about.
-        uploaded: when these files came.
-        again: whether they had a verdict before it.
-        claim: the claim that a check is scanned under, or was judged under.
+        uploaded: when these files were uploaded.
+        again: whether the previous verdict was about the same files.
+        claim: the mark of the claim that the section was written under.
         inspecting: the file under inspection, as a token.
         interrupted: how often the inspection of each file was interrupted, by token.
-        last: why the last time.
-        judged: the digest of the file names that the verdict before was about.
-        cause: why it is an error; None if the log does not say.
+        last: the reason of the last interruption.
+        judged: the digest of the file names that the previous verdict was about.
+        cause: the cause of an error; None if the log does not name it.
 
     """
 
@@ -113,27 +113,27 @@ class Entry:
 
 
 def digest(files: Iterable[str]) -> str:
-    """Digest a build's file names, whatever their order: 32 hexadecimal digits.
+    """Return a digest of a build's file names, in any order: 32 hexadecimal digits.
 
-    PocketBase never changes a file under its name, so the names stand for the contents.
+    PocketBase never changes a file without its name, so the names identify the contents.
     """
     return hashlib.sha256("\n".join(sorted(files)).encode()).hexdigest()[:32]
 
 
-# -- read back ------------------------------------------------------------------------------------
+# -- parsing --------------------------------------------------------------------------------------
 
 
 def read(log: str) -> Entry | None:
-    """Read the newest section of a log; None if avscan did not write it.
+    """Parse the newest section of a log; None if avscan did not write it.
 
-    Works on the first `EXCERPT` characters, also with their white space folded.
+    The first `EXCERPT` characters suffice, even with white space collapsed.
     """
     status, _, text = log.partition(": ")
     if status not in set(Status):
         return None
-    record = _record(text)
+    record = _parse_record(text)
     if record is None:
-        return _read_old(log)
+        return _read_version_0_1(log)
     texts = {name: value for name, value in record.items() if isinstance(value, str)}
     counts = record.get("interrupted")
     files, judged = texts.get("files", ""), texts.get("judged", "")
@@ -157,7 +157,7 @@ def read(log: str) -> Entry | None:
     )
 
 
-def _record(text: str) -> dict[str, object] | None:
+def _parse_record(text: str) -> dict[str, object] | None:
     try:
         record, _ = json.JSONDecoder().raw_decode(text)
     except ValueError:
@@ -165,29 +165,29 @@ def _record(text: str) -> dict[str, object] | None:
     return record if isinstance(record, dict) else None
 
 
-def _read_old(log: str) -> Entry | None:
-    found = _OLD_VERDICT.match(log)
-    return found and Entry(
-        status=Status(found["status"]),
-        reason=found["reason"],
-        files=found["files"],
-        uploaded=parse_time(found["uploaded"] or ""),
-        again=found["again"] is not None,
-        engine=found["engine"] or "",
+def _read_version_0_1(log: str) -> Entry | None:
+    match = _OLD_VERDICT.match(log)
+    return match and Entry(
+        status=Status(match["status"]),
+        reason=match["reason"],
+        files=match["files"],
+        uploaded=parse_time(match["uploaded"] or ""),
+        again=match["again"] is not None,
+        engine=match["engine"] or "",
     )
 
 
 def scanned_before(log: str, files: Iterable[str]) -> bool:
-    """Return whether the verdict before a waiting check was about these files, or may be.
+    """Return whether the previous verdict of an unsettled check was, or may be, about these files.
 
-    av-service did not write down which files its verdicts were about.
+    av-service did not record which files its verdicts were about.
     """
     entry = read(log)
     return entry is not None and entry.judged in {digest(files), BY_AV_SERVICE}
 
 
 def judged_before(log: str, files: Iterable[str], status: Status) -> bool:
-    """Return whether the newest verdict in a log gave these very files this status."""
+    """Return whether the newest verdict in a log is about these files and has this status."""
     waiting = (f"{Status.PENDING}: ", f"{Status.SCANNING}: ")
     newest = next((each for each in sections(log) if not each.startswith(waiting)), "")
     entry = read(newest)
@@ -195,28 +195,25 @@ def judged_before(log: str, files: Iterable[str], status: Status) -> bool:
 
 
 def digest_of(log: str) -> str | None:
-    """Return which files a verdict is about; None if the log does not say."""
+    """Return the digest of the files that a verdict is about, if the log has it."""
     entry = read(log)
     return (entry and entry.files) or None
 
 
 def claim_of(log: str) -> str | None:
-    """Return whose claim, or whose verdict, the log's newest section is."""
+    """Return the mark of the claim that the newest section was written under, if there is one."""
     entry = read(log)
     return (entry and entry.claim) or None
 
 
 def inspected(log: str, files: Iterable[str]) -> str | None:
-    """Return which of a build's files a claim's log records as under inspection, if any."""
+    """Return the file that a log records as under inspection, if it is one of the build's."""
     entry = read(log)
     return {_token(name): name for name in files}.get(entry.inspecting) if entry else None
 
 
 def interruptions_of(log: str, files: Iterable[str]) -> tuple[Interruption, ...]:
-    """Return which of a build's files were interrupted, the last one first.
-
-    Files that the build no longer has don't count.
-    """
+    """Return the interruptions of a build's present files, the latest first."""
     entry = read(log)
     if entry is None:
         return ()
@@ -230,50 +227,50 @@ def interruptions_of(log: str, files: Iterable[str]) -> tuple[Interruption, ...]
 
 
 def interrupt(before: Sequence[Interruption], file: str, reason: str) -> tuple[Interruption, ...]:
-    """Count one more interruption of a file's inspection."""
+    """Return the interruptions with one more of this file."""
     times = sum(each.times for each in before if each.file == file) + 1
     others = (each for each in before if each.file != file)
     return (Interruption(file=file, times=times, reason=reason), *others)
 
 
 def history(log: str, status: Status | None) -> list[str]:
-    """List the verdicts in a log that a new section is to be put before.
+    """Return the sections of verdicts that a new section goes before, newest first.
 
-    A verdict that the log does not tell of is somebody else's, and is noted as such.
+    A verdict that avscan did not give gets a section that names its author.
     """
     newest, *older = sections(log)
     if status is None or not status.settled:
         return older
-    told = [newest, *older] if newest.strip() else older
+    verdicts = [newest, *older] if newest.strip() else older
     by = author(log, status)
-    return [f"{status}: {by}", *told] if by else told
+    return [f"{status}: {by}", *verdicts] if by else verdicts
 
 
 def author(log: str, status: Status) -> str:
-    """Return who gave a verdict, if it was not avscan: its log begins with another status."""
+    """Return the author of a verdict; '' for avscan, whose logs begin with the status."""
     if log.startswith(f"{status}: "):
         return ""
     return BY_AV_SERVICE if is_by_av_service(log, status) else BY_HAND
 
 
 def is_by_av_service(log: str, status: Status | None) -> bool:
-    """Return whether av-service gave a verdict, and nobody corrected it since."""
+    """Return whether a verdict is av-service's and was not corrected by hand."""
     corrected = status is Status.CLEAN and FOUND in log
     return status in AV_SERVICE and log.startswith(AV_SERVICE[status]) and not corrected
 
 
 def lines_of(section: str) -> list[str]:
-    """Return the lines of a section for a person, with each field of its record on its own line."""
+    """Return the lines of a section for display, with each field of its record on its own line."""
     first, *rest = section.split("\n")
     status, _, text = first.partition(": ")
-    record = _record(text)
+    record = _parse_record(text)
     if record is None:
         return [first, *rest]
     reason = record.pop("reason", "under scan")
     return [f"{status}: {reason}", *(f"{name}: {value}" for name, value in record.items()), *rest]
 
 
-# -- written --------------------------------------------------------------------------------------
+# -- formatting -----------------------------------------------------------------------------------
 
 
 def pending(
@@ -283,8 +280,12 @@ def pending(
     before: Sequence[str] = (),
     limit: int,
 ) -> str:
-    """Write the log of a check that waits for its scan."""
-    record = {"reason": _short(reason)} | _counts(interruptions) | {"judged": _judged(before)}
+    """Format the log of a pending check."""
+    record = (
+        {"reason": _shortened(reason)}
+        | _interruption_fields(interruptions)
+        | {"judged": _judged_files(before)}
+    )
     return fit([_first_line(Status.PENDING, record)], before, limit)
 
 
@@ -298,14 +299,14 @@ def claimed(
     before: Sequence[str] = (),
     limit: int,
 ) -> str:
-    """Write the log of a check that is being scanned, with the file under inspection."""
+    """Format the log of a check under scan, with the file under inspection."""
     record = {
         "claim": claim,
-        "host": _short(host),
+        "host": _shortened(host),
         "at": format_time(at),
         "inspecting": "" if inspecting is None else _token(inspecting),
-        **_counts(interruptions),
-        "judged": _judged(before),
+        **_interruption_fields(interruptions),
+        "judged": _judged_files(before),
     }
     return fit([_first_line(Status.SCANNING, record)], before, limit)
 
@@ -318,30 +319,30 @@ def _as_json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False).translate(_ESCAPES)
 
 
-def _counts(interruptions: Sequence[Interruption]) -> dict[str, object]:
+def _interruption_fields(interruptions: Sequence[Interruption]) -> dict[str, object]:
     return {
         "interrupted": {_token(each.file): each.times for each in interruptions},
-        "last": _short(interruptions[0].reason) if interruptions else "",
+        "last": _shortened(interruptions[0].reason) if interruptions else "",
     }
 
 
 def _token(name: str) -> str:
-    """Return what stands for a file in a record, which is never long."""
+    """Return a short token for a file: its name if it is plain, or else a digest."""
     if _PLAIN_NAME.match(name):
         return name
     return f"#{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:16]}"
 
 
-def _short(text: str, longest: int = _LONGEST_TEXT) -> str:
-    """Cut a text, so that its JSON is at most so many characters."""
+def _shortened(text: str, max_length: int = _MAX_TEXT) -> str:
+    """Cut a text so that its JSON has at most `max_length` characters."""
     text = printable(" ".join(text.split()))
-    while (length := len(_as_json(text))) > longest:
-        text = text[: min(len(text) - 1, len(text) * longest // length)]
+    while (length := len(_as_json(text))) > max_length:
+        text = text[: min(len(text) - 1, len(text) * max_length // length)]
     return text
 
 
-def _judged(before: Sequence[str]) -> str:
-    """Return the digest of the files that the newest of these verdicts is about, if it is known."""
+def _judged_files(before: Sequence[str]) -> str:
+    """Return the digest of the files that the newest verdict is about, if known."""
     if any(section.endswith(f": {BY_AV_SERVICE}") for section in before[:1]):
         return BY_AV_SERVICE
     return next((entry.files for entry in map(read, before) if entry and entry.files), "")
@@ -356,23 +357,24 @@ def settled(
     before: Sequence[str],
     limit: int,
 ) -> str:
-    """Write the log of a verdict: what matters most first, as much as fits in `limit`."""
+    """Format the log of a verdict within `limit`, the most severe files first."""
     names = [report.name for report in reports]
     record = {
-        "reason": _short(verdict.reason, _LONGEST_REASON),
+        "reason": _shortened(verdict.reason, _MAX_REASON),
         "files": digest(names),
         "uploaded": format_time(scan.uploaded),
-        "engine": _short(scan.engine),
+        "engine": _shortened(scan.engine),
         "claim": scan.claim,
         "cause": verdict.cause,
-        "judged": _judged(before),
+        "judged": _judged_files(before),
     }
+    times = f"{_format_moment(scan.started)} to {_format_moment(scan.ended)}"
     head = [
         _first_line(verdict.status, record),
-        f"{len(reports)} files, {_moment(scan.started)} to {_moment(scan.ended)}, on {scan.host}",
+        f"{len(reports)} files, {times}, on {scan.host}",
     ]
-    ranked = sorted(reports, key=lambda report: _GRAVITY.get(file_status(report, policies), 2))
-    older = sum(len(separated(head_of(section))) for section in before)
+    ranked = sorted(reports, key=lambda report: _SEVERITY.get(file_status(report, policies), 2))
+    older = sum(len(with_rule(head_of(section))) for section in before)
     room = limit - len("\n".join(head)) - 1 - min(older, int(limit * _HISTORY))
     body = fit_files([list(_file_lines(report, policies)) for report in ranked], room)
     return fit(head + body, before, limit)
@@ -383,17 +385,17 @@ def _file_lines(report: FileReport, policies: Policies) -> Iterator[str]:
     size = "not downloaded" if report.size is None else f"{report.size} bytes"
     digested = f"  sha256 {report.sha256}" if report.sha256 else ""
     yield f"{status:8}  {report.name}  {size}{digested}  {report.seconds:.1f} s"
-    found = report.examination
-    for sighting in found.sightings:
-        yield f"    found: {sighting.signature}{_where(sighting.member)}"
-    yield from (f"    error: {text}" for text in found.errors)
-    yield from (f"    too large to be scanned as one: {text}" for text in found.oversize)
-    yield from (f"    not looked into: {text}" for text in found.opaque)
+    examination = report.examination
+    for sighting in examination.sightings:
+        yield f"    found: {sighting.signature}{_location(sighting.member)}"
+    yield from (f"    error: {text}" for text in examination.errors)
+    yield from (f"    too large to be scanned as one: {text}" for text in examination.oversize)
+    yield from (f"    not looked into: {text}" for text in examination.opaque)
 
 
-def _where(member: str) -> str:
+def _location(member: str) -> str:
     return f" in {member}" if member else ""
 
 
-def _moment(moment: datetime) -> str:
+def _format_moment(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%SZ}"

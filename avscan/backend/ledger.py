@@ -1,30 +1,30 @@
-"""Every write to `av_build_checks`, and with it the life of a check.
+"""The state machine of checks: all writes to `av_build_checks`.
 
-    from       to         written by, and on what evidence
+    from       to         written by, and under which condition
     (none)     pending    any pass: the build has files and no check
-    pending    scanning   a pass that claims it: the log names the claim and the file under inspection
-    scanning   scanning   its claimant: another file is under inspection from now on, or none;
-                          a heartbeat, which moves `updated` and nothing else
-    scanning   settled    its claimant: it read its own claim and the very files it scanned
+    pending    scanning   a pass that claims it; the log has the claim and the file under inspection
+    scanning   scanning   its claimant: another file is under inspection, or none;
+                          a heartbeat, which changes only `updated`
+    scanning   settled    its claimant: the check has its mark, the build has the scanned files
     scanning   pending    its claimant: the files changed, or the pass ends early;
-                          any pass: no heartbeat for long, by PocketBase's own clock
+                          any pass: no heartbeat for `stuck_after`, by PocketBase's clock
     settled    pending    any pass: the verdict is about other files than the build's;
-                          an operator asks for another scan
-    settled    settled    any pass that renews an old verdict: it is the one that it read before
-                          the scan, and the files are the same
-    any        (none)     any pass: its build is proved to be gone
+                          an operator requests another scan
+    settled    settled    a pass that renews an old verdict: the verdict and the files are the same
+                          as before the scan
+    any        (none)     any pass: the build is proved to be gone
 
-A renewal writes nothing before its verdict, so that a build which players have never disappears for
-it. Nothing counts its interruptions either: it comes after all other work, of one build at a time.
+A renewal writes only its verdict, so a published build stays available during the scan. Its
+interruptions are not counted: renewals come after all other work, one build at a time.
 
-Where a pass dies or breaks at an inspection, the way back to `pending` counts an interruption of
-the file that the log records as under inspection, and of no other. A file that was interrupted
-`INTERRUPTIONS` times is not inspected again.
+If a pass dies or fails during an inspection, the check's return to `pending` counts an interruption
+of the file that the log records as under inspection. A file that was interrupted `INTERRUPTIONS`
+times is not inspected again.
 
-PocketBase has no conditional update, so a claim is a mark that its claimant reads again before it
-writes what follows from it. Two that claim at once both write; the later mark stands, and the
-other pass finds it and leaves. What slips between reading and writing is caught by the digest of
-the file names in each verdict, which every later pass compares with the build.
+PocketBase has no conditional update, so a claim is a mark in the log that its claimant reads again
+before each further write. If two passes claim at once, both write, the later mark remains, and the
+other pass drops its claim when it reads it. The digest of the file names in each verdict reveals
+what changes between a read and a write: every later pass compares it with the build.
 """
 
 from __future__ import annotations
@@ -61,18 +61,18 @@ from avscan.verdict import FileReport, Policies, Verdict, explain
 log = logging.getLogger(__name__)
 
 HEARTBEAT = RetryPolicy(attempts=1, deadline=10.0, timeout=10.0)
-# Seconds in which PocketBase does a write whose answer nobody waited for.
-ON_ITS_WAY = 0.3
-# Seconds after which what was read of a build is read again before it is claimed.
-FRESH = 0.1
-# What must not keep us from the other claims.
+# Seconds in which PocketBase completes a write whose request was cut off.
+WRITE_TIME = 0.3
+# Seconds for which a build that was read ahead can be claimed without another read.
+READ_AHEAD_AGE = 0.1
+# A failure of one claim must not affect the others.
 _FAILURES = (BackendError, SchemaError, SignInError)
 
 
 class Ledger:
-    """Writes checks for one pass; `intake` those that nobody scans.
+    """Claims and settles builds for one pass. `intake` has the writes that need no claim.
 
-    The heartbeat may be called from another thread.
+    `beat` may be called from another thread.
     """
 
     def __init__(
@@ -90,22 +90,22 @@ class Ledger:
         self._sleep = sleep
         self._checks = Checks(client)
         self.intake = Intake(
-            client, self._checks, stuck_after=stuck_after, is_held=self._is_beating
+            client, self._checks, stuck_after=stuck_after, is_held=self._has_live_claim
         )
         self._held: dict[str, Claim] = {}
         self._inspected: dict[str, str | None] = {}
-        self._quiet: set[str] = set()
+        self._paused: set[str] = set()
         self._ahead: tuple[str, View, float] | None = None
         self._lock = threading.Lock()
 
-    # -- claiming and what only the claimant may do -------------------------------------------
+    # -- claims -------------------------------------------------------------------------------
 
     def claim(self, job: Job) -> Claim | None:
-        """Make a waiting build ours; None if it no longer waits, or is somebody else's.
+        """Claim a waiting build; None if it no longer waits or another pass has claimed it.
 
-        The first file to inspect is recorded with it.
+        The claim records the first file to inspect.
         """
-        view = self._seen_ahead(job.build) or self._checks.read(job.build)
+        view = self._recent_view(job.build) or self._checks.read(job.build)
         if job.renews is not None:
             return self._renew(view, job.renews)
         statuses = {check.status for check in view.checks}
@@ -122,25 +122,25 @@ class Ledger:
             ),
             started=self._client.server_time(),
         )
-        # No heartbeat may undo the write; and one that failed may be written all the same, and has
-        # none for good, so that it is reclaimed.
-        self._quiet.add(claim.mark)
+        # A heartbeat could undo the write. If the write fails, PocketBase may still complete it:
+        # the heartbeat stays paused, so that a later pass reclaims the check.
+        self._paused.add(claim.mark)
         self._held[claim.mark] = claim
-        ours = all(self._mark(check, claim, claim.first) for check in claim.checks)
-        self._quiet.discard(claim.mark)
-        if not ours:
+        claimed = all(self._mark(check, claim, claim.first) for check in claim.checks)
+        self._paused.discard(claim.mark)
+        if not claimed:
             self._forget(claim)
             return None
         self._inspected[claim.mark] = claim.first
         return claim
 
     def _renew(self, view: View, check: Check) -> Claim | None:
-        if view.build is None or not (standing := view.standing(check)):
+        if view.build is None or not (checks := view.unchanged(check)):
             return None
         claim = Claim(
             mark=uuid.uuid4().hex[:12],
             build=view.build,
-            checks=tuple(standing),
+            checks=tuple(checks),
             interruptions=(),
             started=self._client.server_time(),
             renews=True,
@@ -149,10 +149,10 @@ class Ledger:
         return claim
 
     def inspect(self, claim: Claim, file: str | None) -> bool:
-        """Record which file is under inspection from now on; False if the claim is lost.
+        """Record which file is under inspection; False if the claim is lost.
 
-        None says that none is: the build is paused, or between two files. What is recorded already
-        is not written again.
+        None means no file: the build is paused, or between two files. A file that is recorded
+        already causes no write.
         """
         if claim.renews or not self.holds(claim):
             return self.holds(claim)
@@ -161,24 +161,25 @@ class Ledger:
         self._inspected.pop(claim.mark, None)
         self._pause_heartbeat(claim)
         try:
-            checks = self._checks.read(claim.build.id).marked(claim.mark)
-            ours = [self._mark(check, claim, file, mark=claim.mark) for check in checks]
+            checks = self._checks.read(claim.build.id).claimed_by(claim.mark)
+            written = [self._mark(check, claim, file, mark=claim.mark) for check in checks]
         finally:
-            self._quiet.discard(claim.mark)
-        if not any(ours):
+            self._paused.discard(claim.mark)
+        if not any(written):
             self._forget(claim)
             return False
         self._inspected[claim.mark] = file
         return True
 
     def holds(self, claim: Claim) -> bool:
-        """Return whether a claim is still ours, as far as its last heartbeat knows."""
+        """Return whether this pass has the claim, according to its last heartbeat or write."""
         return claim.mark in self._held
 
     def beat(self) -> None:
-        """Show that the pass is alive: move `updated` of all that it has claimed.
+        """Send a heartbeat for each claim: update `updated` of its checks.
 
-        An update without values changes nothing else, and its answer tells whose the check is.
+        An update without values changes only `updated`. Its answer has the log, and with it the
+        mark of the current claim.
         """
         with self._lock:
             for claim in self._beating_claims():
@@ -193,7 +194,7 @@ class Ledger:
                     )
                     continue
                 marks = {journal.claim_of(Check.parse(row).log) for row in rows if row}
-                if marks != {claim.mark} and claim.mark not in self._quiet:
+                if marks != {claim.mark} and claim.mark not in self._paused:
                     self._forget(claim)
                     log.warning("check.lost", extra={"build": claim.build.id})
 
@@ -207,12 +208,12 @@ class Ledger:
         engine: str,
         ahead: str | None = None,
     ) -> Settlement:
-        """Write a verdict, if the check is still ours and the files are those that were scanned.
+        """Write a verdict if the claim holds and the build still has the files that were scanned.
 
-        `ahead` is the build that is likely to be claimed next, which is read in the same request.
+        `ahead` is the build that is likely to be claimed next; it is read in the same request.
 
-        `scan_time` is a moment before the files were read once more: whatever the build becomes
-        afterwards is younger. Checks that a hook added meanwhile are settled alike.
+        `scan_time` is taken before the build is read again, so any later change of the build is
+        newer. Pending checks that a hook added since the claim are settled too.
         """
         self._pause_heartbeat(claim)
         now = self._client.server_time()
@@ -235,11 +236,11 @@ class Ledger:
     ) -> Settlement:
         if view.build is None:
             return Settlement.GONE
-        ours = view.standing(claim.checks[0]) if claim.renews else view.marked(claim.mark)
-        if not ours:
+        claimed = view.unchanged(claim.checks[0]) if claim.renews else view.claimed_by(claim.mark)
+        if not claimed:
             return Settlement.LOST
         if journal.digest(view.build.files) != journal.digest(claim.build.files):
-            self._give_back(view, claim, "the build's files changed while they were scanned")
+            self._set_pending(view, claim, "the build's files changed while they were scanned")
             return Settlement.CHANGED
         scan = journal.Scan(
             uploaded=min(waits_since(check, claim.build) for check in claim.checks),
@@ -249,9 +250,9 @@ class Ledger:
             started=claim.started,
             ended=now,
         )
-        waiting = [check for check in view.checks if check.status is Status.PENDING]
+        pending = [check for check in view.checks if check.status is Status.PENDING]
         written = 0
-        for check in [*ours, *waiting]:
+        for check in [*claimed, *pending]:
 
             def text(limit: int, check: Check = check) -> str:
                 return journal.settled(
@@ -281,10 +282,10 @@ class Ledger:
         interrupted: bool = False,
         policy: RetryPolicy | None = None,
     ) -> None:
-        """Put a claimed build back to pending, if it is still ours.
+        """Set a claimed build to pending, if the claim holds.
 
-        `interrupted` counts an interruption of the file under inspection, if there is one. Of a
-        renewal, the verdict stands as it is.
+        `interrupted` counts an interruption of the file under inspection, if there is one. The
+        release of a renewal keeps its verdict.
         """
         if claim.renews:
             log.info("renewal.released", extra={"build": claim.build.id, "reason": reason})
@@ -292,17 +293,17 @@ class Ledger:
             return
         self._pause_heartbeat(claim, policy)
         view = self._checks.read(claim.build.id, policy)
-        if view.waits and not view.marked(claim.mark):
-            # The claim itself may be on its way still: a signal does not wait for its answer.
-            self._sleep(ON_ITS_WAY)
+        if view.has_pending and not view.claimed_by(claim.mark):
+            # A signal may have cut off the request that writes the claim: PocketBase completes it.
+            self._sleep(WRITE_TIME)
             view = self._checks.read(claim.build.id, policy)
-        self._give_back(view, claim, reason, interrupted=interrupted, policy=policy)
+        self._set_pending(view, claim, reason, interrupted=interrupted, policy=policy)
         self._forget(claim)
 
     def release_all(self, reason: str, *, interrupted: bool, policy: RetryPolicy) -> list[str]:
-        """Release all that is still claimed, within about the policy's deadline.
+        """Release all claims within about the policy's deadline; return their builds' ids.
 
-        What can't be released is reclaimed by a later pass. Return the ids of the builds that were.
+        A later pass reclaims those that can't be released.
         """
         end = self._clock() + policy.deadline
         released = []
@@ -317,38 +318,38 @@ class Ledger:
                 log.warning("release.failed", extra={"build": claim.build.id, "reason": str(error)})
         return released
 
-    # -- below --------------------------------------------------------------------------------
+    # -- internals ----------------------------------------------------------------------------
 
     def _pause_heartbeat(self, claim: Claim, policy: RetryPolicy | None = None) -> None:
-        """Stop a claim's heartbeat and wait for one under way: it could undo the next write."""
-        self._quiet.add(claim.mark)
+        """Pause a claim's heartbeat and wait for a running one, which could undo the next write."""
+        self._paused.add(claim.mark)
         if self._lock.acquire(timeout=-1 if policy is None else policy.timeout):
             self._lock.release()
 
-    def _is_beating(self, build: str) -> bool:
+    def _has_live_claim(self, build: str) -> bool:
         return any(held.build.id == build for held in self._beating_claims())
 
     def _beating_claims(self) -> list[Claim]:
         return [
             held
             for mark, held in self._held.copy().items()
-            if mark not in self._quiet and not held.renews
+            if mark not in self._paused and not held.renews
         ]
 
-    def _seen_ahead(self, build: str) -> View | None:
-        """Return what was read of a build with the last verdict, if that was just now."""
-        seen, self._ahead = self._ahead, None
-        if seen is None or seen[0] != build or self._clock() - seen[2] > FRESH:
+    def _recent_view(self, build: str) -> View | None:
+        """Return the view of a build that was read ahead, if it is recent."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is None or ahead[0] != build or self._clock() - ahead[2] > READ_AHEAD_AGE:
             return None
-        return seen[1]
+        return ahead[1]
 
     def _forget(self, claim: Claim) -> None:
         self._held.pop(claim.mark, None)
         self._inspected.pop(claim.mark, None)
-        self._quiet.discard(claim.mark)
+        self._paused.discard(claim.mark)
 
     def _mark(self, check: Check, claim: Claim, file: str | None, *, mark: str = "") -> bool:
-        """Write that a check is ours, and the file under inspection."""
+        """Write a claim to a check, with the file under inspection; False if it is gone or lost."""
         before = journal.history(check.log, check.status)
 
         def text(limit: int) -> str:
@@ -365,7 +366,7 @@ class Ledger:
         values: Values = {"status": Status.SCANNING, "virus_name": "", "scan_time": "", REASON: ""}
         return self._checks.write(check, values, text, mark=mark)
 
-    def _give_back(
+    def _set_pending(
         self,
         view: View,
         claim: Claim,
@@ -377,7 +378,7 @@ class Ledger:
         interruptions, file = claim.interruptions, self._inspected.get(claim.mark)
         if interrupted and file is not None:
             interruptions = journal.interrupt(interruptions, file, reason)
-        for check in view.marked(claim.mark):
+        for check in view.claimed_by(claim.mark):
             self._checks.set_pending(
                 check, reason, interruptions=interruptions, mark=claim.mark, policy=policy
             )

@@ -1,4 +1,4 @@
-"""The collection as JSON for PocketBase's imports, so that a migration can bring it about."""
+"""Format a collection as JSON for PocketBase's imports and migrations."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from itertools import count
 
 from avscan.backend.answers import JSON, Row
 
-# PocketBase sets them itself.
+# PocketBase sets these fields itself.
 _STAMPS = ("created", "updated")
 
 
 def as_import(definition: Row) -> str:
-    """Format a collection as the list of collections that PocketBase imports.
+    """Return the JSON list of collections that PocketBase imports.
 
-    What has no id yet gets the one that PocketBase would give it: its dashboard imports neither a
-    collection nor two fields without ids.
+    A new collection or field gets the id that PocketBase would choose: its dashboard can't import a
+    collection, or several fields, without ids.
     """
     identity: Row = {"id": f"pbc_{_checksum(definition, 'type', 'name')}"}
     collection = identity | {key: definition[key] for key in definition if key not in _STAMPS}
@@ -29,14 +29,18 @@ def as_import(definition: Row) -> str:
 def _with_ids(fields: Sequence[JSON]) -> list[JSON]:
     rows = [field for field in fields if isinstance(field, dict)]
     taken = {field.get("id") for field in rows}
-    found: list[JSON] = []
+    with_ids: list[JSON] = []
     for field in rows:
-        usual = f"{field.get('type')}{_checksum(field, 'name')}"
-        numbered = (f"{usual}{number}" for number in count(2))
-        # A field that was renamed keeps the id of its first name.
-        free = usual if usual not in taken else next(each for each in numbered if each not in taken)
-        found.append({"id": free, **field})
-    return found
+        default_id = f"{field.get('type')}{_checksum(field, 'name')}"
+        numbered = (f"{default_id}{number}" for number in count(2))
+        # A renamed field keeps the id of its first name.
+        free_id = (
+            default_id
+            if default_id not in taken
+            else next(each for each in numbered if each not in taken)
+        )
+        with_ids.append({"id": free_id, **field})
+    return with_ids
 
 
 def _checksum(row: Row, *keys: str) -> int:

@@ -1,8 +1,8 @@
-"""A client for PocketBase's record API, made for a superuser.
+"""A client for PocketBase's API, for a superuser.
 
-An expired token turns its holder into a guest, to whom lists are empty and records do not exist.
-So every list carries a guard that makes PocketBase refuse a guest, and every 404 is proved by such
-a list. Values are plain JSON.
+To PocketBase, a request with an expired token is a guest's: it gets empty lists, and 404 for every
+record. So each list has a filter that PocketBase refuses to guests, and such a list verifies each
+404. Values are plain JSON.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from avscan.errors import AvscanError, BackendError, SchemaError
 
 T = TypeVar("T")
 
-PAGE = 1000  # PocketBase's most; it cuts longer pages silently
-# A query that ran for 30 s is answered like a malformed one: only the time tells them apart.
+PAGE = 1000  # PocketBase's maximum; it silently cuts longer pages
+# PocketBase answers a query that ran for 30 s like a malformed one; only the time differs.
 QUERY_TIMEOUT = 25.0
-# What PocketBase allows in an id, as far as it is safe in paths and filters.
+# The characters of ids that PocketBase allows and that are safe in paths and filters.
 _ID = re.compile(r"[a-zA-Z0-9_~+=@-]+\Z")
 
 
@@ -51,7 +51,7 @@ class PocketBase:
         self._file_token: str | None = None
 
     def sign_in(self) -> None:
-        """Begin the session (see `Session.sign_in`)."""
+        """Sign in (see `Session.sign_in`)."""
         self.session.sign_in()
 
     def server_time(self) -> datetime:
@@ -60,16 +60,16 @@ class PocketBase:
 
     @property
     def failing(self) -> bool:
-        """Whether PocketBase keeps failing, so that asking on is no use."""
+        """Whether PocketBase keeps failing (see `Transport.circuit_open`)."""
         return self._transport.circuit_open
 
     @property
     def requests_made(self) -> int:
-        """How many requests were sent so far."""
+        """The number of requests sent so far."""
         return self._transport.requests_made
 
     def retry(self, attempt: Callable[[RetryPolicy], T]) -> T:
-        """Repeat what may succeed later (see `Transport.retry`)."""
+        """Call `attempt` with retries (see `Transport.retry`)."""
         return self._transport.retry(attempt)
 
     # -- records ------------------------------------------------------------------------------
@@ -85,11 +85,11 @@ class PocketBase:
         limit: int = PAGE,
         policy: RetryPolicy | None = None,
     ) -> list[Row]:
-        """List at most `limit` records (1,000 is PocketBase's most).
+        """List at most `limit` records, up to `PAGE`.
 
         Raises:
-            SchemaError: there is no such collection.
-            Rejected: PocketBase does not understand `where`, mostly for an unknown field.
+            SchemaError: the collection does not exist.
+            Rejected: PocketBase does not understand `where`, for example an unknown field.
 
         """
         params = {
@@ -113,7 +113,7 @@ class PocketBase:
         fields: Sequence[str] = (),
         expand: str = "",
     ) -> Iterator[Row]:
-        """List all records by key: paging by number skips some while others are created."""
+        """Yield all records, paged by id: paging by number skips records during writes."""
         last = ""
         while True:
             after = f'id > "{last}"'
@@ -137,11 +137,10 @@ class PocketBase:
         fields: Sequence[str] = (),
         expand: str = "",
     ) -> Iterator[Row]:
-        """List all records for which `where` holds, which mostly are less than a page.
+        """Yield all records that match `where`; the first page is read without an order.
 
-        Paging needs an order, and to have one PocketBase's SQLite walks the index of ids, row by
-        row: without an index for `where`, and among a million, that takes ten times as long as to
-        read the table as it lies.
+        To sort by id, SQLite reads a table by its index of ids. Without an index for `where`, and
+        with a million rows, that takes ten times as long as a scan of the table.
         """
         page = self.page(collection, where=where, fields=fields, expand=expand)
         if len(page) < PAGE:
@@ -150,7 +149,7 @@ class PocketBase:
             yield from self.rows(collection, where=where, fields=fields, expand=expand)
 
     def count(self, collection: str, *, where: str = "") -> int:
-        """Count the records for which `where` holds."""
+        """Return the number of records that match `where`."""
         params = {
             "perPage": "1",
             "fields": "id",
@@ -186,8 +185,8 @@ class PocketBase:
     ) -> Row | None:
         """Change fields of a record; None if it is proved to be gone.
 
-        PocketBase has no conditional update. Where the record may become somebody else's while
-        tries fail, `confirm` is asked before each try but the first; False ends them with None.
+        PocketBase has no conditional update. `confirm` is called before each repeated try; if it
+        returns False, because the record has changed, the update ends with None.
 
         Raises:
             Rejected: a field is refused (`codes` says which and why).
@@ -210,7 +209,7 @@ class PocketBase:
         return self._transport.retry(attempt, policy)
 
     def delete(self, collection: str, record: str) -> None:
-        """Delete a record; one that is gone already is fine."""
+        """Delete a record, if it exists."""
         path = f"/api/collections/{collection}/records/{check_id(record)}"
 
         def attempt(policy: RetryPolicy) -> None:
@@ -248,14 +247,14 @@ class PocketBase:
         if response.status_code == BAD:
             refused = rejection(response)
             if not refused.codes:
-                # A guest's create, or a database that was locked for minutes: prove who we are
-                # (which renews a lost session), then try again.
+                # The session has expired, or the database was locked for minutes: verify the
+                # session, which renews it if needed, then try again.
                 self.session.require_superuser(policy)
                 raise Transient(str(refused))
             raise refused
         row = body(response)
         text(row, "id")
-        # PocketBase stamped it before it answered, so that its clock is not behind this.
+        # PocketBase set `updated` before it answered, so its clock is not behind this time.
         with suppress(ValueError):
             self._transport.observe(
                 datetime.fromisoformat(str(row.get("updated", ""))).astimezone(UTC)
@@ -263,7 +262,7 @@ class PocketBase:
         return row
 
     def _prove_gone(self, collection: str, record: str, policy: RetryPolicy) -> None:
-        """Tell a deleted record from a lost session or a broken table, which also answer 404."""
+        """Raise Transient if a record exists: a lost session or a broken table also causes 404."""
         params = {"perPage": "1", "filter": f'(id = "{check_id(record)}") && {GUARD}'}
         if self._list(collection, params, policy):
             raise Transient(f"{collection}/{record} is there, yet PocketBase does not find it")
@@ -271,7 +270,7 @@ class PocketBase:
     # -- collections --------------------------------------------------------------------------
 
     def collection(self, name: str) -> Row | None:
-        """Read a collection's definition; None if there is none."""
+        """Return a collection's definition; None if the collection does not exist."""
 
         def attempt(policy: RetryPolicy) -> Row | None:
             response = self.session.send("GET", f"/api/collections/{name}", policy)
@@ -314,16 +313,16 @@ class PocketBase:
     def open_file(
         self, collection: str, record: str, name: str, *, start: int = 0, validator: str = ""
     ) -> requests.Response | None:
-        """Open a file's bytes from `start` on, as a stream that the caller closes; None if missing.
+        """Open a stream of a file from `start` on, which the caller closes; None if it is missing.
 
-        With a `validator` (the `Last-Modified` of an earlier answer) the server sends all of the
-        file (200) if it is no longer the same, and the rest of it (206) if it is. 416 says that
-        `start` is past the end. No credentials are sent, but for a file token where the field is
-        protected; what is protected looks missing without one.
+        With a `validator` (the `Last-Modified` of an earlier answer) the server sends the whole
+        file (200) if the file has changed, and the rest of it (206) otherwise. 416 means that
+        `start` is past the end. A protected file needs a file token, without which PocketBase
+        answers 404; no other credentials are sent.
 
         Raises:
             BackendError: the answer is not from PocketBase's storage.
-            Transient: no answer, or a failing server's; the caller decides about another try.
+            Transient: no answer, or a server's failure; this method makes no retries.
 
         """
         path = f"/api/files/{collection}/{check_id(record)}/{quote(name)}"
@@ -338,7 +337,7 @@ class PocketBase:
             response = self._open(path, headers, self._file_token)
             if response.status_code == NOT_FOUND:
                 response.close()
-                # What is public needs no token: the next file is asked for as this one was.
+                # A public file needs no token: keep the previous one for the next file.
                 self._file_token = tried
                 return None
         if response.status_code in {OK, PARTIAL}:
@@ -360,14 +359,14 @@ class PocketBase:
 
 
 class _NotFoundError(AvscanError):
-    """A 404, which may mean anything until it is proved."""
+    """A 404 that is not verified yet (see `_prove_gone`)."""
 
 
 def check_id(value: str) -> str:
-    """Return `value` if it can stand in a path or a filter.
+    """Return `value` if it is a valid record id, safe in paths and filters.
 
     Raises:
-        BackendError: it is no record id.
+        BackendError: it is not.
 
     """
     if not _ID.match(value):
@@ -376,5 +375,5 @@ def check_id(value: str) -> str:
 
 
 def any_of(name: str, values: Sequence[str]) -> str:
-    """Build the filter 'the field `name` has one of these ids'."""
+    """Return the filter for records whose field `name` has one of these ids."""
     return " || ".join(f'{name} = "{check_id(value)}"' for value in values)

@@ -1,7 +1,7 @@
-"""What `av_build_checks` must look like, what differs where it stands, and how that is mended.
+"""Compare the schema of `av_build_checks` with the wanted one, and repair it.
 
-Mending never drops or renames a field, never changes a type (PocketBase would drop the column's
-data), never takes away a status or an index that somebody else added, and touches no record.
+A repair never drops or renames a field, changes a type (PocketBase would drop the column's data),
+removes a status or an index, or changes a record.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from avscan.records import BUILDS, CHECKS
 
 READ_RULES = ("listRule", "viewRule")
 API_RULES = (*READ_RULES, "createRule", "updateRule", "deleteRule")
-NAMED_AT_MOST = 5
-# Not fatal: a backend's hook may fill such a field in.
+MAX_NAMED = 5
+# Not fatal: a hook of the backend may fill in such a field.
 UNKNOWN = (
     "required, and unknown to avscan: PocketBase refuses every new check unless a hook fills it in"
 )
@@ -38,10 +38,9 @@ _NEW: Row = {"name": CHECKS, "type": "base"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """One way in which a collection is not as wanted.
+    """One difference between a collection and the wanted schema.
 
-    `fatal` says that no pass can work with it; what is not is advice. `fixable` says that
-    `init --fix` mends it.
+    `fatal` differences prevent passes; the others are advice. `init --fix` repairs `fixable` ones.
     """
 
     field: str
@@ -58,19 +57,19 @@ class Created:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AsWanted:
-    """The collection stands and nothing differs."""
+    """The collection exists, without differences."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Differs:
-    """The collection stands and differs; nothing was changed."""
+    """The collection exists, with differences; nothing was changed."""
 
     differences: tuple[Difference, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fixed:
-    """What differed was mended; `left` is what only a person can mend."""
+    """The fixable differences were repaired; `left` are the others."""
 
     fixed: tuple[Difference, ...]
     left: tuple[Difference, ...]
@@ -79,25 +78,25 @@ class Fixed:
 Outcome: TypeAlias = Created | AsWanted | Differs | Fixed
 
 
-# -- the pure part --------------------------------------------------------------------------------
+# -- comparison -----------------------------------------------------------------------------------
 
 
 def differences(definition: Row | None, builds: Row | None) -> tuple[Difference, ...]:
     """Compare the definitions of `av_build_checks` and `app_builds` with what avscan needs.
 
-    Either is None where there is no such collection.
+    Either is None if there is no such collection.
     """
     if builds is None:
-        return (_lacking(BUILDS, "collection", fixable=False),)
+        return (_missing(BUILDS, "collection", fixable=False),)
     if definition is None:
-        return (_lacking(CHECKS, "collection"),)
+        return (_missing(CHECKS, "collection"),)
     return (*_builds_differences(builds), *_checks_differences(definition, builds))
 
 
 def repaired(definition: Row, builds: Row, *, indexes: Sequence[Index] = INDEXES) -> Row:
-    """Build the changes that mend what can be mended; empty where there is nothing to do.
+    """Return the changes that repair the fixable differences; empty if there are none.
 
-    PocketBase replaces a collection's fields and indexes as a whole, so what is there stays in.
+    PocketBase replaces the lists of fields and indexes, so the changes contain existing ones too.
     """
     if definition.get("type") != "base":
         return {}
@@ -139,9 +138,9 @@ def _checks_differences(definition: Row, builds: Row) -> Iterator[Difference]:
     wanted_fields = check_fields(builds)
     for wanted in wanted_fields:
         yield from _field_differences(found.get(wanted.name), wanted)
-    ours = {wanted.name for wanted in wanted_fields}
+    known = {wanted.name for wanted in wanted_fields}
     for name, field in found.items():
-        if name not in ours and field.get("required") and not field.get("system"):
+        if name not in known and field.get("required") and not field.get("system"):
             yield Difference(
                 field=name,
                 found=UNKNOWN,
@@ -170,7 +169,7 @@ def _checks_differences(definition: Row, builds: Row) -> Iterator[Difference]:
 
 def _field_differences(found: Row | None, wanted: Field) -> Iterator[Difference]:
     if found is None:
-        yield _lacking(wanted.name, wanted.type, fatal=not wanted.optional)
+        yield _missing(wanted.name, wanted.type, fatal=not wanted.optional)
     elif found.get("type") != wanted.type:
         yield Difference(
             field=wanted.name,
@@ -180,7 +179,7 @@ def _field_differences(found: Row | None, wanted: Field) -> Iterator[Difference]
             fatal=True,
         )
     else:
-        for option in wanted.unfit(found):
+        for option in wanted.misfits(found):
             yield Difference(
                 field=f"{wanted.name}.{option.name}",
                 found=_show_option(option.name, found.get(option.name)),
@@ -198,17 +197,17 @@ def _repaired_fields(definition: Row, builds: Row) -> list[Row]:
         if wanted is None or field.get("type") != wanted.type:
             fields.append(field)
             continue
-        mended = {
-            option.name: option.mended(field.get(option.name))
-            for option in wanted.unfit(field)
+        repaired_options = {
+            option.name: option.repair(field.get(option.name))
+            for option in wanted.misfits(field)
             if option.fixable
         }
-        fields.append(field | mended)
+        fields.append(field | repaired_options)
     return fields + [wanted.definition() for wanted in wanted_fields.values()]
 
 
 def _missing_indexes(definition: Row, builds: Row) -> Iterator[Index]:
-    """Name the indexes to add; one over a field of another type would serve nobody."""
+    """Yield the missing indexes, except those on a field of another type."""
     found = _by_name(definition)
     types = {wanted.name: wanted.type for wanted in check_fields(builds)}
     existing = _texts(definition.get("indexes"))
@@ -221,14 +220,17 @@ def _missing_indexes(definition: Row, builds: Row) -> Iterator[Index]:
 
 
 def _open_rules(definition: Row) -> Iterator[str]:
-    """Name the rules that let others in; who else may read is a choice, unless it is anybody."""
+    """Yield the API rules to close: rules for writing, and rules that let anybody read.
+
+    A rule that lets some users read is the operator's choice.
+    """
     for rule in API_RULES:
         found = definition.get(rule)
         if found is not None and (rule not in READ_RULES or not found):
             yield rule
 
 
-def _lacking(field: str, wanted: str, *, fixable: bool = True, fatal: bool = True) -> Difference:
+def _missing(field: str, wanted: str, *, fixable: bool = True, fatal: bool = True) -> Difference:
     return Difference(field=field, found="missing", wanted=wanted, fixable=fixable, fatal=fatal)
 
 
@@ -250,14 +252,14 @@ def _show_option(name: str, value: JSON) -> str:
     return show(value)
 
 
-# -- the collection itself ------------------------------------------------------------------------
+# -- access to PocketBase -------------------------------------------------------------------------
 
 
 def ensure(client: PocketBase, *, fix: bool) -> Outcome:
-    """Create the collection where it is missing; where it stands, compare it and, if told, mend it.
+    """Create the collection if it is missing; otherwise compare it and, with `fix`, repair it.
 
-    Where several checks for one build stand in the way of the unique index, all else is mended,
-    and the error names those builds: which of its checks a build keeps is for a person to say.
+    If builds with several checks prevent the unique index, all else is repaired, and the error
+    names these builds: the operator must choose which check to keep.
 
     Raises:
         SchemaError: there is no `app_builds`, or builds have several checks.
@@ -265,7 +267,7 @@ def ensure(client: PocketBase, *, fix: bool) -> Outcome:
     """
     builds = client.collection(BUILDS)
     if builds is None:
-        raise _no_builds()
+        raise _no_builds_error()
     found = client.collection(CHECKS)
     if found is None:
         found = _create(client, builds)
@@ -282,15 +284,15 @@ def ensure(client: PocketBase, *, fix: bool) -> Outcome:
 
 
 def require(client: PocketBase) -> None:
-    """Make sure that a pass can work on these collections; two requests.
+    """Require collections that a pass can work with; makes two requests.
 
     Raises:
-        SchemaError: one is missing, or lacks something that no pass can work without.
+        SchemaError: a collection is missing or has a fatal difference.
 
     """
     builds = client.collection(BUILDS)
     if builds is None:
-        raise _no_builds()
+        raise _no_builds_error()
     found = client.collection(CHECKS)
     if found is None:
         raise SchemaError(f"PocketBase has no collection {CHECKS}: `avscan init` creates it")
@@ -306,9 +308,9 @@ def require(client: PocketBase) -> None:
 
 
 def planned(client: PocketBase) -> tuple[Row, tuple[Difference, ...]]:
-    """Return the collection as it should be, and what differs that only a person can mend.
+    """Return the repaired definition, and the differences that are left; change nothing.
 
-    All that exists keeps its id. Nothing is changed.
+    Existing fields keep their ids.
 
     Raises:
         SchemaError: there is no `app_builds`, or builds have several checks.
@@ -316,17 +318,17 @@ def planned(client: PocketBase) -> tuple[Row, tuple[Difference, ...]]:
     """
     builds = client.collection(BUILDS)
     if builds is None:
-        raise _no_builds()
+        raise _no_builds_error()
     found = client.collection(CHECKS)
     changes = repaired(found or _NEW, builds)
-    if found and "indexes" in changes and (crowded := _crowded(client)):
-        raise _too_many_checks(crowded, "run `avscan init --print` again")
+    if found and "indexes" in changes and (counts := _builds_with_several_checks(client)):
+        raise _several_checks_error(counts, "run `avscan init --print` again")
     definition = (found or _NEW) | changes
     return definition, differences(definition, builds)
 
 
 def require_one_check(client: PocketBase) -> None:
-    """Raise SchemaError unless a unique index holds each build to one check."""
+    """Raise SchemaError unless a unique index limits each build to one check."""
     if ONE_CHECK in _missing_indexes(client.collection(CHECKS) or {}, {}):
         raise SchemaError(
             f"{CHECKS} has no unique index on build, which a comparison of so many builds with"
@@ -335,7 +337,7 @@ def require_one_check(client: PocketBase) -> None:
 
 
 def _create(client: PocketBase, builds: Row) -> Row | None:
-    """Create the collection; None if that was done, its definition if another was first."""
+    """Create the collection; return its definition if another process created it first."""
     try:
         client.create_collection(_NEW | repaired(_NEW, builds))
     except Rejected:
@@ -350,28 +352,27 @@ def _apply(client: PocketBase, found: Row, builds: Row, changes: Row) -> Row:
     try:
         return client.update_collection(CHECKS, changes)
     except Rejected as rejection:
-        crowded = _crowded(client) if "indexes" in rejection.codes else {}
-        if not crowded:
+        counts = _builds_with_several_checks(client) if "indexes" in rejection.codes else {}
+        if not counts:
             raise
         rest = repaired(found, builds, indexes=[one for one in INDEXES if not one.unique])
         if rest:
             client.update_collection(CHECKS, rest)
         again = "run `avscan init --fix` again (all else is mended)"
-        raise _too_many_checks(crowded, again) from rejection
+        raise _several_checks_error(counts, again) from rejection
 
 
-def _crowded(client: PocketBase) -> dict[str, int]:
-    """Count the checks of each build that has several."""
+def _builds_with_several_checks(client: PocketBase) -> dict[str, int]:
+    """Count the checks of builds that have several, by build."""
     checks = Counter(str(row.get("build")) for row in client.rows(CHECKS, fields=("id", "build")))
     return {build: count for build, count in checks.most_common() if count > 1}
 
 
-def _too_many_checks(crowded: dict[str, int], again: str) -> SchemaError:
+def _several_checks_error(counts: dict[str, int], again: str) -> SchemaError:
     named = ", ".join(
-        f"{build or '(no build)'} has {count}"
-        for build, count in list(crowded.items())[:NAMED_AT_MOST]
+        f"{build or '(no build)'} has {count}" for build, count in list(counts.items())[:MAX_NAMED]
     )
-    more = len(crowded) - NAMED_AT_MOST
+    more = len(counts) - MAX_NAMED
     return SchemaError(
         f"the unique index on build can't be added while builds have several checks: {named}"
         + (f" and {more} more builds" if more > 0 else "")
@@ -379,7 +380,7 @@ def _too_many_checks(crowded: dict[str, int], again: str) -> SchemaError:
     )
 
 
-def _no_builds() -> SchemaError:
+def _no_builds_error() -> SchemaError:
     return SchemaError(
         f"PocketBase has no collection {BUILDS}: is POCKETBASE_URL Zapuskalka's backend?"
     )

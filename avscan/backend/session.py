@@ -20,11 +20,11 @@ SUPERUSERS = "_superusers"
 GUARD = f'@request.auth.collectionName = "{SUPERUSERS}"'
 TOKEN_MARGIN = timedelta(minutes=5)
 _SUPERUSERS_LIST = f"/api/collections/{SUPERUSERS}/records"
-_ONE = {"perPage": "1", "filter": GUARD}
+_GUARDED_QUERY = {"perPage": "1", "filter": GUARD}
 _SIGN_IN_ADVICE = (
     "email or password: check POCKETBASE_SUPERUSER_EMAIL and POCKETBASE_SUPERUSER_PASSWORD"
 )
-# The answer is 403 for a valid token, as it is for one that has expired.
+# PocketBase answers 403 for a valid token too, as for an expired one.
 _ADDRESS_ADVICE = (
     "its setting 'Superuser IPs' (0.38 and later) is a list without this machine's address:"
     " add the address, as PocketBase sees it"
@@ -33,7 +33,7 @@ _ADDRESS_ADVICE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Password:
-    """Credentials that can sign in again."""
+    """Credentials that can renew the session."""
 
     identity: str
     password: str = field(repr=False)
@@ -41,7 +41,7 @@ class Password:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
-    """A token made elsewhere; when it ends, so does the access."""
+    """A token made elsewhere, which can't be renewed."""
 
     token: str = field(repr=False)
 
@@ -50,7 +50,7 @@ Credentials: TypeAlias = Password | Token
 
 
 class Session:
-    """One superuser's session. Safe to share between threads: `lock` is held while it is renewed."""
+    """One superuser's session. Safe to share between threads; `lock` is held during a renewal."""
 
     def __init__(self, transport: Transport, credentials: Credentials) -> None:
         self._transport = transport
@@ -60,11 +60,11 @@ class Session:
         self.lock = threading.RLock()
 
     def sign_in(self) -> None:
-        """Get a token with the password, or prove the one that was given.
+        """Get a token by password, or verify the given one.
 
         Raises:
             SignInError: the email, the password or the token is refused.
-            BackendError: there is no answer, or it is not PocketBase's.
+            BackendError: there is no answer, or it is not from PocketBase.
 
         """
         match self._credentials:
@@ -86,8 +86,8 @@ class Session:
                 self.adopt(text(body(response), "token"))
             case 401:
                 raise SignInError(
-                    "the superuser has a second factor, which nobody can type here:"
-                    " give POCKETBASE_TOKEN a long-lived token instead"
+                    "the superuser has a second factor, which avscan can't enter:"
+                    " set POCKETBASE_TOKEN to a long-lived token instead"
                 )
             case 400:
                 raise SignInError(f"PocketBase refuses the superuser's {_SIGN_IN_ADVICE}")
@@ -102,13 +102,13 @@ class Session:
                 )
 
     def adopt(self, token: str) -> None:
-        """Use a token that nobody has proved yet."""
-        self.token, self.expires = token, _expiry(token)
+        """Use a token without verifying it."""
+        self.token, self.expires = token, _renewal_time(token)
 
     def _renew(self, used: str | None, policy: RetryPolicy) -> None:
-        """Get another token than `used`, unless another thread already did.
+        """Replace the token `used`, unless another thread has replaced it.
 
-        A part of the attempt that needs it: its tries and its time are that attempt's.
+        Makes no retries of its own: it is part of the attempt that needs the token.
         """
         if not self.lock.acquire(timeout=max(0.0, min(policy.timeout, time_left()))):
             raise Transient("another thread's sign-in takes long")
@@ -124,7 +124,7 @@ class Session:
                 case Token():
                     raise SignInError(
                         "PocketBase does not take POCKETBASE_TOKEN as a superuser's:"
-                        " it has expired or belongs to somebody else: make a new one;"
+                        " it has expired or belongs to another account: make a new one;"
                         f" or {_ADDRESS_ADVICE}"
                     )
         finally:
@@ -145,11 +145,11 @@ class Session:
         params: dict[str, str] | None = None,
         payload: object = None,
     ) -> requests.Response:
-        """Make one request as superuser; what is refused is tried once more, in a session that works.
+        """Send one request as superuser; repeat a refused one once, with a verified session.
 
         Raises:
-            Rejected: a superuser is refused this, as by a hook.
-            SignInError: we are not a superuser.
+            Rejected: the request is refused although the account is a superuser, as by a hook.
+            SignInError: the account is not a superuser.
 
         """
         is_superuser = False
@@ -164,7 +164,7 @@ class Session:
             if last and is_superuser:
                 raise Rejected(
                     f"a hook or a proxy answers {method} {path} with {response.status_code},"
-                    f" though we are a superuser: {excerpt(response)}",
+                    f" though this account is a superuser: {excerpt(response)}",
                     {},
                 )
             if not last and not is_superuser:
@@ -174,20 +174,20 @@ class Session:
         )
 
     def require_superuser(self, policy: RetryPolicy) -> None:
-        """Prove that the session is a superuser's.
+        """Verify that the session is a superuser's; renew it if not.
 
         Raises:
             SignInError: it is not, and no other can be had.
 
         """
-        body(self.send("GET", _SUPERUSERS_LIST, policy, params=_ONE))
+        body(self.send("GET", _SUPERUSERS_LIST, policy, params=_GUARDED_QUERY))
 
     def _is_superuser(self, token: str | None, policy: RetryPolicy) -> bool:
         response = self._transport.send(
             "GET",
             _SUPERUSERS_LIST,
             token=token,
-            params=_ONE,
+            params=_GUARDED_QUERY,
             timeout=policy.timeout,
         )
         if response.status_code in {UNAUTHORIZED, FORBIDDEN}:
@@ -196,8 +196,8 @@ class Session:
         return True
 
 
-def _expiry(token: str) -> datetime | None:
-    """Return when a JSON web token is to be renewed (RFC 7519, `exp`); None if it does not say."""
+def _renewal_time(token: str) -> datetime | None:
+    """Return when to renew a JSON web token, by its `exp` (RFC 7519); None without one."""
     try:
         payload = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))

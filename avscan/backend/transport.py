@@ -1,8 +1,7 @@
 """HTTP to one server: deadlines, retries, a circuit breaker, and the server's clock.
 
-An attempt that may succeed later raises `Transient`; `retry` repeats it until its tries or its
-time are used up, and then raises `BackendError`. Whatever the server does, no request outlives the
-deadline of the `retry` around it.
+An attempt that may succeed later raises `Transient`. `retry` repeats it until the attempts or the
+time are used up, and then raises `BackendError`. No request outlives the deadline of its `retry`.
 """
 
 from __future__ import annotations
@@ -32,28 +31,28 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# PocketBase ends a query after 30 s and says so; waiting less would leave us guessing.
+# PocketBase ends a query after 30 s with an error; a shorter timeout would hide it.
 READ_TIMEOUT = 40.0
 CONNECT_TIMEOUT = 5.0
-LONGEST_WAIT = 20.0
-_BACKOFF = wait_random_exponential(min=0.1, max=LONGEST_WAIT)
+MAX_WAIT = 20.0
+_BACKOFF = wait_random_exponential(min=0.1, max=MAX_WAIT)
 BREAKER_THRESHOLD = 3
 RETRIED_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
-LONGEST_BODY = 64 << 20  # bytes; PocketBase's longest page of 1,000 checks has a tenth of it
-PIECE = 1 << 16
-# No clock is right beyond these years, and no arithmetic between them overflows.
+MAX_BODY = 64 << 20  # bytes; ten times the longest page of 1,000 checks
+CHUNK = 1 << 16
+# A clock outside of these years is wrong; arithmetic within them can't overflow.
 FIRST_YEAR, LAST_YEAR = 1970, 3000
 EPOCH = datetime(FIRST_YEAR, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """How long a call may take.
+    """The limits of a call with its retries.
 
     Attributes:
-        attempts: how many tries at the most.
-        deadline: seconds for all of it: connecting, answers, retries and the waits between them.
-        timeout: seconds without a byte, after which a try has failed.
+        attempts: the most attempts.
+        deadline: seconds for the whole call, with all attempts and the waits between them.
+        timeout: seconds without a byte after which an attempt fails.
 
     """
 
@@ -62,14 +61,14 @@ class RetryPolicy:
     timeout: float = READ_TIMEOUT
 
 
-# A process that was told to stop has five seconds; what it gives back then gets short tries.
+# After a signal, the process has about five seconds to release its claims.
 ON_SIGNAL = RetryPolicy(attempts=1, deadline=1.5, timeout=0.75)
-# A pass that ends because something failed gives back what it can, also past an open circuit.
+# A pass that ends after a failure releases its claims, even if the circuit is open.
 ON_FAILURE = RetryPolicy(attempts=2, deadline=10.0, timeout=5.0)
 
 
 class Transient(AvscanError):
-    """An attempt failed and may succeed later; `retry_after` is what the server asks, in seconds."""
+    """An attempt failed and may succeed later; `retry_after` is the requested wait in seconds."""
 
     def __init__(self, reason: str, *, retry_after: float | None = None) -> None:
         super().__init__(reason)
@@ -77,15 +76,15 @@ class Transient(AvscanError):
 
 
 class _Session(requests.Session):
-    """A session that leaves redirects alone: requests reads their bodies, however long they are."""
+    """A session without redirects: requests would read their bodies, whatever their length."""
 
-    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002 - theirs
+    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002 - override
         """Return no target."""
         return None
 
 
 class Transport:
-    """Requests to one base address. Safe to share between threads."""
+    """Sends requests to one base address. Safe to share between threads."""
 
     def __init__(
         self,
@@ -111,9 +110,9 @@ class Transport:
         self._session.headers.update({"User-Agent": user_agent, "Accept-Encoding": "identity"})
         self._lock = threading.Lock()
         self._failed_calls = 0
-        # The server's time less our monotonic clock's: by its headers, and by what it stored.
-        self._by_header: timedelta | None = None
-        self._by_stamp: timedelta | None = None
+        # The server's clock minus the monotonic clock, by `Date` headers and by stored records.
+        self._header_offset: timedelta | None = None
+        self._record_offset: timedelta | None = None
 
     def close(self) -> None:
         """Close the connections."""
@@ -122,11 +121,11 @@ class Transport:
     def retry(self, attempt: Callable[[RetryPolicy], T], policy: RetryPolicy | None = None) -> T:
         """Call `attempt` until it no longer raises `Transient`.
 
-        A caller with a policy of its own (`ON_SIGNAL`) also passes an open circuit, and its failures
-        do not count towards opening it. A `retry` within another one ends by the deadline of both.
+        A call with its own policy, such as `ON_SIGNAL`, ignores an open circuit, and its failure
+        does not count towards opening it. A nested `retry` ends by the earlier of both deadlines.
 
         Raises:
-            BackendError: tries or time are used up, or the circuit is open.
+            BackendError: the attempts or the time are used up, or the circuit is open.
 
         """
         chosen = policy or self.policy
@@ -150,7 +149,7 @@ class Transport:
 
     @property
     def circuit_open(self) -> bool:
-        """Whether so many calls failed, without an answer in between, that asking is useless."""
+        """Whether `BREAKER_THRESHOLD` calls have failed since the last answer."""
         return self._failed_calls >= BREAKER_THRESHOLD
 
     def send(  # noqa: D417 - the rest is passed on to requests
@@ -166,25 +165,25 @@ class Transport:
         data: bytes | None = None,
         headers: dict[str, str] | None = None,
     ) -> requests.Response:
-        """Make one request; any answer but a failing server's is returned as it is.
+        """Send one request; return any answer but a redirect or a server's failure.
 
         Args:
             method: the HTTP method.
             path: below the base address, with a leading slash.
             timeout: seconds without a byte.
-            stream: leave the body unread; the deadline is for the rest of the answer alone.
+            stream: leave the body unread; the deadline then covers the headers only.
 
         Raises:
-            Transient: no connection, no whole answer in time, 429, or 5xx.
-            BackendError: an answer that no retry mends (a redirect, a malformed address, a body
-                without end).
+            Transient: no connection, no complete answer in time, or a status in `RETRIED_STATUS`.
+            BackendError: a failure that a retry does not solve (a redirect, a malformed address, a
+                body that is too long).
 
         """
         self.requests_made += 1
-        left = min(time_left(), self.policy.deadline)
-        if left <= 0:
+        time_allowed = min(time_left(), self.policy.deadline)
+        if time_allowed <= 0:
             raise Transient("no time is left for another request")
-        ends = time.monotonic() + left
+        end = time.monotonic() + time_allowed
 
         def exchange() -> requests.Response:
             response = self._session.request(
@@ -194,18 +193,18 @@ class Transport:
                 json=json,
                 data=data,
                 headers=(headers or {}) | ({"Authorization": token} if token else {}),
-                timeout=(min(CONNECT_TIMEOUT, timeout, left), min(timeout, left)),
+                timeout=(min(CONNECT_TIMEOUT, timeout, time_allowed), min(timeout, time_allowed)),
                 stream=True,
                 allow_redirects=False,
             )
             if not stream:
                 response.raw = io.BytesIO(self._read_body(response))
-            elif time.monotonic() > ends:
-                response.close()  # nobody waits for it any more
+            elif time.monotonic() > end:
+                response.close()  # the caller has timed out
             return response
 
         try:
-            response = run_within(left, exchange)
+            response = run_within(time_allowed, exchange)
         except TimeoutError as error:
             raise Transient("no whole answer within the time allowed") from error
         except (requests.ConnectionError, requests.Timeout) as error:
@@ -216,8 +215,8 @@ class Transport:
             OSError,
             ValueError,
         ) as error:
-            # Some of what is malformed (a host, a proxy, a missing file of certificates) comes as
-            # it was met, whatever the documentation of requests says.
+            # requests does not wrap all errors: a malformed host or proxy, or a missing certificate
+            # file, raises the original exception.
             raise BackendError(f"{self.base_url}: {describe(error)}") from error
         self._read_clock(response)
         if response.status_code in RETRIED_STATUS:
@@ -226,7 +225,7 @@ class Transport:
             raise Transient(f"answered {response.status_code}", retry_after=wait)
         if response.is_redirect:
             response.close()
-            target = response.headers["Location"].partition("?")[0]  # behind it may be a token
+            target = response.headers["Location"].partition("?")[0]  # a query may contain a token
             raise BackendError(
                 f"{self.base_url} redirects to {target}:"
                 " set POCKETBASE_URL to the address that answers itself"
@@ -238,11 +237,11 @@ class Transport:
         body = bytearray()
         with response:
             try:
-                for piece in response.raw.stream(PIECE, decode_content=False):
-                    body += piece
-                    if len(body) > LONGEST_BODY:
+                for chunk in response.raw.stream(CHUNK, decode_content=False):
+                    body += chunk
+                    if len(body) > MAX_BODY:
                         raise BackendError(
-                            f"{self.base_url} answered with more than {LONGEST_BODY} bytes:"
+                            f"{self.base_url} answered with more than {MAX_BODY} bytes:"
                             " is POCKETBASE_URL right?"
                         )
             except (urllib3.exceptions.HTTPError, OSError) as error:
@@ -252,32 +251,33 @@ class Transport:
     # -- the server's clock -------------------------------------------------------------------
 
     def observe(self, updated: datetime) -> None:
-        """Learn the server's clock from a time with which it stamped a record just now."""
+        """Read the server's clock from the `updated` of a record that was just written."""
         if FIRST_YEAR <= updated.year < LAST_YEAR:
             with self._lock:
-                self._by_stamp = _later(self._by_stamp, self._ahead(updated))
+                self._record_offset = _larger_offset(self._record_offset, self._offset_of(updated))
 
     def server_time(self) -> datetime:
-        """Return the time by the server's clock, never later than it is there.
+        """Return a time that is never later than the server's clock.
 
-        It is by the stamps of records once there is one: a `Date` header may be a proxy's.
+        The `updated` of written records takes precedence over `Date` headers, which may come from a
+        proxy.
 
         Raises:
             BackendError: no answer so far carried a date.
 
         """
-        ahead = self._by_header if self._by_stamp is None else self._by_stamp
-        if ahead is None:
+        offset = self._header_offset if self._record_offset is None else self._record_offset
+        if offset is None:
             raise BackendError(f"{self.base_url} sends no Date header: is it PocketBase?")
-        return EPOCH + ahead + timedelta(seconds=self._clock())
+        return EPOCH + offset + timedelta(seconds=self._clock())
 
     def _read_clock(self, response: requests.Response) -> None:
         date = _parse_date(response.headers.get("Date", ""))
         if date is not None:
             with self._lock:
-                self._by_header = _later(self._by_header, self._ahead(date))
+                self._header_offset = _larger_offset(self._header_offset, self._offset_of(date))
 
-    def _ahead(self, moment: datetime) -> timedelta:
+    def _offset_of(self, moment: datetime) -> timedelta:
         return moment - EPOCH - timedelta(seconds=self._clock())
 
     def _count_failure(self, reason: str) -> None:
@@ -289,7 +289,7 @@ class Transport:
 
 
 def describe(error: BaseException) -> str:
-    """Return in a few words why a request failed; requests nests the cause deeply."""
+    """Return a short description of a request's failure; requests nests the cause deeply."""
     match error:
         case requests.ConnectTimeout():
             return "no connection within the time allowed"
@@ -310,7 +310,7 @@ def _innermost(error: BaseException) -> str:
     if isinstance(reason, BaseException):
         return _innermost(reason)
     text = str(error)
-    # urllib3 puts the connection's repr before its words.
+    # urllib3 puts the connection's repr before the message.
     return text.rpartition("): ")[2] or type(error).__name__
 
 
@@ -323,7 +323,7 @@ def _retry_after(response: requests.Response) -> float | None:
 
 
 def _parse_date(text: str) -> datetime | None:
-    """Parse a date of HTTP; None if it is none, or one that no server's clock shows."""
+    """Parse an HTTP date; None if it is invalid or outside of the supported years."""
     try:
         date = parsedate_to_datetime(text).astimezone(UTC)
     except (ValueError, OverflowError):
@@ -331,16 +331,16 @@ def _parse_date(text: str) -> datetime | None:
     return date if FIRST_YEAR <= date.year < LAST_YEAR else None
 
 
-def _later(known: timedelta | None, seen: timedelta) -> timedelta:
-    """Return the larger: each time was written before it arrived, so the latest is the closest."""
-    return seen if known is None else max(known, seen)
+def _larger_offset(known: timedelta | None, observed: timedelta) -> timedelta:
+    """Return the larger offset: each is too low by the delay of its answer."""
+    return observed if known is None else max(known, observed)
 
 
 def _wait(state: RetryCallState) -> float:
-    """Return the wait that the server asks for, or an exponential one with full jitter."""
+    """Return the server's `Retry-After`, or an exponential wait with full jitter."""
     failure = state.outcome.exception() if state.outcome else None
     if isinstance(failure, Transient) and failure.retry_after is not None:
-        return min(failure.retry_after, LONGEST_WAIT)
+        return min(failure.retry_after, MAX_WAIT)
     return _BACKOFF(state)
 
 
