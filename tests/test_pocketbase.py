@@ -82,7 +82,7 @@ def test_a_token_is_verified_by_a_guarded_list(server: Scripted) -> None:
         (refusal(403), SignInError, "email or password: .*; or its setting 'Superuser IPs'"),
         (reply({"mfaId": "abc"}, 401), SignInError, "second factor"),
         (refusal(404), BackendError, "version 0.23 or newer"),
-        (HTML, BackendError, "something else than JSON"),
+        (HTML, BackendError, "did not answer with JSON"),
         (reply([]), BackendError, "answered 200"),
         (reply({"record": {}}), BackendError, "no 'token'"),
         (reply({"token": ""}), BackendError, "no 'token'"),
@@ -158,7 +158,7 @@ def test_a_refused_write_does_not_end_a_superusers_session(
 
 def test_a_refused_write_is_unverified_if_the_list_fails(server: Scripted) -> None:
     server.say(refusal(403), HTML)
-    with pytest.raises(BackendError, match="something else than JSON"):
+    with pytest.raises(BackendError, match="did not answer with JSON"):
         server.client().create("things", {})
 
 
@@ -197,7 +197,7 @@ def test_a_call_on_a_signal_does_not_wait_for_another_threads_sign_in(server: Sc
     hanging.start()
     held.wait()
     try:
-        with pytest.raises(BackendError, match="sign-in takes long"):
+        with pytest.raises(BackendError, match="sign-in takes too long"):
             client.page("things", policy=RetryPolicy(attempts=1, timeout=0.01))
     finally:
         done.set()
@@ -264,17 +264,17 @@ def test_all_rows_are_listed_by_key(server: Scripted) -> None:
     [
         (MISSING, SchemaError, "no collection things"),
         (refusal(400, "Something went wrong."), Rejected, "Something went wrong"),
-        (HTML, BackendError, "something else than JSON"),
-        (Answer(status=404, body=b"<html>"), BackendError, "something else than JSON"),
+        (HTML, BackendError, "did not answer with JSON"),
+        (Answer(status=404, body=b"<html>"), BackendError, "did not answer with JSON"),
         (reply({"rows": []}), BackendError, "without items"),
         (reply({"items": {}}), BackendError, "without items"),
         (Answer(status=418, body=b"{}"), BackendError, "answered 418"),
-        (Answer(status=204), BackendError, "something else than JSON"),
-        (Answer(body=b"[" * 200_000), BackendError, "something else than JSON"),
-        (Answer(body=b'{"a":' * 200_000), BackendError, "something else than JSON"),
-        (Answer(body=b'{"items": ' + b"9" * 5000 + b"}"), BackendError, "something else than JSON"),
-        (Answer(body=b'{"items": NaN}'), BackendError, "something else than JSON"),
-        (Answer(body=b"\xff\xfe"), BackendError, "something else than JSON"),
+        (Answer(status=204), BackendError, "did not answer with JSON"),
+        (Answer(body=b"[" * 200_000), BackendError, "did not answer with JSON"),
+        (Answer(body=b'{"a":' * 200_000), BackendError, "did not answer with JSON"),
+        (Answer(body=b'{"items": ' + b"9" * 5000 + b"}"), BackendError, "did not answer with JSON"),
+        (Answer(body=b'{"items": NaN}'), BackendError, "did not answer with JSON"),
+        (Answer(body=b"\xff\xfe"), BackendError, "did not answer with JSON"),
     ],
 )
 def test_an_answer_without_items_is_not_an_empty_list(
@@ -332,7 +332,7 @@ def test_a_count_is_the_total(server: Scripted) -> None:
 @pytest.mark.parametrize("total", ["", "NaN", "Infinity", "1e999", '"7"', "null"])
 def test_a_count_needs_a_total(server: Scripted, total: str) -> None:
     server.say(Answer(body=f'{{"totalItems": {total}}}'.encode() if total else b"{}"))
-    with pytest.raises(BackendError, match=r"without a total|something else than JSON"):
+    with pytest.raises(BackendError, match=r"without a total|did not answer with JSON"):
         server.client().count("things")
 
 
@@ -458,7 +458,7 @@ def test_a_collection_is_read_or_missing(server: Scripted) -> None:
 
 def test_a_web_page_in_place_of_a_missing_collection_is_an_error(server: Scripted) -> None:
     server.say(Answer(status=404, body=b"<html>"))
-    with pytest.raises(BackendError, match="something else than JSON"):
+    with pytest.raises(BackendError, match="did not answer with JSON"):
         server.client().collection("things")
 
 

@@ -45,7 +45,7 @@ def body(response: requests.Response, expected: int = OK) -> Row:
         parsed = json.loads(response.content, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise BackendError(
-            f"{_origin(response)} answered with something else than JSON: is POCKETBASE_URL right?"
+            f"{_origin(response)} did not answer with JSON: is POCKETBASE_URL right?"
         ) from error
     if response.status_code != expected or not isinstance(parsed, dict):
         message = parsed.get("message", "") if isinstance(parsed, dict) else ""

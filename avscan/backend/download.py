@@ -180,7 +180,7 @@ class _Transfer:
         except Transient as failure:
             if self._time_left() <= 0:
                 raise BackendError(
-                    f"{self._address[2]} comes too slowly ({self._received} bytes in its time):"
+                    f"{self._address[2]} was sent too slowly ({self._received} bytes in its time):"
                     " check PocketBase and the network to it"
                 ) from failure
             if self._received <= self._most_received or self._deadline == math.inf:
@@ -217,22 +217,23 @@ class _Transfer:
         """Return the size of the whole file; restart if the server sends it from the start."""
         if response.headers.get("Content-Encoding", "identity") != "identity":
             raise BackendError(
-                f"{self._address[2]} comes compressed: a proxy changes what PocketBase sends"
+                f"{self._address[2]} was sent compressed:"
+                " configure the proxy not to change PocketBase's answers"
             )
         try:
             if response.status_code == PARTIAL:
                 span, _, total = response.headers["Content-Range"].partition("/")
                 if span != f"bytes {self._received}-{int(total) - 1}":
                     self._restart()
-                    raise Transient(f"answered with another part: {span}")
+                    raise Transient(f"answered with another range: {span}")
                 return int(total)
             self._restart()
             if response.status_code == UNSATISFIABLE:
-                raise Transient("the file is no longer the same")
+                raise Transient("the file has changed")
             self._validator = response.headers.get("Last-Modified", "")
             return int(response.headers["Content-Length"])
         except (KeyError, ValueError) as error:
-            raise BackendError(f"{self._address[2]} comes without its length") from error
+            raise BackendError(f"{self._address[2]} was sent without its length") from error
 
     def _receive(self, response: requests.Response, size: int) -> None:
         try:
@@ -244,7 +245,7 @@ class _Transfer:
                 self._received += len(chunk)
                 self._progress(self._received, size)
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            raise Transient(f"the download broke: {describe(error)}") from error
+            raise Transient(f"the download was interrupted: {describe(error)}") from error
         self._file.flush()
         if self._received != size:
             raise Transient(f"the download ended at {self._received} of {size} bytes")

@@ -294,7 +294,7 @@ class Ledger:
         self._pause_heartbeat(claim, policy)
         view = self._checks.read(claim.build.id, policy)
         if view.has_pending and not view.claimed_by(claim.mark):
-            # A signal may have cut off the request that writes the claim: PocketBase completes it.
+            # A signal may have cut off the claim's request, which PocketBase may still complete.
             self._sleep(WRITE_TIME)
             view = self._checks.read(claim.build.id, policy)
         self._set_pending(view, claim, reason, interrupted=interrupted, policy=policy)

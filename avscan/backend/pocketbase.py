@@ -265,7 +265,7 @@ class PocketBase:
         """Raise Transient if a record exists: a lost session or a broken table also causes 404."""
         params = {"perPage": "1", "filter": f'(id = "{check_id(record)}") && {GUARD}'}
         if self._list(collection, params, policy):
-            raise Transient(f"{collection}/{record} is there, yet PocketBase does not find it")
+            raise Transient(f"{collection}/{record} exists, but PocketBase answered 404")
 
     # -- collections --------------------------------------------------------------------------
 

@@ -111,7 +111,7 @@ class Session:
         Makes no retries of its own: it is part of the attempt that needs the token.
         """
         if not self.lock.acquire(timeout=max(0.0, min(policy.timeout, time_left()))):
-            raise Transient("another thread's sign-in takes long")
+            raise Transient("another thread's sign-in takes too long")
         try:
             if self.token != used:
                 return
@@ -123,7 +123,7 @@ class Session:
                     self.require_superuser(policy)
                 case Token():
                     raise SignInError(
-                        "PocketBase does not take POCKETBASE_TOKEN as a superuser's:"
+                        "PocketBase does not accept POCKETBASE_TOKEN as a superuser's:"
                         " it has expired or belongs to another account: make a new one;"
                         f" or {_ADDRESS_ADVICE}"
                     )

@@ -130,7 +130,7 @@ class Transport:
         """
         chosen = policy or self.policy
         if policy is None and self.circuit_open:
-            raise BackendError(f"{self.base_url} keeps failing: this pass stops asking")
+            raise BackendError(f"{self.base_url} keeps failing: this pass sends no more requests")
         with deadline(chosen.deadline):
             retrying = Retrying(
                 stop=stop_after_attempt(chosen.attempts) | stop_before_delay(time_left()),
@@ -206,7 +206,7 @@ class Transport:
         try:
             response = run_within(time_allowed, exchange)
         except TimeoutError as error:
-            raise Transient("no whole answer within the time allowed") from error
+            raise Transient("no complete answer within the time allowed") from error
         except (requests.ConnectionError, requests.Timeout) as error:
             raise Transient(describe(error)) from error
         except (
@@ -228,7 +228,7 @@ class Transport:
             target = response.headers["Location"].partition("?")[0]  # a query may contain a token
             raise BackendError(
                 f"{self.base_url} redirects to {target}:"
-                " set POCKETBASE_URL to the address that answers itself"
+                " set POCKETBASE_URL to the address that it redirects to"
             )
         self._failed_calls = 0
         return response
@@ -245,7 +245,7 @@ class Transport:
                             " is POCKETBASE_URL right?"
                         )
             except (urllib3.exceptions.HTTPError, OSError) as error:
-                raise Transient(f"the answer broke: {describe(error)}") from error
+                raise Transient(f"the answer was interrupted: {describe(error)}") from error
         return bytes(body)
 
     # -- the server's clock -------------------------------------------------------------------
