@@ -81,7 +81,7 @@ def run_pass(settings: Settings, *, full: bool = False, listen: Listener = ignor
                     )
             scanner.close()
             fields = {**asdict(sweep.summary), "requests": client.requests_made}
-            if sweep.summary.idle:
+            if sweep.summary.idle and event == "pass.finished":
                 fields["idle"] = True
             log.info(event, extra=fields)
         return sweep.summary

@@ -148,7 +148,7 @@ def called(name: str) -> set[str]:
 
 
 # The command line, and the inspector, which is a program of its own.
-ENDING = {"cli", "boundary", "signals", "inspector.child", "inspector.confine"}
+ENDING = {"cli", "options", "boundary", "signals", "inspector.child", "inspector.confine"}
 
 
 @pytest.mark.parametrize("name", sorted(set(MODULES) - ENDING))

@@ -49,7 +49,6 @@ _OLD_VERDICT = re.compile(
     r"(?:\sengine: (?P<engine>.*?)\shost: )?)?",
     re.DOTALL,
 )
-_CAUSES = {str(cause): cause for cause in Cause}
 _SEVERITY = {Status.INFECTED: 0, Status.ERROR: 1}
 
 
@@ -153,7 +152,7 @@ def read(log: str) -> Entry | None:
         },
         last=texts.get("last", ""),
         judged=judged,
-        cause=_CAUSES.get(texts.get("cause", "")),
+        cause=next((each for each in Cause if each == texts.get("cause")), None),
     )
 
 
@@ -371,7 +370,7 @@ def settled(
     times = f"{_format_moment(scan.started)} to {_format_moment(scan.ended)}"
     head = [
         _first_line(verdict.status, record),
-        f"{len(reports)} files, {times}, on {scan.host}",
+        f"{len(reports)} file{'s' * (len(reports) != 1)}, {times}, on {scan.host}",
     ]
     ranked = sorted(reports, key=lambda report: _SEVERITY.get(file_status(report, policies), 2))
     older = sum(len(with_rule(head_of(section))) for section in before)

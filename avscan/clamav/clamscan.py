@@ -146,7 +146,10 @@ class Clamscan:
         if findings.errors:
             text = f"{findings.errors[0]} (can the work folder be written, has it room?)"
         elif self._canary is None:
-            text = "the signatures lack the EICAR test: set CANARY_FILE to a file that they know"
+            text = (
+                "the signatures lack the EICAR test, or allow it: set CANARY_FILE to a file that"
+                " they find"
+            )
         else:
             text = f"CANARY_FILE must be a file that the signatures know: {self._canary}"
         raise EngineError(f"clamscan does not find its canary: {text}")
