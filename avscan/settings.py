@@ -46,7 +46,6 @@ class Shard:
         return self.count == 1 or zlib.crc32(build.encode()) % self.count == self.index
 
 
-_TOKEN = ("POCKETBASE_TOKEN", "POCKETBASE_TOKEN_FILE")
 *_, PASS_FAILED = WEBHOOK_EVENTS = ("infected", "error", "clean", "pass_failed")
 LOG_LEVELS = ("debug", "info", "warn", "error")
 
@@ -233,7 +232,7 @@ class Settings(LogSettings):
         missing = [name for name in names if not is_set(name, environment)]
         if not missing or is_set("POCKETBASE_TOKEN", environment):
             return []
-        empty = [name for name in _TOKEN if name in environment]
+        empty = ["POCKETBASE_TOKEN"] if "POCKETBASE_TOKEN" in environment else []
         return [f"{name} is not set" for name in missing] + [f"{name} is empty" for name in empty]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -14,6 +15,7 @@ from support.run import avscan, start
 
 from avscan import __version__
 from avscan.boundary import boundary
+from avscan.clamav.canary import eicar
 from avscan.logs import configure
 from avscan.settings import REFRESH_VARIABLES, VARIABLES, LogFormat
 
@@ -156,3 +158,46 @@ def test_a_pass_exits_5_if_a_required_field_is_missing(backend: Backend) -> None
     done = avscan("run", "--full", env=backend.environment())
     assert done.code == 5
     assert "avscan init" in done.event("pass.failed")["reason"]
+
+
+# -- what is logged, and what is printed ----------------------------------------------------------
+
+
+def test_at_warn_only_infected_and_failed_builds_are_logged(backend: Backend) -> None:
+    backend.upload({"a.txt": b"a game"})
+    infected = backend.upload({"a.com": eicar()})
+    done = avscan("run", "--full", env=backend.environment(LOG_LEVEL="warn"))
+    assert [event["build"] for event in done.named("build.finished")] == [infected]
+
+
+def test_an_idle_pass_under_cron_writes_nothing(backend: Backend) -> None:
+    """Cron mails each line that a command writes."""
+    done = avscan("run", env=backend.environment(LOG_FORMAT="text"))
+    assert (done.code, done.out, done.err) == (0, "", "")
+
+
+def test_an_idle_pass_says_so_in_json(backend: Backend) -> None:
+    assert avscan("run", env=backend.environment()).event("pass.finished")["idle"] is True
+
+
+@pytest.mark.parametrize("command", [["status"], ["init"], ["history", "b" * 15], ["rescan", "b"]])
+def test_a_command_for_people_prints_one_line_about_what_failed(command: list[str]) -> None:
+    env = {"POCKETBASE_URL": "http://127.0.0.1:1", "POCKETBASE_TOKEN": "a.b.c", "MAX_RETRIES": "1"}
+    done = avscan(*command, env=BARE | env)
+    assert done.code == 3
+    assert re.fullmatch(r"avscan: http://127\.0\.0\.1:1: .*refused.*\n", done.err)
+
+
+def test_health_prints_json_for_settings_that_are_missing() -> None:
+    done = avscan("health", "--json", env=BARE)
+    assert done.code == 2
+    assert json.loads(done.out)["parts"][0]["name"] == "settings"
+
+
+def test_nothing_is_cut_in_a_pipe(backend: Backend) -> None:
+    name = f"{'long_' * 15}name.com"
+    build = backend.upload({name: eicar()})
+    env = backend.environment()
+    avscan("run", "--full", env=env)
+    (stored,) = backend.file_names(build)
+    assert stored in avscan("status", env=env).out

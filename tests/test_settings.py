@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from avscan.errors import SettingsError
-from avscan.settings import VARIABLES, LogFormat, Policy, Settings, Shard
+from avscan.settings import VARIABLES, LogFormat, Policy, RefreshSettings, Settings, Shard
 
 SECRET = "hunter2-the-secret"
 LEAST = {
@@ -380,3 +380,19 @@ def test_a_url_is_valid_or_refused(text: str) -> None:
     else:
         assert settings.url.lower().startswith(("http://", "https://"))
         assert not settings.url.endswith("/")
+
+
+def test_a_command_ignores_the_settings_of_the_others() -> None:
+    environment = LEAST | {"METRICS_FILE": "/no/such/folder/file", "SCAN_TIMEOUT": "soon"}
+    assert Settings.parse(environment, command="history") == Settings.parse(LEAST)
+    with pytest.raises(SettingsError, match=r"SCAN_TIMEOUT.*METRICS_FILE"):
+        Settings.parse(environment, command="run")
+
+
+def test_an_empty_token_is_named_where_credentials_are_missing() -> None:
+    with pytest.raises(SettingsError, match="POCKETBASE_TOKEN is empty"):
+        Settings.parse({"POCKETBASE_URL": "https://a", "POCKETBASE_TOKEN": ""})
+
+
+def test_the_folder_of_the_signatures_has_one_default() -> None:
+    assert Settings.parse(LEAST).signatures == RefreshSettings.parse({}).signatures

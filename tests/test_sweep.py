@@ -25,13 +25,14 @@ from avscan.backend.claims import INTERRUPTIONS, Claim
 from avscan.backend.fetch import SCAN_ROOM, Fetched, Fetcher, StorageError
 from avscan.backend.ledger import Ledger
 from avscan.backend.pocketbase import PocketBase
-from avscan.errors import BackendError, EngineError, SchemaError, WorkspaceError
+from avscan.errors import BackendError, EngineError, Interrupted, SchemaError, WorkspaceError
 from avscan.events import (
     Downloading,
     Event,
     Scanned,
     Scanning,
     Settled,
+    Unsettled,
 )
 from avscan.findings import Examination, Sighting
 from avscan.inspector.process import Broken
@@ -675,3 +676,20 @@ def test_a_listener_receives_each_step_and_the_verdict(one: Pass) -> None:
     (settled,) = [event for event in events if isinstance(event, Settled)]
     assert (settled.build.id, settled.verdict.status) == (build, "clean")
     assert [type(event) for event in events] == [Downloading, Scanning, Scanned, Settled]
+
+
+def test_a_pass_that_is_stopped_says_what_became_of_the_build(one: Pass) -> None:
+    build = one.backend.upload({"a.txt": b"a game"})
+    seen: list[Event] = []
+    one.listen = seen.append
+
+    def stop(_: bytes) -> Examination:
+        raise Interrupted(2)
+
+    one.script.examine = stop
+    with pytest.raises(Interrupted):
+        one.run()
+    assert [each for each in seen if isinstance(each, Unsettled)] == [
+        Unsettled(build=build, reason="back to pending: the pass was stopped: signal 2")
+    ]
+    assert one.backend.status_of(build) == "pending"
