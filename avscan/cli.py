@@ -172,7 +172,7 @@ def init(*, fix: bool, printed: bool) -> None:
             case schema.Differs(differences=differences):
                 _show_differences(differences)
                 if any(each.fixable for each in differences):
-                    click.echo("nothing was changed: `avscan init --fix` mends what can be mended")
+                    click.echo("nothing was changed: `avscan init --fix` fixes what it can")
                 _exit_if_unfit(differences)
             case schema.Fixed(fixed=fixed, left=left):
                 for difference in fixed:
@@ -187,7 +187,7 @@ def init(*, fix: bool, printed: bool) -> None:
 
 def _show_differences(differences: Sequence[Difference], *, err: bool = False) -> None:
     for each in differences:
-        how = "" if each.fixable else " (to be mended by hand)"
+        how = "" if each.fixable else " (to be fixed by hand)"
         need = "needed" if each.fatal else "advised"
         click.echo(f"{each.field}: {each.found}; {need}: {each.wanted}{how}", err=err)
 

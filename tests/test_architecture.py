@@ -1,4 +1,4 @@
-"""The shape of the code: imports point one way, and two wings never meet."""
+"""The architecture: imports go one way, and the two sides never import each other."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ import avscan
 
 PACKAGE = Path(avscan.__file__).parent
 
-GROUND = {"errors", "records", "parsers", "variables", "settings", "findings", "text"}
+SHARED = {"errors", "records", "parsers", "variables", "settings", "findings", "text"}
 # The packages, and the packages that each may import. `backend`, which has the credentials, and the
 # inspector's side, which parses artifacts, never import each other.
-ROOMS: dict[str, set[str]] = {
+PACKAGES: dict[str, set[str]] = {
     "archives": set(),
     "clamav": {"archives"},
     "inspector": {"archives", "clamav"},
     "backend": set(),
     "ops": {"archives", "backend", "clamav", "inspector"},
 }
-# Above the rooms: what joins them, and what starts that.
-ROOF = {
+# Above the packages: what joins them, and what starts that.
+TOP = {
     *("sweep", "scans", "scanner", "inspection", "summary", "wiring", "passes", "rescan"),
     *("boundary", "signals", "cli", "options", "__main__", "demo"),
 }
@@ -74,46 +74,46 @@ def reaches(name: str) -> frozenset[str]:
     return ours(name).union(*(reaches(each) for each in ours(name)))
 
 
-def room_of(name: str) -> str:
-    """Tell in which room a module is; '' for those that are in none."""
-    room, _, rest = name.partition(".")
-    return room if rest or room in ROOMS else ""
+def package_of(name: str) -> str:
+    """Return the package of a module; '' for those at the top."""
+    package, _, rest = name.partition(".")
+    return package if rest or package in PACKAGES else ""
 
 
-def test_there_are_no_circles() -> None:
+def test_no_imports_are_circular() -> None:
     TopologicalSorter({name: ours(name) for name in MODULES}).prepare()
 
 
 def test_every_module_that_is_named_here_exists() -> None:
-    assert GROUND | ROOF | set(ROOMS) <= set(MODULES)
+    assert SHARED | TOP | set(PACKAGES) <= set(MODULES)
 
 
-@pytest.mark.parametrize("name", sorted(GROUND))
-def test_the_ground_rests_on_errors_alone(name: str) -> None:
+@pytest.mark.parametrize("name", sorted(SHARED))
+def test_shared_values_import_nothing_but_errors(name: str) -> None:
     assert ours(name) <= {"errors", *(("parsers", "variables") if name == "settings" else ())}
 
 
 @pytest.mark.parametrize("name", ["errors", "findings", "text"])
-def test_the_lowest_import_nothing_of_ours(name: str) -> None:
+def test_the_lowest_modules_import_no_other(name: str) -> None:
     assert not ours(name)
 
 
-@pytest.mark.parametrize("name", sorted(name for name in MODULES if room_of(name) in ROOMS))
-def test_a_room_leans_on_no_room_but_those_below_it(name: str) -> None:
-    room = room_of(name)
-    assert {room_of(each) for each in ours(name)} <= {"", room} | ROOMS[room]
+@pytest.mark.parametrize("name", sorted(name for name in MODULES if package_of(name) in PACKAGES))
+def test_a_package_imports_no_package_but_those_below_it(name: str) -> None:
+    package = package_of(name)
+    assert {package_of(each) for each in ours(name)} <= {"", package} | PACKAGES[package]
 
 
-@pytest.mark.parametrize("room", sorted(set(ROOMS) - {"ops"}))
-def test_the_wings_know_nothing_of_the_roof(room: str) -> None:
-    inside = {name for name in MODULES if room_of(name) == room}
-    assert not {each for name in inside for each in reaches(name)} & ROOF
+@pytest.mark.parametrize("package", sorted(set(PACKAGES) - {"ops"}))
+def test_no_package_needs_a_module_of_the_top(package: str) -> None:
+    inside = {name for name in MODULES if package_of(name) == package}
+    assert not {each for name in inside for each in reaches(name)} & TOP
 
 
 @pytest.mark.parametrize(
     "name", ["backend.transport", "backend.pocketbase", "clamav.clamscan", "archives.unpack"]
 )
-def test_the_small_libraries_know_neither_settings_nor_collections(name: str) -> None:
+def test_libraries_need_neither_settings_nor_records(name: str) -> None:
     assert not reaches(name) & {"settings", "records"}
 
 
@@ -121,8 +121,8 @@ PURE = ("verdict", "backend.journal", "backend.sections")
 
 
 @pytest.mark.parametrize("name", PURE)
-def test_what_is_pure_knows_nobody_who_talks_to_others(name: str) -> None:
-    assert not {each for each in reaches(name).difference(PURE) if room_of(each)}
+def test_pure_modules_need_no_module_with_side_effects(name: str) -> None:
+    assert not {each for each in reaches(name).difference(PURE) if package_of(each)}
 
 
 def test_nothing_imports_the_command_line_but_its_start() -> None:

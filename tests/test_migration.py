@@ -160,7 +160,7 @@ def test_differences_that_an_import_can_not_repair_go_to_stderr(backend: Backend
     done = avscan("init", "--print", env=backend.environment())
     assert done.code == 5
     assert json.loads(done.out)[0]["name"] == "av_build_checks"
-    assert done.err == "log: editor; needed: text (to be mended by hand)\n"
+    assert done.err == "log: editor; needed: text (to be fixed by hand)\n"
 
 
 def test_without_builds_the_error_names_the_url(backend: Backend) -> None:

@@ -36,7 +36,7 @@ from support.proxy import (
     request_to,
     settling,
 )
-from support.run import PATIENCE, STOPPING, Pass, Run, avscan, left_in
+from support.run import MAX_WAIT, STOPPING, Pass, Run, avscan, left_in
 
 from avscan.clamav.canary import eicar
 
@@ -283,7 +283,7 @@ def test_a_slow_artifact_is_paused_while_others_are_scanned(scene: Scene, tmp_pa
         other = backend.upload({"a.bin": CLEAN})
         eventually(lambda: backend.status_of(other) == "clean")
         assert backend.status_of(slow) == "scanning"
-        assert process.wait(PATIENCE + 20) == 0
+        assert process.wait(MAX_WAIT + 20) == 0
     finally:
         process.kill()
         process.wait()

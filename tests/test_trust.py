@@ -79,7 +79,7 @@ def file_named(name: str) -> Callable[[Request], bool]:
 
 
 def idle(process: int) -> bool:
-    """Tell whether it is the real clamscan, and waits for a path."""
+    """Return whether it is the real clamscan, and waits for a path."""
     if Path(f"/proc/{process}/exe").resolve().name != "clamscan":
         return False
     return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "S"

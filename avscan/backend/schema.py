@@ -301,9 +301,9 @@ def require(client: PocketBase) -> None:
         return
     details = "; ".join(f"{one.field} is {one.found}, not {one.wanted}" for one in fatal)
     if all(one.fixable for one in fatal):
-        advice = "`avscan init --fix` mends it"
+        advice = "`avscan init --fix` fixes it"
     else:
-        advice = "`avscan init` shows what must be mended by hand"
+        advice = "`avscan init` shows what must be fixed by hand"
     raise SchemaError(f"{CHECKS} can't be used: {details}: {advice}")
 
 
@@ -358,7 +358,7 @@ def _apply(client: PocketBase, found: Row, builds: Row, changes: Row) -> Row:
         rest = repaired(found, builds, indexes=[one for one in INDEXES if not one.unique])
         if rest:
             client.update_collection(CHECKS, rest)
-        again = "run `avscan init --fix` again (all else is mended)"
+        again = "run `avscan init --fix` again (everything else is fixed)"
         raise _several_checks_error(counts, again) from rejection
 
 

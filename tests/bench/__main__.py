@@ -87,7 +87,7 @@ def main(
 
 
 def _require_programs(parts: Sequence[str]) -> None:
-    """Find out now, and not after half an hour, that something is not installed."""
+    """Fail now, and not after half an hour, if a program is not installed."""
     programs = ["clamscan", *(["clamd", "clamdscan"] if "pass" in parts else [])]
     if missing := [program for program in programs if shutil.which(program) is None]:
         packages = "apt-get install clamav clamav-daemon clamdscan"

@@ -53,7 +53,7 @@ def _write_zip(path: Path, seed: str, size: int) -> None:
 
 
 def game(seed: str, size: int) -> Iterator[tuple[str, bytes]]:
-    """Give a game's files: half assets that are packed already, a quarter text, a quarter code."""
+    """Make a game's files: half assets that are packed already, a quarter text, a quarter code."""
     chance = random.Random(seed)
     for number in range(4):
         yield f"textures-{number}.pak", chance.randbytes(size // 8)

@@ -47,7 +47,7 @@ class Clamd:
         return run([*self._client(), "--allmatch", *files], env=ENVIRONMENT, good=SCANNED).wall
 
     def is_ready(self) -> bool:
-        """Tell whether it has loaded its signatures."""
+        """Return whether it has loaded its signatures."""
         done = subprocess.run([*self._client(), "--ping=1"], capture_output=True, check=False)
         return done.returncode == 0
 

@@ -15,7 +15,7 @@ _MODEL = re.compile(r"^model name\s*:\s*(.+)$", re.MULTILINE)
 
 
 def describe_machine() -> dict[str, str]:
-    """Tell the machine and the programs."""
+    """Return facts about the machine and the programs."""
     model = _MODEL.search(Path("/proc/cpuinfo").read_text())
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     clamav = subprocess.run(["clamscan", "--version"], capture_output=True, text=True, check=True)

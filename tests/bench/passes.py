@@ -37,7 +37,7 @@ class _Work:
         return sum(file.stat().st_size for file in self.files)
 
     def sizes(self) -> dict[str, int]:
-        """Give the columns that say how much there is to scan."""
+        """Return the columns about what is scanned."""
         return {"builds": len(self.builds), "files": len(self.files), "MB": self.size // MB}
 
 
@@ -51,7 +51,7 @@ def _work(lab: Lab, count: int) -> Iterator[_Work]:
 
 
 def by_turns(runs: int, contenders: dict[str, Callable[[], float]]) -> dict[str, float]:
-    """Run all contenders in turn, several times; give each one's median."""
+    """Run all contenders in turn, several times; return the median of each."""
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(runs):
         for name, contend in contenders.items():
@@ -60,7 +60,7 @@ def by_turns(runs: int, contenders: dict[str, Callable[[], float]]) -> dict[str,
 
 
 def scan_all(lab: Lab, work: _Work, *, url: str = "") -> float:
-    """Have avscan scan all builds as if they were new; in seconds."""
+    """Return the seconds that avscan takes for all builds, as if they were new."""
     work.backend.sql("DELETE FROM av_build_checks")
     changes = {
         "SIGNATURE_DIR": str(lab.signatures),
@@ -143,7 +143,7 @@ def _compare_slow(lab: Lab, count: int) -> Row:
 
 
 def _scanning(lab: Lab, work: _Work, scratch: Path) -> float:
-    """Tell how long clamscan is at work on the files, without loading; in seconds."""
+    """Return the seconds that clamscan scans the files, without loading."""
     times = by_turns(
         lab.scale.runs,
         {

@@ -43,7 +43,7 @@ class Stocked:
 
 
 def judged(count: int) -> Iterator[Stocked]:
-    """Give builds of one file each that were scanned long ago, as an old backend is full of."""
+    """Return builds of one file each that were scanned long ago."""
     chance = random.Random(count)
     for number in range(count):
         updated = LONG_AGO + timedelta(seconds=number)
@@ -51,7 +51,7 @@ def judged(count: int) -> Iterator[Stocked]:
 
 
 def waiting(artifacts: Iterable[Sequence[Path]]) -> Iterator[Stocked]:
-    """Give builds that have come just now, with these files."""
+    """Return builds that were uploaded just now, with these files."""
     chance, now = random.Random(0), datetime.now(UTC)
     for number, files in enumerate(artifacts):
         yield Stocked(id=draw_id(chance), updated=now + timedelta(milliseconds=number), files=files)

@@ -26,7 +26,7 @@ def builds_of(backend: Backend) -> list[Row]:
 
 
 def violations(backend: Backend, *folders: Path) -> list[str]:
-    """Say what is not as promised; nothing if all is well. `folders` are the passes' own."""
+    """Yield what breaks a promise. `folders` are those of the passes."""
     return [*wrong_checks(backend), *left_processes(folders), *left_files(folders)]
 
 

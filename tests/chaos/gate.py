@@ -13,11 +13,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-PATIENCE = 30.0
+MAX_WAIT = 30.0
 CANARY = 2  # lines: the canary and the sentinel behind it
 
 
-def eventually(condition: Callable[[], object], *, within: float = PATIENCE) -> None:
+def eventually(condition: Callable[[], object], *, within: float = MAX_WAIT) -> None:
     deadline = time.monotonic() + within
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"

@@ -22,7 +22,7 @@ from avscan.clamav.canary import eicar
 from avscan.records import format_time
 from chaos import without
 from chaos.checker import VIRUS, violations
-from chaos.gate import PATIENCE, Gate, eventually
+from chaos.gate import MAX_WAIT, Gate, eventually
 
 pytestmark = pytest.mark.chaos
 
@@ -72,7 +72,7 @@ class Scene:
         return journal.claim_of(check["log"]) if check else None
 
     def sweep(self, safeguard: str, **settings: str) -> None:
-        assert self.start(safeguard, **settings).wait(PATIENCE) == 0
+        assert self.start(safeguard, **settings).wait(MAX_WAIT) == 0
 
     def age(self, build: str) -> None:
         """Make a claim look abandoned, and leave a heartbeat the time to mend that."""
@@ -84,7 +84,7 @@ class Scene:
             time.sleep(10 * without.BEAT)
 
     def downloaded(self) -> bool:
-        """Tell whether the latest pass has a file on its disk, ready to be scanned."""
+        """Return whether the latest pass has a file on its disk, ready to be scanned."""
         artifacts = self._folders[-1].rglob("artifact*")
         return any(path.stat().st_size for path in artifacts)
 
@@ -108,7 +108,7 @@ def files_change_under_the_scan(scene: Scene, safeguard: str) -> None:
     eventually(scene.downloaded)
     scene.backend.replace_files(build, INFECTED)
     scene.gate.open()
-    assert under_way.wait(PATIENCE) == 0
+    assert under_way.wait(MAX_WAIT) == 0
     for _ in range(2):
         scene.sweep(safeguard)
 
@@ -120,7 +120,7 @@ def a_scan_lasts_long_while_other_passes_come_by(scene: Scene, safeguard: str) -
         scene.age(build)
         passes.append(scene.hold(safeguard, build))
     scene.gate.open()
-    assert [each.wait(PATIENCE) for each in passes] == [0] * len(passes)
+    assert [each.wait(MAX_WAIT) for each in passes] == [0] * len(passes)
     scene.sweep(safeguard)
 
 

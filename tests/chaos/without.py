@@ -32,7 +32,7 @@ def file_comparison() -> None:
 
 
 def heartbeat() -> None:
-    """Give no sign of life."""
+    """Send no heartbeat."""
 
     setattr(Ledger, "beat", lambda _ledger: None)  # noqa: B010 - mypy knows better
 

@@ -91,7 +91,7 @@ def x_for_pax(rng: Random, tar: Tar) -> None:
 
 
 def _sized(rng: Random, tar: Tar, *, above: bool) -> None:
-    """Give an entry a pax size that its header does not have."""
+    """Add a pax size to an entry that differs from its header."""
     at = regular(rng, tar)
     target = tar.entries[at]
     size = len(target.data)

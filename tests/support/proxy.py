@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 
 LOOPBACK = "127.0.0.1"
 PIECE = 16 * 1024
-PATIENCE = 60.0
+MAX_WAIT = 60.0
 # Headers that are about one connection (RFC 9110, 7.6.1), or that the proxy writes itself.
 OWN_HEADERS = {"connection", "keep-alive", "transfer-encoding", "content-length"}
 
@@ -379,7 +379,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _pass_on(self, body: bytes, fault: Fault | None, *, send_back: bool) -> None:
         target = self.server.proxy.target
-        connection = http.client.HTTPConnection(str(target.hostname), target.port, timeout=PATIENCE)
+        connection = http.client.HTTPConnection(str(target.hostname), target.port, timeout=MAX_WAIT)
         try:
             headers = {
                 name: value for name, value in self.headers.items() if name.lower() != "connection"
@@ -484,7 +484,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.shutdown(socket.SHUT_RDWR)
 
     def log_message(self, *arguments: Any) -> None:
-        """Say nothing: the tests look at `seen`."""
+        """Log nothing: the tests read `seen`."""
 
 
 def _skewed(headers: Sequence[tuple[str, str]], seconds: float) -> list[tuple[str, str]]:

@@ -22,7 +22,7 @@ from support.warm import Process
 TIMEOUT = 300.0
 # Seconds. A pass is to end within five of SIGTERM and SIGINT; a busy machine can stall for as long.
 STOPPING = 15.0
-PATIENCE = 30.0
+MAX_WAIT = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +103,7 @@ class Pass:
         eventually(lambda: self.events(event) or self.process.poll() is not None)
         assert self.events(event), self._log.read_text()
 
-    def end(self, *, within: float = PATIENCE) -> int:
+    def end(self, *, within: float = MAX_WAIT) -> int:
         """Wait for the exit code. Fail with a stack trace if the pass does not end in time."""
         try:
             return self.process.wait(within)
