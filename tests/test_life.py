@@ -17,7 +17,7 @@ import operator
 import re
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -74,7 +74,7 @@ _OPERATORS = {
 Holds = Callable[[Row], bool]
 
 
-def held_by(where: str, builds: Mapping[str, Row], now: str) -> Holds:
+def held_by(where: str, world: World) -> Holds:
     """Parse a filter of PocketBase, as far as discovery and ledger use them."""
     if not where:
         return lambda _row: True
@@ -97,7 +97,7 @@ def held_by(where: str, builds: Mapping[str, Row], now: str) -> Holds:
 
     def one() -> Holds:
         if (word := words.pop(0)) != "(":
-            return _term(word, builds, now)
+            return _term(word, world)
         inner = either()
         assert words.pop(0) == ")"
         return inner
@@ -105,7 +105,9 @@ def held_by(where: str, builds: Mapping[str, Row], now: str) -> Holds:
     return either()
 
 
-def _term(text: str, builds: Mapping[str, Row], now: str) -> Holds:
+def _term(text: str, world: World) -> Holds:
+    if text == f"{CHECKS}_via_build.id ?= null":
+        return lambda row: not world.checks_of(row["id"])
     term = _TERM.fullmatch(text)
     assert term, f"the PocketBase in memory does not know this filter: {text}"
     name, sign, other = term.groups()
@@ -114,11 +116,13 @@ def _term(text: str, builds: Mapping[str, Row], now: str) -> Holds:
         if operand.startswith('"'):
             return operand.strip('"')
         if operand == "@now":
-            return now
+            return world.stamp()
         if operand.isdigit():
             return int(operand)
         if operand.startswith("build."):
-            return builds.get(row["build"], {}).get(operand.removeprefix("build."), "")
+            return (
+                world.tables[BUILDS].get(row["build"], {}).get(operand.removeprefix("build."), "")
+            )
         if operand.endswith(":length"):
             return len(row[operand.removesuffix(":length")])
         return row[operand]
@@ -217,7 +221,7 @@ class Client:
     ) -> list[Row]:
         self._turn()
         assert expand in {"", "build"}
-        holds = held_by(where, self._world.tables[BUILDS], self._world.stamp())
+        holds = held_by(where, self._world)
         found = [row for row in self._world.tables[collection].values() if holds(row)]
         for key in reversed(sort.split(",") if sort else ["id"]):
             found.sort(key=lambda row, key=key: row[key])  # type: ignore[misc]
@@ -720,6 +724,8 @@ def test_every_sequence_of_events_ends_with_the_right_verdicts(
     many: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(discovery, "PAGE", many)
+    # Without the index a comparison is slow, but right: worlds without it are explored as well.
+    monkeypatch.setattr(discovery, "require_one_check", lambda _client: None)
     explore(120)
 
 
@@ -731,7 +737,7 @@ def reclaim_nothing(_intake: Intake, _check: Check) -> None:
     return None
 
 
-def is_always_silent(_intake: Intake, _check: Check) -> bool:
+def is_always_abandoned(_intake: Intake, _check: Check) -> bool:
     return True
 
 
@@ -750,7 +756,9 @@ def have_the_same_digest(_files: Iterable[str]) -> str:
         ("avscan.backend.intake.is_outdated", is_never_outdated),
         ("avscan.backend.intake.Intake.reclaim", reclaim_nothing),
         pytest.param(
-            "avscan.backend.intake.Intake._is_silent", is_always_silent, marks=pytest.mark.slow
+            "avscan.backend.intake.Intake._is_abandoned",
+            is_always_abandoned,
+            marks=pytest.mark.slow,
         ),
         ("avscan.backend.ledger.Ledger.inspect", record_nothing),
         ("avscan.backend.journal.digest", have_the_same_digest),

@@ -186,7 +186,7 @@ def test_a_pass_stopped_at_any_time_ends_gracefully(
     builds = [scene.backend.upload({"a.bin": CLEAN}) for _ in range(4)]
     for number in range(15):
         gate = Gate(tmp_path / f"gate-{number}")
-        stopped = scene.start(gate)
+        stopped = scene.start(gate, LOG_LEVEL="debug")
         stopped.until(chance.choice(["pass.started", "inspector.started", "file.started"]))
         time.sleep(chance.choice([0.0, 0.005, 0.1]) * chance.random())
         assert stopped.stop(signal.SIGTERM) == 143
