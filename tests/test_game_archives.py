@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import resource
 import struct
 import zlib
 from collections.abc import Callable, Iterable
@@ -450,5 +451,10 @@ OPERATIONS = st.lists(
 @settings(max_examples=500, deadline=None)
 @given(data=st.binary() | OPERATIONS.map(lambda data: data + b"."))
 def test_no_bytes_raise_anything_unexpected(data: bytes) -> None:
-    with suppress(ValueError, MemoryError):  # the walk ends where memory is short
-        plain_pickle.loads(data)
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (1 << 30, hard))  # as in an inspector, which has more
+    try:
+        with suppress(ValueError, MemoryError):  # the walk ends where memory is short
+            plain_pickle.loads(data)
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
