@@ -70,7 +70,10 @@ def program_reader(
     is_compressed: bool = False,
     is_certain: bool = True,
 ) -> FileReader:
-    """Make a reader of what a program opens. Without `is_certain` only what opens is reported."""
+    """Return a reader of a format that a program opens.
+
+    Without `is_certain`, a file that the program cannot open is not reported.
+    """
 
     def members(archive: Archive) -> Iterator[Item]:
         if (path := find(program)) is None:

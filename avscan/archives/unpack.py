@@ -384,7 +384,7 @@ class _Walk:
             scratch.fill(stream, most=self._bounds.ceiling, overlap=overlap)
 
     def _show(self, path: Path, size: int, context: _Context) -> Ticket:
-        """Have the engine scan a file, and report its signatures and errors."""
+        """Submit a file to the engine, and report its signatures and errors."""
         ticket = self._pipeline.show(path, size)
         ticket.then(lambda findings: self._report.found(findings, context.place))
         return ticket

@@ -14,7 +14,7 @@ from avscan.backend.answers import Rejected
 from avscan.backend.answers import Row as Values
 from avscan.backend.discovery import is_outdated
 from avscan.backend.journal import Interruption
-from avscan.backend.pocketbase import PocketBase, check_id
+from avscan.backend.pocketbase import PocketBase, any_of
 from avscan.backend.transport import RetryPolicy
 from avscan.errors import SchemaError
 from avscan.records import (
@@ -87,7 +87,7 @@ class Checks:
         """Read a few builds and their checks in one request, in the order of `builds`."""
         rows = self._client.page(
             CHECKS,
-            where=" || ".join(f'build = "{check_id(build)}"' for build in builds),
+            where=any_of("build", builds),
             sort="created,id",
             fields=(*CHECK_FIELDS, REASON, *(f"expand.build.{name}" for name in BUILD_FIELDS)),
             expand="build",

@@ -95,7 +95,7 @@ class PocketBase:
         params = {
             "perPage": str(limit),
             "skipTotal": "1",
-            "filter": f"({where}) && {GUARD}" if where else GUARD,
+            "filter": _guarded(where),
         }
         if sort:
             params["sort"] = sort
@@ -153,7 +153,7 @@ class PocketBase:
         params = {
             "perPage": "1",
             "fields": "id",
-            "filter": f"({where}) && {GUARD}" if where else GUARD,
+            "filter": _guarded(where),
         }
 
         def attempt(policy: RetryPolicy) -> int:
@@ -263,7 +263,7 @@ class PocketBase:
 
     def _prove_gone(self, collection: str, record: str, policy: RetryPolicy) -> None:
         """Raise Transient if a record exists: a lost session or a broken table also causes 404."""
-        params = {"perPage": "1", "filter": f'(id = "{check_id(record)}") && {GUARD}'}
+        params = {"perPage": "1", "filter": _guarded(f'id = "{check_id(record)}"')}
         if self._list(collection, params, policy):
             raise Transient(f"{collection}/{record} exists, but PocketBase answered 404")
 
@@ -360,6 +360,11 @@ class PocketBase:
 
 class _NotFoundError(AvscanError):
     """A 404 that is not verified yet (see `_prove_gone`)."""
+
+
+def _guarded(where: str) -> str:
+    """Return a filter with the guard that makes PocketBase refuse a guest."""
+    return f"({where}) && {GUARD}" if where else GUARD
 
 
 def check_id(value: str) -> str:
