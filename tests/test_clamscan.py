@@ -323,7 +323,7 @@ def test_a_program_that_is_missing(workspace: Path, program: str) -> None:
         programs.version(program, workspace)
     with (
         pytest.raises(EngineError, match="missing or not executable"),
-        Clamscan(program=program, workspace=workspace),
+        Clamscan(program=program, workspace=workspace, database=workspace),
     ):
         pass
 
@@ -332,7 +332,7 @@ def test_a_program_that_is_not_clamscan(workspace: Path, harmless: Path) -> None
     with pytest.raises(EngineError, match="does not print a version"):
         programs.version("true", workspace)
     with (
-        Clamscan(program="true", workspace=workspace) as engine,
+        Clamscan(program="true", workspace=workspace, database=workspace) as engine,
         pytest.raises(EngineError, match="ended with exit code 0 while it loaded"),
     ):
         engine.scan(harmless)
@@ -342,7 +342,7 @@ def test_a_work_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (
         pytest.raises(EngineError, match="work folder can't be written: Not a directory"),
-        Clamscan(program="clamscan", workspace=tmp_path / "file"),
+        Clamscan(program="clamscan", workspace=tmp_path / "file", database=tmp_path),
     ):
         pass
 
@@ -352,7 +352,7 @@ def test_a_program_that_the_kernel_refuses(tmp_path: Path, workspace: Path) -> N
     program.chmod(0o755)
     with (
         pytest.raises(EngineError, match=r"clamscan can't be started: No such file"),
-        Clamscan(program=str(program), workspace=workspace),
+        Clamscan(program=str(program), workspace=workspace, database=workspace),
     ):
         pass
 
@@ -398,7 +398,12 @@ def test_a_death_on_the_second_canary_is_an_error(tmp_path: Path, harmless: Path
 
 def fake(folder: Path, *steps: str, **options: object) -> Clamscan:
     program = fake_clamscan.script(folder, *steps)
-    return Clamscan(program=str(program), workspace=folder / "work", **options)  # type: ignore[arg-type]  # options of several types
+    return Clamscan(
+        program=str(program),
+        workspace=folder / "work",
+        database=folder,
+        **options,  # type: ignore[arg-type]  # options of several types
+    )
 
 
 def test_ok_for_everything_is_not_believed(tmp_path: Path, harmless: Path) -> None:

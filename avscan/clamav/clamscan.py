@@ -18,7 +18,7 @@ from typing import Self
 from avscan.clamav import canary as canaries
 from avscan.clamav import markers
 from avscan.clamav.feed import DiedError, Feed, FeedError, Transcript
-from avscan.clamav.program import DATABASE, DEFAULT_LIMITS, Limits, executable
+from avscan.clamav.program import DEFAULT_LIMITS, Limits, executable
 from avscan.clamav.transcript import complaints, parse
 from avscan.errors import EngineError
 from avscan.findings import Findings
@@ -41,7 +41,7 @@ class Clamscan:
         *,
         program: str,
         workspace: Path,
-        database: Path = DATABASE,
+        database: Path,
         canary: Path | None = None,
         limits: Limits = DEFAULT_LIMITS,
         limit: Callable[[], None] | None = None,

@@ -16,9 +16,6 @@ from avscan.errors import EngineError
 MAX_FILE_SIZE = 2_147_483_645
 """Bytes of a file or a member that clamscan can scan (INT_MAX - 2, libclamav)."""
 
-DATABASE = Path("/var/lib/clamav")
-"""The folder of freshclam's signatures, on most systems and in ClamAV's image."""
-
 _VERSION_SECONDS = 60.0
 
 
