@@ -24,7 +24,8 @@ def boundary(events: str = "") -> Iterator[None]:
     """Exit with one line and the matching exit code on an error or a signal.
 
     `events` is the prefix of the log event's name. If it is empty, or the log is not configured yet,
-    the line is plain text on standard error.
+    the line is plain text on standard error. A signal that comes before the log is configured has no
+    line: nothing has begun, and a collector of JSON lines could not read it.
     """
     refuse_inspection()
     _fill_standard_streams()
@@ -51,7 +52,8 @@ def boundary(events: str = "") -> Iterator[None]:
 def _report(error: Interrupted | AvscanError, events: str) -> None:
     stopped = isinstance(error, Interrupted)
     if not _is_logging(events):
-        click.echo(f"avscan: {'stopped by ' * stopped}{error}", err=True)
+        if not (events and stopped):
+            click.echo(f"avscan: {'stopped by ' * stopped}{error}", err=True)
         return
     fields = {"reason": str(error), "exit_code": error.exit_code}
     if stopped:

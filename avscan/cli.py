@@ -95,6 +95,8 @@ def run(*, full: bool, dry_run: bool) -> None:
     interactive = _is_interactive() or dry_run
     with boundary("" if interactive else "pass"):
         settings = _settings("run")
+        if not interactive:
+            configure(settings.log_level, settings.log_format)
         from avscan.passes import plan_pass, run_pass  # noqa: PLC0415 - imports requests, which is slow
 
         if dry_run:
@@ -109,7 +111,6 @@ def run(*, full: bool, dry_run: bool) -> None:
                 configure(level, LogFormat.TEXT, write=console.line)
                 run_pass(settings, full=True, listen=console)
         else:
-            configure(settings.log_level, settings.log_format)
             run_pass(settings, full=full or sys.stderr.isatty())
 
 

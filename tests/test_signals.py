@@ -145,6 +145,11 @@ def test_a_signal_ends_a_command_at_any_point(program: str) -> None:
     assert run(program) == (143, ["pass.stopped"])
 
 
+def test_a_signal_before_the_log_is_configured_prints_nothing_into_it() -> None:
+    before = "logging.getLogger('avscan').handlers.clear()\n"
+    assert run(before + "with boundary('pass'):\n    stop()") == (143, [])
+
+
 def test_further_signals_are_ignored() -> None:
     assert run(FURTHER_SIGNALS) == (143, ["pass.stopped"])
 
