@@ -112,6 +112,7 @@ class Transport:
         self._failed_calls = 0
         # The server's clock minus the monotonic clock, by `Date` headers and by stored records.
         self._header_offset: timedelta | None = None
+        self._last_date = ""
         self._record_offset: timedelta | None = None
 
     def close(self) -> None:
@@ -272,7 +273,11 @@ class Transport:
         return EPOCH + offset + timedelta(seconds=self._clock())
 
     def _read_clock(self, response: requests.Response) -> None:
-        date = _parse_date(response.headers.get("Date", ""))
+        text = response.headers.get("Date", "")
+        if text == self._last_date:  # only the first answer within a second can raise the offset
+            return
+        self._last_date = text
+        date = _parse_date(text)
         if date is not None:
             with self._lock:
                 self._header_offset = _larger_offset(self._header_offset, self._offset_of(date))
