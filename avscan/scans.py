@@ -173,6 +173,12 @@ class Scans:
                 return job
         return None
 
+    def _following(self) -> Job | None:
+        """Return the build to claim while a verdict is written, if its scan begins right after it."""
+        job = self._ready_job()
+        certain = job and job.build not in self._deferred and not self._scanner.is_paused
+        return job if certain else None
+
     def _others_wait(self) -> bool:
         """Return whether another build can be scanned now, while the current one is paused."""
         job = self._ready_job()
@@ -343,14 +349,13 @@ class Scans:
     def _settle(self, scan: _Scan) -> None:
         build = scan.claim.build.id
         verdict = judge(scan.reports, self._policies)
-        following = self._ready_job()
         settlement = self._ledger.settle(
             scan.claim,
             verdict,
             scan.reports,
             self._policies,
             engine=self._scanner.version(),
-            ahead=following.build if following else None,
+            following=self._following(),
         )
         fields = {"build": build, "reason": verdict.reason, "virus": verdict.virus_name or None}
         if settlement is not Settlement.SETTLED:

@@ -80,9 +80,12 @@ def reports_on(claim: Claim, *, virus: str = "") -> list[FileReport]:
     ]
 
 
-def settle(ledger: Ledger, claim: Claim, *, virus: str = "") -> Settlement:
+def settle(
+    ledger: Ledger, claim: Claim, *, virus: str = "", following: Job | None = None
+) -> Settlement:
     reports = reports_on(claim, virus=virus)
-    return ledger.settle(claim, judge(reports, POLICIES), reports, POLICIES, engine="ClamAV 1")
+    verdict = judge(reports, POLICIES)
+    return ledger.settle(claim, verdict, reports, POLICIES, engine="ClamAV 1", following=following)
 
 
 # -- the reason for people ------------------------------------------------------------------------
@@ -405,6 +408,65 @@ def test_an_orphan_is_settled_as_gone(backend: Backend) -> None:
     claim = claimed(backend, ledger, build)
     backend.sql("DELETE FROM app_builds")
     assert settle(ledger, claim) is Settlement.GONE
+
+
+# -- the claim of the following build -------------------------------------------------------------
+
+
+def test_the_following_build_is_claimed_while_a_verdict_is_written(every_backend: Backend) -> None:
+    """Both are read in one request, and both are written at once."""
+    backend = every_backend
+    client = backend.client()
+    ledger = ledger_of(backend, client)
+    first, second = waiting(backend), waiting(backend)
+    following = job_of(read(backend, second))
+    claim = claimed(backend, ledger, first)
+    before = client.requests_made
+    assert settle(ledger, claim, following=following) is Settlement.SETTLED
+    next_claim = ledger.claim(following)
+    assert client.requests_made - before == 3
+    assert next_claim is not None
+    assert backend.status_of(first) == "clean"
+    assert journal.claim_of(check_of(backend, second).log) == next_claim.mark
+    assert ledger.inspect(next_claim, next_claim.first)
+    assert settle(ledger, next_claim) is Settlement.SETTLED
+
+
+def test_a_following_build_that_can_not_be_claimed_is_not_claimed(backend: Backend) -> None:
+    ledger = ledger_of(backend)
+    first, second = waiting(backend), waiting(backend)
+    following = job_of(read(backend, second))
+    claimed(backend, ledger_of(backend), second)
+    settle(ledger, claimed(backend, ledger, first), following=following)
+    assert ledger.claim(following) is None
+
+
+def test_a_following_build_that_was_not_begun_is_released_without_an_interruption(
+    backend: Backend,
+) -> None:
+    """The pass may be stopped before it begins the scan: no file of the build is to blame."""
+    ledger = ledger_of(backend)
+    first, second = waiting(backend), waiting(backend)
+    following = job_of(read(backend, second))
+    settle(ledger, claimed(backend, ledger, first), following=following)
+    ledger.release_all("signal 15", interrupted=True, policy=ON_SIGNAL)
+    assert backend.status_of(second) == "pending"
+    assert counted(backend, second) == {}
+
+
+def test_a_failed_claim_of_the_following_build_leaves_the_verdict(backend: Backend) -> None:
+    ledger = ledger_of(backend)
+    first, second = waiting(backend), waiting(backend)
+    following = job_of(read(backend, second))
+    claim = claimed(backend, ledger, first)
+
+    def fail() -> None:
+        raise BackendError("no answer")
+
+    ledger.meanwhile = fail
+    assert settle(ledger, claim, following=following) is Settlement.SETTLED
+    with pytest.raises(BackendError):
+        ledger.claim(following)
 
 
 # -- heartbeats -----------------------------------------------------------------------------------

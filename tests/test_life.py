@@ -18,6 +18,7 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -347,6 +348,16 @@ class FakeScanner(Scanner):
         return "ClamAV"
 
 
+def at_once(work: Callable[[], Claim | None]) -> Future[Claim | None]:
+    """Do the work before the next request, so that each pass sends one request at a time."""
+    outcome: Future[Claim | None] = Future()
+    try:
+        outcome.set_result(work())
+    except BackendError as error:
+        outcome.set_exception(error)
+    return outcome
+
+
 class TrackingLedger(Ledger):
     """A ledger that tracks the files it has, or may have, recorded for each claim."""
 
@@ -354,7 +365,12 @@ class TrackingLedger(Ledger):
         self, client: PocketBase, deaths: Counter[str], clock: Callable[[], float]
     ) -> None:
         super().__init__(
-            client, host="test", stuck_after=STUCK_AFTER, clock=clock, sleep=lambda _: None
+            client,
+            host="test",
+            stuck_after=STUCK_AFTER,
+            clock=clock,
+            sleep=lambda _: None,
+            start=at_once,
         )
         self.deaths = deaths
         self.recorded: dict[str, set[str | None]] = {}

@@ -60,6 +60,11 @@ def run_within(seconds: float, work: Callable[[], T]) -> T:
         TimeoutError: the work did not end in time.
 
     """
+    return start(work).result(seconds)
+
+
+def start(work: Callable[[], T]) -> Future[T]:
+    """Run `work` in a daemon thread, without the current thread's deadline; return its outcome."""
     outcome: Future[T] = Future()
 
     def run() -> None:
@@ -73,4 +78,4 @@ def run_within(seconds: float, work: Callable[[], T]) -> T:
     except IndexError:
         worker = _Worker()
     worker.tasks.put(run)
-    return outcome.result(seconds)
+    return outcome

@@ -34,9 +34,11 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from datetime import datetime, timedelta
+from typing import TypeAlias
 
-from avscan.backend import journal
+from avscan.backend import deadline, journal
 from avscan.backend.answers import Row as Values
 from avscan.backend.checks import Checks, View
 from avscan.backend.claims import Claim, Settlement
@@ -63,8 +65,7 @@ log = logging.getLogger(__name__)
 HEARTBEAT = RetryPolicy(attempts=1, deadline=10.0, timeout=10.0)
 # Seconds in which PocketBase completes a write whose request was cut off.
 WRITE_TIME = 0.3
-# Seconds for which a build that was read ahead can be claimed without another read.
-READ_AHEAD_AGE = 0.1
+Starter: TypeAlias = Callable[[Callable[[], Claim | None]], Future[Claim | None]]
 # A failure of one claim must not affect the others.
 _FAILURES = (BackendError, SchemaError, SignInError)
 
@@ -83,11 +84,13 @@ class Ledger:
         stuck_after: timedelta,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        start: Starter = deadline.start,
     ) -> None:
         self._client = client
         self._host = host
         self._clock = clock
         self._sleep = sleep
+        self._start = start
         self._checks = Checks(client)
         self.intake = Intake(
             client, self._checks, stuck_after=stuck_after, is_held=self._has_live_claim
@@ -95,7 +98,7 @@ class Ledger:
         self._held: dict[str, Claim] = {}
         self._inspected: dict[str, str | None] = {}
         self._paused: set[str] = set()
-        self._ahead: tuple[str, View, float] | None = None
+        self._claimed_ahead: dict[str, Future[Claim | None]] = {}
         self._lock = threading.Lock()
 
     # -- claims -------------------------------------------------------------------------------
@@ -105,7 +108,17 @@ class Ledger:
 
         The claim records the first file to inspect.
         """
-        view = self._recent_view(job.build) or self._checks.read(job.build)
+        if (ahead := self._claimed_ahead.pop(job.build, None)) is not None:
+            claim = ahead.result()
+        else:
+            claim = self._new_claim(job, self._checks.read(job.build))
+            claim = claim and self._write_claim(claim)
+        if claim is not None:
+            self._inspected[claim.mark] = claim.first
+        return claim
+
+    def _new_claim(self, job: Job, view: View) -> Claim | None:
+        """Return the claim of a build that can be claimed; it is not written yet."""
         if job.renews is not None:
             return self._renew(view, job.renews)
         statuses = {check.status for check in view.checks}
@@ -126,12 +139,17 @@ class Ledger:
         # the heartbeat stays paused, so that a later pass reclaims the check.
         self._paused.add(claim.mark)
         self._held[claim.mark] = claim
+        return claim
+
+    def _write_claim(self, claim: Claim) -> Claim | None:
+        """Write a new claim to its checks; None if the build is gone."""
+        if claim.renews:
+            return claim
         claimed = all(self._mark(check, claim, claim.first) for check in claim.checks)
         self._paused.discard(claim.mark)
         if not claimed:
             self._forget(claim)
             return None
-        self._inspected[claim.mark] = claim.first
         return claim
 
     def _renew(self, view: View, check: Check) -> Claim | None:
@@ -206,19 +224,22 @@ class Ledger:
         policies: Policies,
         *,
         engine: str,
-        ahead: str | None = None,
+        following: Job | None = None,
     ) -> Settlement:
         """Write a verdict if the claim holds and the build still has the files that were scanned.
 
-        `ahead` is the build that is likely to be claimed next; it is read in the same request.
+        `following` is the build that is claimed next. It is read in the same request and claimed
+        while the verdict is written; `claim` returns that claim.
 
         `scan_time` is taken before the build is read again, so any later change of the build is
         newer. Pending checks that a hook added since the claim are settled too.
         """
         self._pause_heartbeat(claim)
         now = self._client.server_time()
-        view, *others = self._checks.read_all([claim.build.id, *([ahead] if ahead else [])])
-        self._ahead = (ahead, others[0], self._clock()) if ahead else None
+        builds = [claim.build.id, *([following.build] if following else [])]
+        view, *others = self._checks.read_all(builds)
+        if following and (new := self._new_claim(following, others[0])) is not None:
+            self._claimed_ahead[following.build] = self._start(lambda: self._write_claim(new))
         settlement = self._settle(view, claim, verdict, reports, policies, engine=engine, now=now)
         self._forget(claim)
         return settlement
@@ -335,13 +356,6 @@ class Ledger:
             for mark, held in self._held.copy().items()
             if mark not in self._paused and not held.renews
         ]
-
-    def _recent_view(self, build: str) -> View | None:
-        """Return the view of a build that was read ahead, if it is recent."""
-        ahead, self._ahead = self._ahead, None
-        if ahead is None or ahead[0] != build or self._clock() - ahead[2] > READ_AHEAD_AGE:
-            return None
-        return ahead[1]
 
     def _forget(self, claim: Claim) -> None:
         self._held.pop(claim.mark, None)
