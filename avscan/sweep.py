@@ -6,6 +6,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import suppress
 from datetime import timedelta
 from itertools import islice
@@ -163,10 +164,8 @@ class Sweep:
         for check, _ in plan.changed:
             job = self._try(check.build, self._ledger.intake.reopen, check)
             self.summary.reopened += self._queue(job)
-        for build in plan.new:
-            self.summary.discovered += self._queue(
-                self._try(build.id, self._ledger.intake.open, build)
-            )
+        for build, opening in self._ledger.intake.open_all(plan.new):
+            self.summary.discovered += self._queue(self._try(build.id, Future.result, opening))
 
     def _warm_up(self) -> None:
         """Start to load the signatures while checks are written.

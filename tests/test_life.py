@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -56,6 +56,7 @@ from avscan.verdict import Policies
 from avscan.workspace import Workspace
 
 Row = dict[str, Any]
+T = TypeVar("T")
 
 STUCK_AFTER = timedelta(seconds=90)
 TURN = timedelta(milliseconds=7)  # the duration of a request
@@ -348,9 +349,9 @@ class FakeScanner(Scanner):
         return "ClamAV"
 
 
-def at_once(work: Callable[[], Claim | None]) -> Future[Claim | None]:
+def at_once(work: Callable[[], T]) -> Future[T]:
     """Do the work before the next request, so that each pass sends one request at a time."""
-    outcome: Future[Claim | None] = Future()
+    outcome: Future[T] = Future()
     try:
         outcome.set_result(work())
     except BackendError as error:

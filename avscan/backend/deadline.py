@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import ContextVar
 from queue import SimpleQueue
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 T = TypeVar("T")
 
@@ -61,6 +61,14 @@ def run_within(seconds: float, work: Callable[[], T]) -> T:
 
     """
     return start(work).result(seconds)
+
+
+class Start(Protocol):
+    """Starts work, as `start` does."""
+
+    def __call__(self, work: Callable[[], T], /) -> Future[T]:
+        """Start the work; return its outcome."""
+        ...
 
 
 def start(work: Callable[[], T]) -> Future[T]:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
-from avscan.backend import journal
+from avscan.backend import deadline, journal
 from avscan.backend.checks import Checks
+from avscan.backend.deadline import Start
 from avscan.backend.discovery import Job, count_interruptions, is_due, is_outdated, job_of
 from avscan.backend.pocketbase import PocketBase, check_id
 from avscan.records import BUILDS, CHECKS, Build, Check, Status, format_time
 
 log = logging.getLogger(__name__)
+
+# The number of checks that are created at once.
+OPENINGS = 4
 
 
 class Intake:
@@ -29,11 +35,19 @@ class Intake:
         *,
         stuck_after: timedelta,
         is_held: Callable[[str], bool],
+        start: Start = deadline.start,
     ) -> None:
         self._client = client
         self._checks = checks
         self._stuck_after = stuck_after
         self._is_held = is_held
+        self._start = start
+
+    def open_all(self, builds: Sequence[Build]) -> Iterator[tuple[Build, Future[Job | None]]]:
+        """Open the builds' checks, a few at once. Yield each build with its outcome (see `open`)."""
+        for begin in range(0, len(builds), OPENINGS):
+            group = builds[begin : begin + OPENINGS]
+            yield from [(build, self._start(partial(self.open, build))) for build in group]
 
     def open(self, build: Build) -> Job | None:
         """Create a build's pending check; None if another pass has it or the build is gone.

@@ -36,12 +36,12 @@ import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import datetime, timedelta
-from typing import TypeAlias
 
 from avscan.backend import deadline, journal
 from avscan.backend.answers import Row as Values
 from avscan.backend.checks import Checks, View
 from avscan.backend.claims import Claim, Settlement
+from avscan.backend.deadline import Start
 from avscan.backend.discovery import (
     Job,
     count_interruptions,
@@ -65,7 +65,6 @@ log = logging.getLogger(__name__)
 HEARTBEAT = RetryPolicy(attempts=1, deadline=10.0, timeout=10.0)
 # Seconds in which PocketBase completes a write whose request was cut off.
 WRITE_TIME = 0.3
-Starter: TypeAlias = Callable[[Callable[[], Claim | None]], Future[Claim | None]]
 # A failure of one claim must not affect the others.
 _FAILURES = (BackendError, SchemaError, SignInError)
 
@@ -84,7 +83,7 @@ class Ledger:
         stuck_after: timedelta,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
-        start: Starter = deadline.start,
+        start: Start = deadline.start,
     ) -> None:
         self._client = client
         self._host = host
@@ -93,7 +92,11 @@ class Ledger:
         self._start = start
         self._checks = Checks(client)
         self.intake = Intake(
-            client, self._checks, stuck_after=stuck_after, is_held=self._has_live_claim
+            client,
+            self._checks,
+            stuck_after=stuck_after,
+            is_held=self._has_live_claim,
+            start=start,
         )
         self._held: dict[str, Claim] = {}
         self._inspected: dict[str, str | None] = {}
