@@ -7,6 +7,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -20,7 +21,7 @@ from support.sweeps import GIB, Pass, a_pass_over
 
 from avscan import scans
 from avscan import sweep as sweeps
-from avscan.backend import discovery, fetch
+from avscan.backend import deadline, discovery, fetch
 from avscan.backend.claims import INTERRUPTIONS, Claim
 from avscan.backend.fetch import SCAN_ROOM, Fetched, Fetcher, StorageError
 from avscan.backend.ledger import Ledger
@@ -52,10 +53,6 @@ def log_of(backend: Backend, build: str) -> str:
     check = backend.check_of(build)
     assert check is not None
     return str(check["log"])
-
-
-def is_downloading() -> bool:
-    return any(thread.name == "download" for thread in threading.enumerate())
 
 
 # -- discovery during a pass -----------------------------------------------------------------------
@@ -315,7 +312,9 @@ def test_a_file_that_takes_too_long_is_an_error_at_once(one: Pass) -> None:
 # -- slow artifacts -------------------------------------------------------------------------------
 
 
-def test_a_slow_artifact_delays_others_by_at_most_a_turn(one: Pass) -> None:
+def test_a_slow_artifact_delays_others_by_at_most_a_turn(
+    one: Pass, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It takes ten minutes, and a small build is uploaded every 30 s.
 
     Downloads take no time by the pass's clock, so the clock waits for them.
@@ -324,17 +323,23 @@ def test_a_slow_artifact_delays_others_by_at_most_a_turn(one: Pass) -> None:
     slow = backend.upload({"a.txt": b"slow"})
     uploaded: dict[str, float] = {}
     delays: list[float] = []
+    downloads: list[Future[None]] = []
+
+    def start(work: Callable[[], None]) -> Future[None]:
+        downloads.append(deadline.start(work))
+        return downloads[-1]
 
     def takes(content: bytes) -> float:
         if content == b"slow" and clock.now // 30 > len(uploaded):
             uploaded[backend.upload({"a.txt": b"small"})] = clock.now
-        eventually(lambda: not is_downloading())
+        eventually(lambda: all(each.done() for each in downloads))
         return 600.0 if content == b"slow" else 1.0
 
     def settled(event: Event) -> None:
         if isinstance(event, Settled) and event.build.id in uploaded:
             delays.append(clock.now - uploaded[event.build.id])
 
+    monkeypatch.setattr(fetch, "start", start)
     one.script.takes = takes
     one.listen = settled
     assert one.run().clean == len(delays) + 1

@@ -1,4 +1,4 @@
-"""Deadlines that do not depend on the server's behaviour."""
+"""Work in daemon threads, and deadlines that do not depend on the server's behaviour."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class _Worker:
 
     def __init__(self) -> None:
         self.tasks: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        threading.Thread(target=self._run, name="request", daemon=True).start()
+        threading.Thread(target=self._run, name="worker", daemon=True).start()
 
     def _run(self) -> None:
         while True:

@@ -6,9 +6,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias, assert_never
 
+from avscan.backend.deadline import start
 from avscan.backend.download import Artifact, Download, Missing, NoRoom, TooLarge, download
 from avscan.backend.pocketbase import PocketBase
 from avscan.errors import AvscanError, BackendError, WorkspaceError
@@ -181,8 +183,7 @@ class Fetcher:
         target = self._workspace.downloads / f"artifact-{self._targets}"
         fetch = _Fetch(target=target, leave=leave, started=self._clock())
         self._fetches[key] = fetch
-        # A daemon thread: a download that hangs must not block the end of the process.
-        threading.Thread(target=self._run, args=(key, fetch), name="download", daemon=True).start()
+        start(partial(self._run, key, fetch))
 
     def _may_fit(self, fetch: _Fetch) -> bool:
         """Return whether a file without room may fit once others make room for it."""
