@@ -185,7 +185,8 @@ def test_a_command_for_people_prints_one_line_about_what_failed(command: list[st
     env = {"POCKETBASE_URL": "http://127.0.0.1:1", "POCKETBASE_TOKEN": "a.b.c", "MAX_RETRIES": "1"}
     done = avscan(*command, env=BARE | env)
     assert done.code == 3
-    assert re.fullmatch(r"avscan: http://127\.0\.0\.1:1: .*refused.*\n", done.err)
+    start = "avscan: can't reach PocketBase at http://127.0.0.1:1: "
+    assert re.fullmatch(rf"{re.escape(start)}.*refused.*\n", done.err)
 
 
 def test_health_prints_json_for_settings_that_are_missing() -> None:

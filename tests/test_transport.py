@@ -77,7 +77,8 @@ def test_a_refused_connection_is_retried() -> None:
         transport = Transport(
             f"http://127.0.0.1:{port}", policy=RetryPolicy(), user_agent="a", sleep=slept.append
         )
-        with pytest.raises(BackendError, match=rf"^http://127.0.0.1:{port}: .*Connection refused"):
+        reason = rf"^can't reach PocketBase at http://127.0.0.1:{port}: .*Connection refused"
+        with pytest.raises(BackendError, match=reason):
             get(transport)
         transport.close()
     assert len(slept) == 2

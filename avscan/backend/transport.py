@@ -131,7 +131,9 @@ class Transport:
         """
         chosen = policy or self.policy
         if policy is None and self.circuit_open:
-            raise BackendError(f"{self.base_url} keeps failing: this pass sends no more requests")
+            raise BackendError(
+                f"PocketBase at {self.base_url} keeps failing: this pass sends no more requests"
+            )
         with deadline(chosen.deadline):
             retrying = Retrying(
                 stop=stop_after_attempt(chosen.attempts) | stop_before_delay(time_left()),
@@ -146,7 +148,10 @@ class Transport:
             except Transient as failure:
                 if policy is None:
                     self._count_failure(str(failure))
-                raise BackendError(f"{self.base_url}: {failure}") from failure
+                where = f"PocketBase at {self.base_url}"
+                unreachable = isinstance(failure.__cause__, requests.ConnectionError)
+                what = f"can't reach {where}" if unreachable else f"{where} keeps failing"
+                raise BackendError(f"{what}: {failure}") from failure
 
     @property
     def circuit_open(self) -> bool:
