@@ -53,7 +53,6 @@ class Scanner:
         self._start_inspector = start
         self._clock = clock
         self._version: EngineVersion | None = None
-        self._warned = False
         self._inspectors: list[Inspector] = []
         self._paused: Inspector | None = None
 
@@ -63,21 +62,21 @@ class Scanner:
         return self._paused is not None
 
     def version(self) -> str:
-        """Return the version of clamscan and its signatures.
+        """Return the version of clamscan and its signatures, as the last inspector has loaded them.
 
         Raises:
             EngineError: clamscan does not work, or there are no signatures yet, or the official
                 ones are too old.
 
         """
-        signatures.require(self._database)
         if self._version is None:
-            self._version = program.version(self._clamscan, self._database)
-        now = self._server_time()
-        signatures.require_fresh(self._version, now=now, most=self._most)
-        if self._most and signatures.age(self._version, now) is None and not self._warned:
-            log.warning("signatures.of_unknown_age", extra={"engine": str(self._version)})
-            self._warned = True
+            signatures.require(self._database)
+            version = program.version(self._clamscan, self._database)
+            now = self._server_time()
+            signatures.require_fresh(version, now=now, most=self._most)
+            if self._most and signatures.age(version, now) is None:
+                log.warning("signatures.of_unknown_age", extra={"engine": str(version)})
+            self._version = version
         return str(self._version)
 
     def warm_up(self) -> None:
@@ -100,7 +99,6 @@ class Scanner:
         idle = [each for each in self._inspectors if each is not self._paused]
         if idle and self._clock() - idle[0].started > RENEW_AFTER:
             self.discard(idle.pop(0))
-            self._version = None
         found = idle[0] if idle else self._start()
         try:
             found.prove(tick)
@@ -137,6 +135,8 @@ class Scanner:
             self._inspectors.pop().close()
 
     def _start(self) -> Inspector:
+        self._version = None
+        self.version()
         engine = Engine(
             program=program.executable(self._clamscan),
             signatures=self._database.absolute(),

@@ -120,8 +120,8 @@ class Scans:
 
     def warm_up(self) -> None:
         """Start to load the signatures. Raise EngineError if they are missing or too old."""
-        self._summary.signatures = self._scanner.version()
         self._scanner.warm_up()
+        self._summary.signatures = self._scanner.version()
 
     def postpone(self, build: str, error: BackendError) -> None:
         """Leave a build to a later pass. Raise if the error concerns all builds."""
