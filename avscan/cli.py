@@ -17,7 +17,7 @@ from avscan.boundary import boundary
 from avscan.errors import SchemaError, SettingsError
 from avscan.logs import configure
 from avscan.options import environment, options_of, parse_duration
-from avscan.settings import LogFormat, RefreshSettings, Settings
+from avscan.settings import LogFormat, Settings
 
 if TYPE_CHECKING:
     from avscan.backend.discovery import Plan
@@ -376,7 +376,7 @@ def refresh(*, now: bool) -> None:
     DATABASE_CUSTOM_URL adds signature files by their URLs.
     """
     with boundary("refresh"):
-        settings = RefreshSettings.parse(environment(), command="refresh")
+        settings = _settings("refresh")
         configure(settings.log_level, settings.log_format)
         from avscan.clamav import refresh as signatures  # noqa: PLC0415
 

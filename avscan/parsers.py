@@ -39,11 +39,9 @@ def _is_url(text: str) -> bool:
 
 def backend_url(name: str, text: str) -> str:
     """Parse the URL of PocketBase."""
-    if not text:
-        raise SettingsError(f"{name} is not set")
     if "@" in text:  # before other checks, so that no error repeats a password
         raise SettingsError(f"{name} must not hold a user name or password")
-    if not _is_url(text) or urlsplit(text).query:
+    if text and (not _is_url(text) or urlsplit(text).query):
         raise SettingsError(f"{name} must be like https://host/path, not {text!r}")
     return text.rstrip("/")
 

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from avscan.errors import SettingsError
-from avscan.settings import VARIABLES, LogFormat, Policy, RefreshSettings, Settings, Shard
+from avscan.settings import VARIABLES, LogFormat, Policy, Settings, Shard
 
 SECRET = "hunter2-the-secret"
 LEAST = {
@@ -51,6 +51,8 @@ def test_a_minimal_environment_gives_the_defaults() -> None:
         webhook_secret=b"",
         webhook_events=frozenset({"infected", "error", "pass_failed"}),
         shard=Shard(index=0, count=1),
+        source="",
+        custom=(),
     )
 
 
@@ -267,7 +269,7 @@ def test_secrets_have_no_option() -> None:
     secret = {variable.name for variable in VARIABLES if variable.secret}
     assert secret == {
         *("POCKETBASE_SUPERUSER_PASSWORD", "POCKETBASE_TOKEN"),
-        *("WEBHOOK_URL", "WEBHOOK_SECRET"),
+        *("WEBHOOK_URL", "WEBHOOK_SECRET", "DATABASE_CUSTOM_URL"),
     }
 
 
@@ -394,5 +396,9 @@ def test_an_empty_token_is_named_where_credentials_are_missing() -> None:
         Settings.parse({"POCKETBASE_URL": "https://a", "POCKETBASE_TOKEN": ""})
 
 
-def test_the_folder_of_the_signatures_has_one_default() -> None:
-    assert Settings.parse(LEAST).signatures == RefreshSettings.parse({}).signatures
+def test_a_file_for_what_is_no_secret_does_not_set_it(tmp_path: Path) -> None:
+    file = tmp_path / "email"
+    file.write_text("root@example.com")
+    environment = LEAST | {"POCKETBASE_SUPERUSER_EMAIL": ""}
+    with pytest.raises(SettingsError, match="POCKETBASE_SUPERUSER_EMAIL is not set"):
+        Settings.parse(environment | {"POCKETBASE_SUPERUSER_EMAIL_FILE": str(file)})
