@@ -290,7 +290,6 @@ def status(*, since: str, form: str) -> None:
         window = parse_duration("--since", since)
         settings = _settings("status")
         from avscan.ops import metrics, views  # noqa: PLC0415
-        from avscan.ops.exposition import exposition  # noqa: PLC0415
         from avscan.ops.queries import query_report  # noqa: PLC0415
         from avscan.ops.terminal import columns  # noqa: PLC0415
 
@@ -299,7 +298,7 @@ def status(*, since: str, form: str) -> None:
             case "json":
                 click.echo(views.as_json(report))
             case "prometheus":
-                click.echo(exposition(metrics.of_report(report)), nl=False)
+                click.echo("".join(metrics.of_report(report)), nl=False)
             case _:
                 for line in views.as_text(report, max_width=columns(sys.stdout), style=_style()):
                     click.echo(line)

@@ -62,7 +62,7 @@ def run(path: Path | None, error: BaseException | None = None) -> None:
 def report_failure(path: Path, *, ago: timedelta) -> None:
     """Write the metrics of a pass that reported a failure some time ago."""
     at = (datetime.now(UTC) - ago).timestamp()
-    metrics.write(path, iter([gauge(metrics.FAILURE_REPORTED, "When.", at)]))
+    metrics.write(path, [gauge(metrics.FAILURE_REPORTED, "When.", at)])
 
 
 def test_repeated_failures_are_reported_once(path: Path, recorder: Recorder) -> None:
