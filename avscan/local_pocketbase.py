@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sysconfig
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import requests
@@ -129,12 +128,7 @@ class LocalPocketBase:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def _command(self, *arguments: str) -> list[str]:

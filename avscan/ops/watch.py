@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from platform import node
-from types import TracebackType
 from typing import Self, TypeAlias
 
 from avscan.errors import AvscanError, Interrupted
@@ -57,12 +56,7 @@ class Watch:
         self._started = self._clock()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Write the metrics and deliver the notifications, unless another pass is running."""
         if isinstance(error, Busy):
             return
