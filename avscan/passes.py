@@ -19,7 +19,7 @@ from avscan.settings import Settings
 from avscan.summary import Summary
 from avscan.sweep import Sweep
 from avscan.verdict import Policies
-from avscan.wiring import USER_AGENT, connect, diagnose_rejection, make_ledger, make_scanner
+from avscan.wiring import connect, diagnose_rejection, make_ledger, make_scanner
 from avscan.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ def run_pass(settings: Settings, *, full: bool = False, listen: Listener = ignor
                 log.exception("listener.failed")
 
     with (
-        Watch(settings, user_agent=USER_AGENT) as watch,
+        Watch(settings) as watch,
         Workspace(settings.work_dir) as workspace,
         connect(settings) as client,
     ):

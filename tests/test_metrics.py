@@ -49,7 +49,7 @@ def path(tmp_path: Path) -> Path:
 def test_a_failed_pass_writes_its_figures_and_exit_code(
     path: Path, error: BaseException, code: int
 ) -> None:
-    watch = Watch(replace(SETTINGS, metrics_file=path), user_agent="avscan")
+    watch = Watch(replace(SETTINGS, metrics_file=path))
     watch.summary = Summary(files=3, signatures="ClamAV 1.4.6, signatures 27800 of 2026-04-30")
     with pytest.raises(type(error)), watch:
         raise error
@@ -62,7 +62,7 @@ def test_a_failed_pass_writes_its_figures_and_exit_code(
 def test_a_pass_skipped_for_another_one_writes_nothing(path: Path) -> None:
     with (
         pytest.raises(Busy),
-        Watch(replace(SETTINGS, metrics_file=path), user_agent="avscan"),
+        Watch(replace(SETTINGS, metrics_file=path)),
     ):
         raise Busy("another pass")
     assert not path.exists()
@@ -87,7 +87,7 @@ def test_a_file_that_cannot_be_written_is_a_warning(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     gone = path / "gone" / "avscan.prom"
-    with Watch(replace(SETTINGS, metrics_file=gone), user_agent="avscan"):
+    with Watch(replace(SETTINGS, metrics_file=gone)):
         pass
     assert [record.message for record in caplog.records] == ["metrics.failed"]
 

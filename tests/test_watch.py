@@ -39,7 +39,7 @@ class Recorder:
 def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     """Replace all channels by a recorder."""
     found = Recorder()
-    monkeypatch.setattr(watch, "CHANNELS", (lambda _settings, _user_agent: found,))
+    monkeypatch.setattr(watch, "CHANNELS", (lambda _settings: found,))
     return found
 
 
@@ -52,7 +52,7 @@ def run(path: Path | None, error: BaseException | None = None) -> None:
     settings = {"POCKETBASE_URL": "http://localhost", "POCKETBASE_TOKEN": "token"}
     settings["METRICS_FILE"] = str(path or "")
     try:
-        with Watch(Settings.parse(settings), user_agent="avscan"):
+        with Watch(Settings.parse(settings)):
             if error is not None:
                 raise error
     except (EngineError, Interrupted):

@@ -19,12 +19,13 @@ from avscan.backend.transport import RetryPolicy, Transient, Transport
 from avscan.errors import BackendError
 from avscan.ops.notify import Message
 from avscan.settings import Settings
+from avscan.wiring import USER_AGENT
 
 # Seconds for all attempts at one message, and for one request.
 DEADLINE, TIMEOUT = 20.0, 5.0
 
 
-def from_settings(settings: Settings, user_agent: str) -> Webhook | None:
+def from_settings(settings: Settings) -> Webhook | None:
     """Return the webhook, or None if WEBHOOK_URL is not set."""
     if not settings.webhook_url:
         return None
@@ -33,7 +34,6 @@ def from_settings(settings: Settings, user_agent: str) -> Webhook | None:
         events=settings.webhook_events,
         secret=settings.webhook_secret,
         attempts=settings.max_retries,
-        user_agent=user_agent,
     )
 
 
@@ -49,7 +49,6 @@ class Webhook:
         events: frozenset[str],
         secret: bytes,
         attempts: int,
-        user_agent: str,
         now: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -60,7 +59,7 @@ class Webhook:
         self._secret = secret
         self._now = now
         self._policy = RetryPolicy(attempts=attempts, deadline=DEADLINE, timeout=TIMEOUT)
-        self._transport = Transport(origin, policy=self._policy, user_agent=user_agent, sleep=sleep)
+        self._transport = Transport(origin, policy=self._policy, user_agent=USER_AGENT, sleep=sleep)
 
     def deliver(self, message: Message) -> str | None:
         """Send a message. Return the reason of a failure, without the URL, or None."""
