@@ -10,13 +10,9 @@ import shutil
 import socket
 import subprocess
 import sysconfig
+import time
 from pathlib import Path
 from typing import Self
-
-import requests
-from tenacity import RetryError, Retrying, retry_if_exception_type
-from tenacity.stop import stop_after_delay
-from tenacity.wait import wait_fixed
 
 from avscan.errors import BackendError
 
@@ -25,7 +21,7 @@ START_TIMEOUT = 15.0
 STOP_TIMEOUT = 5.0
 POLL = 0.01  # a start takes about 40 ms
 PORT_TRIES = 3
-READY = "Server started at"
+READY = "Server started at"  # printed after the port is open
 SUPERUSER_SAVED = "Successfully saved superuser"
 
 
@@ -166,36 +162,23 @@ class LocalPocketBase:
                 stderr=subprocess.STDOUT,
             )
         try:
-            self._wait_until_healthy(self._process)
+            self._wait_until_ready(self._process)
         except BaseException:
             self.kill()
             raise
 
-    def _wait_until_healthy(self, process: subprocess.Popen[bytes]) -> None:
-        attempts = Retrying(
-            stop=stop_after_delay(START_TIMEOUT),
-            wait=wait_fixed(POLL),
-            retry=retry_if_exception_type(OSError),  # the base class of requests' exceptions
-        )
-        with requests.Session() as session:
-            session.trust_env = False  # ignore proxies of the environment
-            try:
-                attempts(self._check_health, session, process)
-            except RetryError as error:
-                raise BackendError(
-                    f"the local PocketBase does not answer within {START_TIMEOUT:.0f} s:"
-                    f" {_one_line(self.output())}"
-                ) from error
+    def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
+        """Wait for the server's message: another server on the port would respond as well."""
+        end = time.monotonic() + START_TIMEOUT
+        while READY not in self.output():
+            if process.poll() is not None:
+                raise self._failed(f"ended with {process.returncode}")
+            if time.monotonic() > end:
+                raise self._failed(f"does not answer within {START_TIMEOUT:.0f} s")
+            time.sleep(POLL)
 
-    def _check_health(self, session: requests.Session, process: subprocess.Popen[bytes]) -> None:
-        if process.poll() is not None:
-            raise BackendError(
-                f"the local PocketBase ended with {process.returncode}: {_one_line(self.output())}"
-            )
-        # Another server on the same port would respond too, so wait for our server's own message.
-        if READY not in self.output():
-            raise ConnectionRefusedError
-        session.get(f"{self.url}/api/health", timeout=START_TIMEOUT).raise_for_status()
+    def _failed(self, what: str) -> BackendError:
+        return BackendError(f"the local PocketBase {what}: {_one_line(self.output())}")
 
 
 def find_binary() -> Path:

@@ -12,17 +12,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from avscan.backend import journal
 from avscan.backend.discovery import LATELY, checks_of
 from avscan.backend.pocketbase import PAGE, PocketBase
-from avscan.records import BUILDS, CHECKS, Build, Check, Status, expanded_build, format_time
+from avscan.records import (
+    BUILDS,
+    CHECKS,
+    LONG_AGO,
+    Build,
+    Check,
+    Status,
+    expanded_build,
+    format_time,
+)
 
 SETTLED = tuple(status for status in Status if status.settled)
 # The estimate of the server's time may lag by a second. A later `scan_time` was set by hand.
 _AHEAD = timedelta(minutes=1)
-_EVER = datetime.fromtimestamp(0, UTC)
 _BUILD_FIELDS = ("id", "files", "created", "updated")
 _CHECK_FIELDS = (
     *("id", "build", "status", "virus_name", "scan_time", "created", "updated"),
@@ -64,7 +72,7 @@ def read(client: PocketBase, *, window: timedelta, stuck_after: timedelta) -> Re
     verdicts = tuple(_verdicts(client, now - window, now))
     counts = {status: client.count(CHECKS, where=_one_of([status])) for status in SETTLED}
     seen = latest.scan_time if latest else None
-    since = min(now - window, seen - LATELY) if seen else _EVER
+    since = min(now - window, seen - LATELY) if seen else LONG_AGO
     changed = tuple(_changed(client, since))
     known = {check.build for check in verdicts} | {check.build for check, _ in unsettled}
     unknown = [build.id for build in changed if build.id not in known]
