@@ -147,10 +147,8 @@ def choices(allowed: Sequence[str]) -> Callable[[str, str], frozenset[str]]:
 def urls(name: str, text: str) -> tuple[str, ...]:
     """Parse URLs separated by spaces."""
     found = tuple(text.split())
-    if not all(re.match(r"https?://[^/]", address) for address in found):
-        raise SettingsError(
-            f"{name} must be like https://host/path"
-        )  # without the text, which may be a secret
+    if not all(map(_is_url, found)):  # the error is without the text, which may be a secret
+        raise SettingsError(f"{name} must be like https://host/path")
     return found
 
 

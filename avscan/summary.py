@@ -30,14 +30,8 @@ class Summary:
     @property
     def idle(self) -> bool:
         """Whether the pass had nothing to do."""
-        return not (
-            self.discovered
-            or self.reopened
-            or self.reclaimed
-            or self.removed
-            or self.scanned
-            or self.failed
-        )
+        opened = self.discovered or self.reopened or self.reclaimed
+        return not (opened or self.removed or self.scanned or self.failed)
 
     def count(self, verdict: Verdict) -> None:
         """Count a verdict."""
