@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from avscan.errors import SettingsError
 from avscan.settings import VARIABLES, LogFormat, Policy, Settings, Shard
+from avscan.variables import Variable
 
 SECRET = "hunter2-the-secret"
 LEAST = {
@@ -143,12 +144,11 @@ def test_the_error_about_a_malformed_value_names_its_variable(
 
 
 @pytest.mark.parametrize("variable", VARIABLES, ids=lambda variable: variable.name)
-def test_an_empty_variable_counts_as_not_set(variable: object) -> None:
-    name = getattr(variable, "name", "")
-    if name in LEAST:
-        assert f"{name} is not set" in problem(**{name: ""})
+def test_an_empty_variable_counts_as_not_set(variable: Variable) -> None:
+    if variable.name in LEAST:
+        assert f"{variable.name} is not set" in problem(**{variable.name: ""})
     else:
-        assert Settings.parse(LEAST | {name: ""}) == Settings.parse(LEAST)
+        assert Settings.parse(LEAST | {variable.name: ""}) == Settings.parse(LEAST)
 
 
 def test_all_problems_are_listed_in_one_line() -> None:
@@ -259,10 +259,9 @@ def test_the_error_about_a_malformed_token_does_not_contain_it(token: str) -> No
 
 
 @pytest.mark.parametrize("variable", VARIABLES, ids=lambda variable: variable.name)
-def test_every_variable_has_an_option_and_a_help_text(variable: object) -> None:
-    option = getattr(variable, "option", "")
-    assert option == "--" + getattr(variable, "name", "?").lower().replace("_", "-")
-    assert str(getattr(variable, "help", "")).endswith(".")
+def test_every_variable_has_an_option_and_a_help_text(variable: Variable) -> None:
+    assert variable.option == "--" + variable.name.lower().replace("_", "-")
+    assert variable.help.endswith(".")
 
 
 def test_secrets_have_no_option() -> None:

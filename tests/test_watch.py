@@ -6,39 +6,21 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from support.channel import Recorder
 
 from avscan.errors import EngineError, Interrupted
 from avscan.ops import metrics, watch
 from avscan.ops.exposition import gauge
-from avscan.ops.notify import Message
 from avscan.ops.watch import Watch
 from avscan.settings import Settings
 
 BROKEN = EngineError("no signatures")
 
 
-class Recorder:
-    """A channel that records events."""
-
-    name = "recorder"
-
-    def __init__(self) -> None:
-        self.events = frozenset({"pass_failed"})
-        self.delivered: list[str] = []
-        self.failure: str | None = None
-
-    def deliver(self, message: Message) -> str | None:
-        self.delivered.append(message.event)
-        return self.failure
-
-    def close(self) -> None:
-        pass
-
-
 @pytest.fixture
 def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     """Replace all channels by a recorder."""
-    found = Recorder()
+    found = Recorder(events=frozenset({"pass_failed"}))
     monkeypatch.setattr(watch, "CHANNELS", (lambda _settings: found,))
     return found
 
