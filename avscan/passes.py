@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import timedelta
 
 from avscan import signals
@@ -51,7 +51,6 @@ def run_pass(settings: Settings, *, full: bool = False, listen: Listener = ignor
         connect(settings) as client,
     ):
         scanner = make_scanner(settings, workspace, client.server_time)
-        stuck_after = timedelta(seconds=settings.stuck_after)
         sweep = Sweep(
             client=client,
             ledger=make_ledger(settings, client),
@@ -60,7 +59,7 @@ def run_pass(settings: Settings, *, full: bool = False, listen: Listener = ignor
             workspace=workspace,
             policies=Policies(opaque=settings.opaque_content, oversize=settings.oversize_content),
             timeout=settings.scan_timeout,
-            stuck_after=stuck_after,
+            stuck_after=timedelta(seconds=settings.stuck_after),
             rescan_after=timedelta(days=settings.rescan_after),
             wanted=settings.shard.holds,
             listen=notify,
@@ -95,13 +94,9 @@ def plan_pass(settings: Settings) -> Plan:
 
     """
     with connect(settings) as client, diagnose_rejection(client):
-        plans = list(
-            discovery.plans(client, stuck_after=timedelta(seconds=settings.stuck_after), full=True)
-        )
-        return Plan(
-            orphans=plans[0].orphans,
-            stuck=plans[0].stuck,
-            changed=tuple(dict.fromkeys(pair for plan in plans for pair in plan.changed)),
-            new=tuple(dict.fromkeys(build for plan in plans for build in plan.new)),
-            jobs=plans[0].jobs,
-        ).only(settings.shard.holds)
+        stuck_after = timedelta(seconds=settings.stuck_after)
+        plans = list(discovery.plans(client, stuck_after=stuck_after, full=True))
+        changed = dict.fromkeys(pair for plan in plans for pair in plan.changed)
+        new = dict.fromkeys(build for plan in plans for build in plan.new)
+        whole = replace(plans[0], changed=tuple(changed), new=tuple(new))
+        return whole.only(settings.shard.holds)

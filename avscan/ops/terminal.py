@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from typing import TextIO
@@ -20,7 +19,7 @@ COLOURS: Mapping[Status | None, tuple[str, ...]] = {
     Status.INFECTED: (RED, BOLD),
     Status.ERROR: (YELLOW,),
 }
-_MIN_COLUMNS = 40
+_MIN_COLUMNS, _DEFAULT_COLUMNS = 40, 80
 _UNLIMITED = 10_000
 # Each unit of a duration in seconds, and the unit below it.
 _UNITS = ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
@@ -49,7 +48,9 @@ def columns(stream: TextIO) -> int:
     """Return the width of a terminal; for a pipe or a file, so many that nothing is cut."""
     if not stream.isatty():
         return _UNLIMITED
-    return max(_MIN_COLUMNS, shutil.get_terminal_size((80, 24)).columns)
+    # `shutil.get_terminal_size` would ask standard output, whatever the stream.
+    found = os.get_terminal_size(stream.fileno()).columns or _DEFAULT_COLUMNS  # a serial line: 0
+    return max(_MIN_COLUMNS, found)
 
 
 def width(text: str) -> int:
