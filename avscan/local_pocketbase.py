@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sysconfig
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -90,14 +91,11 @@ class LocalPocketBase:
 
     def stop(self) -> None:
         """Terminate the server; kill it if it does not end within 5 seconds."""
-        if self._process is None:
-            return
-        self._process.terminate()
-        try:
-            self._process.wait(STOP_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            self.kill()
-        self._process = None
+        if self._process is not None:
+            self._process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(STOP_TIMEOUT)
+        self.kill()
 
     def kill(self) -> None:
         """Kill the server, which simulates a crash."""
@@ -105,11 +103,6 @@ class LocalPocketBase:
             self._process.kill()
             self._process.wait()
             self._process = None
-
-    def restart(self) -> None:
-        """Stop the server and start it again on the same port."""
-        self.stop()
-        self.start()
 
     def wait(self) -> None:
         """Wait until the server ends or the caller is interrupted."""

@@ -65,7 +65,6 @@ def run_pass(settings: Settings, *, full: bool = False, listen: Listener = ignor
             listen=notify,
         )
         watch.summary = sweep.summary
-        watch.requests = lambda: client.requests_made
         log.debug("pass.started", extra={"url": settings.url})
         event = "pass.unfinished"
         try:
@@ -79,10 +78,9 @@ def run_pass(settings: Settings, *, full: bool = False, listen: Listener = ignor
                         program.version(settings.clamscan, settings.signatures)
                     )
             scanner.close()
-            fields = {**asdict(sweep.summary), "requests": client.requests_made}
-            if sweep.summary.idle and event == "pass.finished":
-                fields["idle"] = True
-            log.info(event, extra=fields)
+            sweep.summary.requests = client.requests_made
+            idle = {"idle": True} if sweep.summary.idle and event == "pass.finished" else {}
+            log.info(event, extra=asdict(sweep.summary) | idle)
         return sweep.summary
 
 

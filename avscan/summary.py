@@ -10,7 +10,7 @@ from avscan.verdict import Verdict
 
 @dataclass(slots=True, kw_only=True)
 class Summary:
-    """The counters of a pass. `bytes` were scanned; `seconds` is the duration."""
+    """The counters of a pass. `bytes` were scanned; `seconds` is the duration, `requests` went to PocketBase."""
 
     discovered: int = 0
     reopened: int = 0
@@ -26,6 +26,7 @@ class Summary:
     failed: int = 0
     signatures: str | None = None
     seconds: float = 0.0
+    requests: int = 0
 
     @property
     def idle(self) -> bool:

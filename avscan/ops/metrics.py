@@ -82,7 +82,6 @@ def of_pass(
     exit_code: int,
     ended: datetime,
     seconds: float,
-    requests: int,
     failure_reported: datetime | None = None,
 ) -> Iterator[str]:
     """Yield the metrics of a pass that ended with this exit code.
@@ -110,7 +109,7 @@ def of_pass(
     )
     yield gauge("pass_files", "Files that the last pass scanned.", summary.files)
     yield gauge("pass_scanned_bytes", "Bytes that the last pass scanned.", summary.bytes)
-    yield gauge("pass_requests", "Requests of the last pass to PocketBase.", requests)
+    yield gauge("pass_requests", "Requests of the last pass to PocketBase.", summary.requests)
     reported = failure_reported.timestamp() if failure_reported else None
     yield gauge(FAILURE_REPORTED, "Time of the last notification of failing passes.", reported)
     yield from _of_signatures(summary.signatures or "", ended)

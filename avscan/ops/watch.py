@@ -30,11 +30,10 @@ REPEAT_FAILURE = timedelta(hours=1)
 
 
 class Watch:
-    """A context manager around a pass, which sets `summary` and `requests`."""
+    """A context manager around a pass, which sets `summary`."""
 
     def __init__(self, settings: Settings) -> None:
         self.summary = Summary()
-        self.requests: Callable[[], int] = int
         self._file = settings.metrics_file
         found = [opener(settings) for opener in CHANNELS]
         self._notifier = Notifier(channel for channel in found if channel is not None)
@@ -60,7 +59,6 @@ class Watch:
             exit_code=exit_code(error),
             ended=ended,
             seconds=seconds,
-            requests=self.requests(),
             failure_reported=reported,
         )
         try:

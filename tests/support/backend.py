@@ -404,7 +404,8 @@ class Backend:
         self.server.kill()
 
     def restart(self) -> None:
-        self.server.restart()
+        self.server.stop()
+        self.server.start()
 
     def close(self) -> None:
         for close in self._closers:
