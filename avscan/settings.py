@@ -46,7 +46,6 @@ class Shard:
 
 
 *_, PASS_FAILED = WEBHOOK_EVENTS = ("infected", "error", "clean", "pass_failed")
-LOG_LEVELS = ("debug", "info", "warn", "error")
 
 # The commands that use a setting.
 RUN = frozenset({"run"})
@@ -187,7 +186,7 @@ class Settings:
     )
     log_level: str = setting(
         "LOG_LEVEL",
-        parsers.choice(LOG_LEVELS),
+        parsers.choice(("debug", "info", "warn", "error")),
         "debug, info, warn or error.",
         RUN | REFRESH,
         default="info",

@@ -13,6 +13,7 @@ import hmac
 import json
 import time
 from collections.abc import Callable
+from html import escape
 from urllib.parse import urlsplit
 
 from avscan.backend.transport import RetryPolicy, Transient, Transport
@@ -49,7 +50,6 @@ class Webhook:
         events: frozenset[str],
         secret: bytes,
         attempts: int,
-        now: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         parts = urlsplit(url)
@@ -57,7 +57,6 @@ class Webhook:
         self.events = events
         self._path = parts._replace(scheme="", netloc="").geturl()
         self._secret = secret
-        self._now = now
         self._policy = RetryPolicy(attempts=attempts, deadline=DEADLINE, timeout=TIMEOUT)
         self._transport = Transport(origin, policy=self._policy, user_agent=USER_AGENT, sleep=sleep)
 
@@ -84,7 +83,7 @@ class Webhook:
 
     def _post(self, message: Message) -> int:
         body = encode(message)
-        stamp = str(int(self._now()))
+        stamp = str(int(time.time()))
         headers = {"Content-Type": "application/json", "webhook-id": message.id}
         headers["webhook-timestamp"] = stamp
         if self._secret:
@@ -99,7 +98,8 @@ class Webhook:
 
 def encode(message: Message) -> bytes:
     """Encode a message as JSON, with Slack markup escaped in its text."""
-    values = message.values | {"text": _plain(str(message.values["text"]))}
+    # Slack reads these three characters as markup, and no others: & < >.
+    values = message.values | {"text": escape(str(message.values["text"]), quote=False)}
     return json.dumps({"event": message.event, **values}, ensure_ascii=True).encode()
 
 
@@ -107,8 +107,3 @@ def signature(secret: bytes, identity: str, timestamp: str, body: bytes) -> str:
     """Return the signature by Standard Webhooks, version 1."""
     signed = f"{identity}.{timestamp}.".encode() + body
     return "v1," + base64.b64encode(hmac.digest(secret, signed, "sha256")).decode()
-
-
-def _plain(text: str) -> str:
-    """Escape the characters that Slack reads as markup."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
