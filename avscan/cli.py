@@ -17,7 +17,7 @@ from avscan.boundary import boundary
 from avscan.errors import SchemaError, SettingsError
 from avscan.logs import configure
 from avscan.options import environment, options_of, parse_duration
-from avscan.settings import LogFormat, RefreshSettings, Settings
+from avscan.settings import LogFormat, Settings
 
 if TYPE_CHECKING:
     from avscan.backend.discovery import Plan
@@ -290,7 +290,6 @@ def status(*, since: str, form: str) -> None:
         window = parse_duration("--since", since)
         settings = _settings("status")
         from avscan.ops import metrics, views  # noqa: PLC0415
-        from avscan.ops.exposition import exposition  # noqa: PLC0415
         from avscan.ops.queries import query_report  # noqa: PLC0415
         from avscan.ops.terminal import columns  # noqa: PLC0415
 
@@ -299,7 +298,7 @@ def status(*, since: str, form: str) -> None:
             case "json":
                 click.echo(views.as_json(report))
             case "prometheus":
-                click.echo(exposition(metrics.of_report(report)), nl=False)
+                click.echo("".join(metrics.of_report(report)), nl=False)
             case _:
                 for line in views.as_text(report, max_width=columns(sys.stdout), style=_style()):
                     click.echo(line)
@@ -376,7 +375,7 @@ def refresh(*, now: bool) -> None:
     DATABASE_CUSTOM_URL adds signature files by their URLs.
     """
     with boundary("refresh"):
-        settings = RefreshSettings.parse(environment(), command="refresh")
+        settings = _settings("refresh")
         configure(settings.log_level, settings.log_format)
         from avscan.clamav import refresh as signatures  # noqa: PLC0415
 

@@ -9,8 +9,8 @@ import shutil
 import sys
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,8 +55,8 @@ class Result:
 def demo(*, keep: bool, echo: Callable[[str], None]) -> tuple[Result, ...]:
     """Run a pass over sample builds, and print each step and the results by `echo`.
 
-    It uses a temporary folder and a free loopback port, and ignores the caller's settings. With
-    `keep`, the server runs until the caller is interrupted.
+    It uses a temporary folder and a free loopback port. It ignores the caller's settings, and sets
+    `no_proxy` for this process. With `keep`, the server runs until the caller is interrupted.
 
     Raises:
         EngineError: clamscan is not installed.
@@ -69,7 +69,8 @@ def demo(*, keep: bool, echo: Callable[[str], None]) -> tuple[Result, ...]:
     with tempfile.TemporaryDirectory(prefix="avscan-demo-", ignore_cleanup_errors=True) as name:
         server = LocalPocketBase(Path(name), email=EMAIL, password=password)
         server.create_superuser()
-        with _without_proxy(), server:
+        os.environ["no_proxy"] = LOOPBACK  # requests prefers it to NO_PROXY
+        with server:
             echo(f"PocketBase runs at {server.url}")
             results = _run(server, echo)
             for line in ("", *table(results)):
@@ -148,7 +149,7 @@ class _Publisher:
     """A publisher's launcher, which creates a build without files and then uploads them."""
 
     def __init__(self, client: PocketBase, url: str) -> None:
-        password = secrets.token_hex(12)  # an argument must not begin with a dash
+        password = secrets.token_hex(12)
         values: Row = {"email": PUBLISHER, "password": password, "passwordConfirm": password}
         member = client.create("users", values)
         studio: Row = {"title": "Studio", "owner": member["id"], "users": [member["id"]]}
@@ -196,22 +197,6 @@ class _Publisher:
         except requests.RequestException as error:
             raise BackendError(f"the demo's upload failed: {error}") from error
         return answer
-
-
-@contextmanager
-def _without_proxy() -> Iterator[None]:
-    """Exclude loopback connections from the caller's proxy."""
-    names = ("no_proxy", "NO_PROXY")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, LOOPBACK))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name)
-            else:
-                os.environ[name] = value
 
 
 def _tar_gz(members: Mapping[str, bytes]) -> bytes:

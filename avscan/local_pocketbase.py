@@ -10,14 +10,10 @@ import shutil
 import socket
 import subprocess
 import sysconfig
+import time
+from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Self
-
-import requests
-from tenacity import RetryError, Retrying, retry_if_exception_type
-from tenacity.stop import stop_after_delay
-from tenacity.wait import wait_fixed
 
 from avscan.errors import BackendError
 
@@ -26,7 +22,7 @@ START_TIMEOUT = 15.0
 STOP_TIMEOUT = 5.0
 POLL = 0.01  # a start takes about 40 ms
 PORT_TRIES = 3
-READY = "Server started at"
+READY = "Server started at"  # printed after the port is open
 SUPERUSER_SAVED = "Successfully saved superuser"
 
 
@@ -95,14 +91,11 @@ class LocalPocketBase:
 
     def stop(self) -> None:
         """Terminate the server; kill it if it does not end within 5 seconds."""
-        if self._process is None:
-            return
-        self._process.terminate()
-        try:
-            self._process.wait(STOP_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            self.kill()
-        self._process = None
+        if self._process is not None:
+            self._process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(STOP_TIMEOUT)
+        self.kill()
 
     def kill(self) -> None:
         """Kill the server, which simulates a crash."""
@@ -110,11 +103,6 @@ class LocalPocketBase:
             self._process.kill()
             self._process.wait()
             self._process = None
-
-    def restart(self) -> None:
-        """Stop the server and start it again on the same port."""
-        self.stop()
-        self.start()
 
     def wait(self) -> None:
         """Wait until the server ends or the caller is interrupted."""
@@ -129,12 +117,7 @@ class LocalPocketBase:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def _command(self, *arguments: str) -> list[str]:
@@ -172,36 +155,23 @@ class LocalPocketBase:
                 stderr=subprocess.STDOUT,
             )
         try:
-            self._wait_until_healthy(self._process)
+            self._wait_until_ready(self._process)
         except BaseException:
             self.kill()
             raise
 
-    def _wait_until_healthy(self, process: subprocess.Popen[bytes]) -> None:
-        attempts = Retrying(
-            stop=stop_after_delay(START_TIMEOUT),
-            wait=wait_fixed(POLL),
-            retry=retry_if_exception_type(OSError),  # the base class of requests' exceptions
-        )
-        with requests.Session() as session:
-            session.trust_env = False  # ignore proxies of the environment
-            try:
-                attempts(self._check_health, session, process)
-            except RetryError as error:
-                raise BackendError(
-                    f"the local PocketBase does not answer within {START_TIMEOUT:.0f} s:"
-                    f" {_one_line(self.output())}"
-                ) from error
+    def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
+        """Wait for the server's message: another server on the port would respond as well."""
+        end = time.monotonic() + START_TIMEOUT
+        while READY not in self.output():
+            if process.poll() is not None:
+                raise self._failed(f"ended with {process.returncode}")
+            if time.monotonic() > end:
+                raise self._failed(f"does not answer within {START_TIMEOUT:.0f} s")
+            time.sleep(POLL)
 
-    def _check_health(self, session: requests.Session, process: subprocess.Popen[bytes]) -> None:
-        if process.poll() is not None:
-            raise BackendError(
-                f"the local PocketBase ended with {process.returncode}: {_one_line(self.output())}"
-            )
-        # Another server on the same port would respond too, so wait for our server's own message.
-        if READY not in self.output():
-            raise ConnectionRefusedError
-        session.get(f"{self.url}/api/health", timeout=START_TIMEOUT).raise_for_status()
+    def _failed(self, what: str) -> BackendError:
+        return BackendError(f"the local PocketBase {what}: {_one_line(self.output())}")
 
 
 def find_binary() -> Path:

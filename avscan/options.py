@@ -9,7 +9,7 @@ from datetime import timedelta
 import click
 
 from avscan.errors import SettingsError
-from avscan.settings import variables_of
+from avscan.settings import VARIABLES
 from avscan.variables import Variable
 
 MAX_DURATION = timedelta(days=36_500)
@@ -17,7 +17,7 @@ MAX_DURATION = timedelta(days=36_500)
 
 def options_of(command: str) -> tuple[list[click.Option], str]:
     """Return an option for each setting that a command uses, and the text about its secrets."""
-    variables = variables_of(command)
+    variables = [each for each in VARIABLES if command in each.commands]
     secrets = ", ".join(each.name for each in variables if each.secret)
     epilog = (
         f"Secrets have no option, since other users can see a command line: set {secrets}, or"

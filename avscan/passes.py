@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import timedelta
 
 from avscan import signals
@@ -19,7 +19,7 @@ from avscan.settings import Settings
 from avscan.summary import Summary
 from avscan.sweep import Sweep
 from avscan.verdict import Policies
-from avscan.wiring import USER_AGENT, connect, diagnose_rejection, make_ledger, make_scanner
+from avscan.wiring import connect, diagnose_rejection, make_ledger, make_scanner
 from avscan.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -46,12 +46,11 @@ def run_pass(settings: Settings, *, full: bool = False, listen: Listener = ignor
                 log.exception("listener.failed")
 
     with (
-        Watch(settings, user_agent=USER_AGENT) as watch,
+        Watch(settings) as watch,
         Workspace(settings.work_dir) as workspace,
         connect(settings) as client,
     ):
         scanner = make_scanner(settings, workspace, client.server_time)
-        stuck_after = timedelta(seconds=settings.stuck_after)
         sweep = Sweep(
             client=client,
             ledger=make_ledger(settings, client),
@@ -60,13 +59,12 @@ def run_pass(settings: Settings, *, full: bool = False, listen: Listener = ignor
             workspace=workspace,
             policies=Policies(opaque=settings.opaque_content, oversize=settings.oversize_content),
             timeout=settings.scan_timeout,
-            stuck_after=stuck_after,
+            stuck_after=timedelta(seconds=settings.stuck_after),
             rescan_after=timedelta(days=settings.rescan_after),
             wanted=settings.shard.holds,
             listen=notify,
         )
         watch.summary = sweep.summary
-        watch.requests = lambda: client.requests_made
         log.debug("pass.started", extra={"url": settings.url})
         event = "pass.unfinished"
         try:
@@ -80,10 +78,9 @@ def run_pass(settings: Settings, *, full: bool = False, listen: Listener = ignor
                         program.version(settings.clamscan, settings.signatures)
                     )
             scanner.close()
-            fields = {**asdict(sweep.summary), "requests": client.requests_made}
-            if sweep.summary.idle and event == "pass.finished":
-                fields["idle"] = True
-            log.info(event, extra=fields)
+            sweep.summary.requests = client.requests_made
+            idle = {"idle": True} if sweep.summary.idle and event == "pass.finished" else {}
+            log.info(event, extra=asdict(sweep.summary) | idle)
         return sweep.summary
 
 
@@ -95,13 +92,9 @@ def plan_pass(settings: Settings) -> Plan:
 
     """
     with connect(settings) as client, diagnose_rejection(client):
-        plans = list(
-            discovery.plans(client, stuck_after=timedelta(seconds=settings.stuck_after), full=True)
-        )
-        return Plan(
-            orphans=plans[0].orphans,
-            stuck=plans[0].stuck,
-            changed=tuple(dict.fromkeys(pair for plan in plans for pair in plan.changed)),
-            new=tuple(dict.fromkeys(build for plan in plans for build in plan.new)),
-            jobs=plans[0].jobs,
-        ).only(settings.shard.holds)
+        stuck_after = timedelta(seconds=settings.stuck_after)
+        plans = list(discovery.plans(client, stuck_after=stuck_after, full=True))
+        changed = dict.fromkeys(pair for plan in plans for pair in plan.changed)
+        new = dict.fromkeys(build for plan in plans for build in plan.new)
+        whole = replace(plans[0], changed=tuple(changed), new=tuple(new))
+        return whole.only(settings.shard.holds)

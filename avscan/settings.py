@@ -1,7 +1,6 @@
 """All settings. Options, help texts and parsing follow from their declarations.
 
-To add a setting, add a field to `Settings` (or to `RefreshSettings`, which `avscan refresh` needs)
-and a row to the table in docs/settings.md.
+To add a setting, add a field to `Settings` and a row to the table in docs/settings.md.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from typing import Any, Self
 
 from avscan import parsers
 from avscan.errors import SettingsError
-from avscan.variables import Variable, is_set, look_up, setting
+from avscan.variables import Variable, look_up, setting
 
 
 class Policy(enum.StrEnum):
@@ -47,7 +46,6 @@ class Shard:
 
 
 *_, PASS_FAILED = WEBHOOK_EVENTS = ("infected", "error", "clean", "pass_failed")
-LOG_LEVELS = ("debug", "info", "warn", "error")
 
 # The commands that use a setting.
 RUN = frozenset({"run"})
@@ -66,62 +64,9 @@ def _shard(name: str, text: str) -> Shard:
     return Shard(index=int(match[1]), count=int(match[2]))
 
 
-# The default of freshclam on most systems and in ClamAV's image.
-_SIGNATURES = "/var/lib/clamav"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LogSettings:
-    """The settings of the log, for the commands that log; the others print."""
-
-    log_level: str = setting(
-        "LOG_LEVEL",
-        parsers.choice(LOG_LEVELS),
-        "debug, info, warn or error.",
-        RUN | REFRESH,
-        default="info",
-    )
-    log_format: LogFormat = setting(
-        "LOG_FORMAT",
-        parsers.choice(tuple(LogFormat)),
-        "json, text, or auto: text on a terminal.",
-        RUN | REFRESH,
-        default="auto",
-    )
-
-    @classmethod
-    def parse(cls, environment: Mapping[str, str], *, command: str = "") -> Self:
-        """Parse environment variables; an empty one counts as not set.
-
-        Settings that `command` does not use get their defaults.
-
-        Raises:
-            SettingsError: settings are missing or malformed; the text lists all, in one line.
-
-        """
-        values: dict[str, Any] = {}  # `setting` ensures the type of each
-        problems = cls._missing(environment)
-        for attribute, variable in _declared(cls):
-            needed = not command or command in variable.commands
-            try:
-                values[attribute] = variable.parse(
-                    *look_up(variable, environment if needed else {})
-                )
-            except SettingsError as error:
-                problems.append(str(error))
-        if problems:
-            raise SettingsError("; ".join(problems))
-        return cls(**values)
-
-    @staticmethod
-    def _missing(environment: Mapping[str, str]) -> list[str]:
-        """Return the problems of required combinations of variables."""
-        raise NotImplementedError
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings(LogSettings):
-    """The settings of the commands that use PocketBase. Its `repr` contains no secrets."""
+class Settings:
+    """The settings of all commands. Its `repr` contains no secrets."""
 
     url: str = setting(
         "POCKETBASE_URL", parsers.backend_url, "PocketBase's URL, with or without a path.", BACKEND
@@ -139,7 +84,11 @@ class Settings(LogSettings):
         "CLAMSCAN_PATH", parsers.any_text, "The clamscan program.", SCANNER, default="clamscan"
     )
     signatures: Path = setting(
-        "SIGNATURE_DIR", parsers.path, "The signatures' folder.", SCANNER, default=_SIGNATURES
+        "SIGNATURE_DIR",
+        parsers.path,
+        "The signatures' folder.",
+        SCANNER | REFRESH,
+        default="/var/lib/clamav",  # freshclam's on most systems, and in ClamAV's image
     )
     canary: Path | None = setting(
         "CANARY_FILE",
@@ -226,23 +175,6 @@ class Settings(LogSettings):
         "SHARD", _shard, "I/N: only the I-th (from 0) of N equal parts of all builds.", RUN
     )
 
-    @staticmethod
-    def _missing(environment: Mapping[str, str]) -> list[str]:
-        names = ("POCKETBASE_SUPERUSER_EMAIL", "POCKETBASE_SUPERUSER_PASSWORD")
-        missing = [name for name in names if not is_set(name, environment)]
-        if not missing or is_set("POCKETBASE_TOKEN", environment):
-            return []
-        empty = ["POCKETBASE_TOKEN"] if "POCKETBASE_TOKEN" in environment else []
-        return [f"{name} is not set" for name in missing] + [f"{name} is empty" for name in empty]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RefreshSettings(LogSettings):
-    """The settings of `avscan refresh`."""
-
-    signatures: Path = setting(
-        "SIGNATURE_DIR", parsers.path, "The signatures' folder.", REFRESH, default=_SIGNATURES
-    )
     source: str = setting(
         "DATABASE_MIRROR",
         parsers.mirror_url,
@@ -252,6 +184,45 @@ class RefreshSettings(LogSettings):
     custom: tuple[str, ...] = setting(  # a secret, as the URLs of commercial signatures are
         "DATABASE_CUSTOM_URL", parsers.urls, "Further signature files.", REFRESH, secret=True
     )
+    log_level: str = setting(
+        "LOG_LEVEL",
+        parsers.choice(("debug", "info", "warn", "error")),
+        "debug, info, warn or error.",
+        RUN | REFRESH,
+        default="info",
+    )
+    log_format: LogFormat = setting(
+        "LOG_FORMAT",
+        parsers.choice(tuple(LogFormat)),
+        "json, text, or auto: text on a terminal.",
+        RUN | REFRESH,
+        default="auto",
+    )
+
+    @classmethod
+    def parse(cls, environment: Mapping[str, str], *, command: str = "run") -> Self:
+        """Parse the environment variables of a command; an empty one counts as not set.
+
+        Settings that `command` does not use get their defaults.
+
+        Raises:
+            SettingsError: settings are missing or malformed; the text lists all, in one line.
+
+        """
+        values: dict[str, Any] = {}  # `setting` ensures the type of each; None is malformed
+        problems: list[str] = []
+        for each in fields(cls):
+            variable: Variable = each.metadata["variable"]
+            used = environment if command in variable.commands else {}
+            try:
+                values[each.name] = variable.parse(*look_up(variable, used))
+            except SettingsError as error:
+                values[each.name] = None
+                problems.append(str(error))
+        problems[:0] = _missing(command, values, environment)
+        if problems:
+            raise SettingsError("; ".join(problems))
+        return cls(**values)
 
     @property
     def official(self) -> bool:
@@ -263,32 +234,33 @@ class RefreshSettings(LogSettings):
         """The private mirror; '' for ClamAV's own servers."""
         return self.source if self.official else ""
 
-    @staticmethod
-    def _missing(environment: Mapping[str, str]) -> list[str]:
-        nothing = environment.get("DATABASE_MIRROR", "").strip() == "none"
-        if nothing and not is_set("DATABASE_CUSTOM_URL", environment):
-            return ["DATABASE_CUSTOM_URL is not set, and DATABASE_MIRROR is none"]
-        return []
+
+def _missing(
+    command: str, values: Mapping[str, Any], environment: Mapping[str, str]
+) -> Iterator[str]:
+    """Yield the problems of settings that are required, some of them only together."""
+    if command == "refresh":
+        if values["source"] == "none" and values["custom"] == ():
+            yield "DATABASE_CUSTOM_URL is not set, and DATABASE_MIRROR is none"
+        return
+    if values["url"] == "":
+        yield "POCKETBASE_URL is not set"
+    login = {
+        "POCKETBASE_SUPERUSER_EMAIL": values["email"],
+        "POCKETBASE_SUPERUSER_PASSWORD": values["password"],
+    }
+    if values["token"] == "" and "" in login.values():
+        yield from (f"{name} is not set" for name, value in login.items() if value == "")
+        if "POCKETBASE_TOKEN" in environment:
+            yield "POCKETBASE_TOKEN is empty"
 
 
-def _declared(kind: type[LogSettings]) -> Iterator[tuple[str, Variable]]:
-    """Yield each field's name and variable; those of the log come last."""
-    for each in sorted(fields(kind), key=lambda each: each.name.startswith("log_")):
-        yield each.name, each.metadata["variable"]
-
-
-def _variables(kind: type[LogSettings]) -> Iterator[Variable]:
-    for _, variable in _declared(kind):
+def _variables() -> Iterator[Variable]:
+    for each in fields(Settings):
+        variable: Variable = each.metadata["variable"]
         yield variable
         if variable.secret:
             yield variable.file
 
 
-VARIABLES = tuple(_variables(Settings))
-REFRESH_VARIABLES = tuple(_variables(RefreshSettings))
-
-
-def variables_of(command: str) -> list[Variable]:
-    """Return the variables that a command uses."""
-    every = dict.fromkeys((*VARIABLES, *REFRESH_VARIABLES))
-    return [each for each in every if command in each.commands]
+VARIABLES = tuple(_variables())

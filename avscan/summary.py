@@ -10,7 +10,7 @@ from avscan.verdict import Verdict
 
 @dataclass(slots=True, kw_only=True)
 class Summary:
-    """The counters of a pass. `bytes` were scanned; `seconds` is the duration."""
+    """The counters of a pass. `bytes` were scanned; `seconds` is the duration, `requests` went to PocketBase."""
 
     discovered: int = 0
     reopened: int = 0
@@ -26,18 +26,13 @@ class Summary:
     failed: int = 0
     signatures: str | None = None
     seconds: float = 0.0
+    requests: int = 0
 
     @property
     def idle(self) -> bool:
         """Whether the pass had nothing to do."""
-        return not (
-            self.discovered
-            or self.reopened
-            or self.reclaimed
-            or self.removed
-            or self.scanned
-            or self.failed
-        )
+        opened = self.discovered or self.reopened or self.reclaimed
+        return not (opened or self.removed or self.scanned or self.failed)
 
     def count(self, verdict: Verdict) -> None:
         """Count a verdict."""

@@ -56,11 +56,6 @@ def setting(
     return declared
 
 
-def is_set(name: str, environment: Mapping[str, str]) -> bool:
-    """Return whether a variable or its `_FILE` variable is set."""
-    return any(environment.get(each, "").strip() for each in (name, name + "_FILE"))
-
-
 def look_up(variable: Variable, environment: Mapping[str, str]) -> tuple[str, str]:
     """Return the name and text of the source of a setting. A secret's text is not stripped."""
     text = environment.get(variable.name, "")

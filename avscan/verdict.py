@@ -66,18 +66,19 @@ def judge(reports: Sequence[FileReport], policies: Policies) -> Verdict:
 
     Without reports it is an error: only a scanned build can be clean.
     """
-    verdicts = [file_status(report, policies) for report in reports]
     if not reports:
         return Verdict(status=Status.ERROR, reason="no files", cause=Cause.CONTENT)
-    if infected := _with_status(Status.INFECTED, reports, verdicts):
+    if infected := [report for report in reports if report.examination.sightings]:
         name = infected[0].examination.sightings[0].signature
         where = infected[0].name
         reason = f"{name} in {where}{_others(len(infected), len(reports))}"
-        return Verdict(status=Status.INFECTED, virus_name=name, reason=_reason(reason))
-    if failed := _with_status(Status.ERROR, reports, verdicts):
+        reason = _cut(reason, REASON_LENGTH)
+        return Verdict(status=Status.INFECTED, virus_name=name, reason=reason)
+    if failed := [report for report in reports if problems(report.examination, policies)]:
         what = problems(failed[0].examination, policies)[0]
         reason = f"{failed[0].name}: {what}{_others(len(failed), len(reports))}"
-        return Verdict(status=Status.ERROR, reason=_reason(reason), cause=_cause(failed))
+        reason = _cut(reason, REASON_LENGTH)
+        return Verdict(status=Status.ERROR, reason=reason, cause=_cause(failed))
     size = sum(report.size or 0 for report in reports)
     noted = sum(bool(report.examination.opaque) for report in reports)
     reason = f"nothing found in {len(reports)} file{'s' * (len(reports) > 1)}, {size} bytes"
@@ -97,7 +98,7 @@ def explain(reports: Sequence[FileReport], policies: Policies) -> str:
         for report in reports
         for each in report.examination.sightings
     ]
-    failed: list[str] = []
+    failed = [] if reports else ["The build has no files"]
     noted: list[str] = []
     for report in reports:
         each = report.examination
@@ -106,15 +107,11 @@ def explain(reports: Sequence[FileReport], policies: Policies) -> str:
         opaque = [_is_opaque(report.name, text) for text in each.opaque]
         (failed if policies.oversize is Policy.ERROR else noted).extend(large)
         (failed if policies.opaque is Policy.ERROR else noted).extend(opaque)
-    if not reports:
-        failed = ["The build has no files"]
     sentences = found or failed or [f"Nothing was found, but {each}" for each in noted]
     if not sentences:
         return ""
-    text = printable(sentences[0])
     more = " (and more)" * (len(sentences) > 1)
-    room = REASON_MAX - len(more)
-    return (text if len(text) <= room else text[: room - 1] + "…") + more
+    return _cut(printable(sentences[0]), REASON_MAX - len(more)) + more
 
 
 def file_status(report: FileReport, policies: Policies) -> Status:
@@ -134,12 +131,6 @@ def problems(examination: Examination, policies: Policies) -> tuple[str, ...]:
     return found
 
 
-def _with_status(
-    status: Status, reports: Sequence[FileReport], verdicts: Sequence[Status]
-) -> list[FileReport]:
-    return [report for report, verdict in zip(reports, verdicts, strict=True) if verdict is status]
-
-
 def _cause(failed: Sequence[FileReport]) -> Cause:
     """Return the most severe cause; a failure of avscan is the most severe."""
     causes = {_cause_of(report) for report in failed}
@@ -155,9 +146,8 @@ def _others(number: int, total: int) -> str:
     return f" ({number} of {total} files)" if total > 1 else ""
 
 
-def _reason(text: str) -> str:
-    """Cut to `REASON_LENGTH`."""
-    return text if len(text) <= REASON_LENGTH else text[: REASON_LENGTH - 1] + "…"
+def _cut(text: str, max_length: int) -> str:
+    return text if len(text) <= max_length else text[: max_length - 1] + "…"
 
 
 def _place(name: str, member: str) -> str:

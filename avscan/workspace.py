@@ -12,7 +12,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from avscan.errors import WorkspaceError
@@ -49,32 +48,26 @@ class Workspace:
         self._root = root
         self._user = os.geteuid()
         self._own = root / f"avscan-{self._user}"
-        self._lock = -1
         self.folder = root
 
     def __enter__(self) -> Self:
         """Take the lock, remove leftovers of killed passes, and create the folder."""
-        try:
-            with self._convert_errors():
-                self._lock = self._open()
+        with self._convert_errors():
+            self._lock = self._open()
+            try:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 self._remove_leftovers()
                 self.folder = Path(tempfile.mkdtemp(prefix="pass-", dir=self._own)).resolve()
                 self.downloads.mkdir(mode=stat.S_IRWXU)
-        except BaseException:
-            self._unlock()
-            raise
+            except BaseException:
+                os.close(self._lock)
+                raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Remove the folder and release the lock."""
         self._remove(self.folder)
-        self._unlock()
+        os.close(self._lock)
 
     @property
     def downloads(self) -> Path:
@@ -163,11 +156,6 @@ class Workspace:
             log.warning(
                 "workspace.not_removed", extra={"folder": path.name, "reason": error.strerror}
             )
-
-    def _unlock(self) -> None:
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
 
 
 def remove(path: Path) -> None:

@@ -158,8 +158,9 @@ def test_only_the_command_line_prints_and_exits(name: str) -> None:
     assert "click" not in imported(name)
 
 
-@pytest.mark.parametrize("name", sorted(set(MODULES) - {"cli", "boundary"}))
-def test_only_the_command_line_catches_every_error_of_ours(name: str) -> None:
+@pytest.mark.parametrize("name", sorted(set(MODULES) - {"cli", "boundary", "ops.health"}))
+def test_only_a_command_catches_every_error_of_ours(name: str) -> None:
+    """`health` makes a line of each."""
     handlers = [node for node in ast.walk(MODULES[name]) if isinstance(node, ast.ExceptHandler)]
     swallowing = [
         handler

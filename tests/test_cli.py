@@ -17,7 +17,7 @@ from avscan import __version__
 from avscan.boundary import boundary
 from avscan.clamav.canary import eicar
 from avscan.logs import configure
-from avscan.settings import REFRESH_VARIABLES, VARIABLES, LogFormat
+from avscan.settings import VARIABLES, LogFormat
 
 SETTINGS = (REPOSITORY / "docs" / "settings.md").read_text(encoding="utf-8")
 BARE = {"PATH": "/usr/bin:/bin"}
@@ -39,10 +39,9 @@ COMMANDS = ("run", "init", "rescan", "status", "history", "health", "refresh")
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_has_options_for_exactly_the_settings_that_it_uses(command: str) -> None:
     text = avscan(command, "--help", env=BARE).out
-    variables = {*VARIABLES, *REFRESH_VARIABLES}
-    needed = {each for each in variables if command in each.commands}
+    needed = {each for each in VARIABLES if command in each.commands}
     options = set(re.findall(r"^  (--[a-z-]+)", text, re.MULTILINE))
-    options &= {each.option for each in variables}
+    options &= {each.option for each in VARIABLES}
     assert options == {each.option for each in needed if not each.secret}
     assert not {each.name for each in needed if each.name not in text}
 
@@ -60,7 +59,7 @@ def test_only_the_main_help_lists_the_exit_codes() -> None:
 def test_the_docs_have_a_row_for_each_setting_with_its_default() -> None:
     rows = dict(re.findall(r"^\| `([A-Z_]+)` \| (.*?) \|", SETTINGS, re.MULTILINE))
     lines = [line for line in SETTINGS.splitlines() if line.startswith("| `")]
-    for each in (*VARIABLES, *REFRESH_VARIABLES):
+    for each in VARIABLES:
         assert any(f"`{each.name}`" in line for line in lines), each.name
         if each.default and not each.name.endswith("_FILE"):
             assert rows[each.name] == f"`{each.default}`"

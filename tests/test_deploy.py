@@ -16,12 +16,12 @@ from support.backend import REPOSITORY
 
 from avscan import __version__
 from avscan.cli import main
-from avscan.settings import REFRESH_VARIABLES, VARIABLES, RefreshSettings, Settings
+from avscan.settings import VARIABLES, Settings
 
 Document = dict[str, Any]
 
 MANIFEST = (REPOSITORY / "cronjob.yaml").read_text(encoding="utf-8")
-SETTINGS = {variable.name for variable in (*VARIABLES, *REFRESH_VARIABLES)} | {"AVSCAN_SHARDS"}
+SETTINGS = {variable.name for variable in VARIABLES} | {"AVSCAN_SHARDS"}
 KUBERNETES = ("1.33", "1.37")
 USER = 65532
 
@@ -195,7 +195,7 @@ def test_the_example_of_the_settings_can_be_used() -> None:
     found = dict(re.findall(r"^#?([A-Z_]+)=(.*)$", text, re.MULTILINE))
     assert set(found) <= SETTINGS
     Settings.parse(found | {"POCKETBASE_TOKEN": "a-token"})
-    RefreshSettings.parse(found | {"SIGNATURE_DIR": "signatures"})
+    Settings.parse(found | {"SIGNATURE_DIR": "signatures"}, command="refresh")
     defaults = {variable.name: variable.default for variable in VARIABLES if variable.default}
     assert {name: found[name] for name in found.keys() & defaults} == {
         name: defaults[name] for name in found.keys() & defaults

@@ -260,7 +260,7 @@ def test_a_member_reads_the_verdict_and_its_reason_and_no_log(told: Backend, inf
     assert (check["status"], check["virus_name"]) == ("infected", virus)
     assert check["reason"] == f"bin/crack.exe in {name} contains {virus}"
     assert "log" not in check
-    assert (told.check_of(infected) or {})["log"].startswith("infected: ")
+    assert told.check_of(infected)["log"].startswith("infected: ")
 
     params = {"expand": "av_build_checks_via_build"}
     build = told.json("GET", f"{BUILDS}/records/{infected}", token=member, params=params)
@@ -292,7 +292,7 @@ def test_a_player_and_a_stranger_see_no_check(told: Backend, infected: str) -> N
 
 def test_nobody_but_a_superuser_writes_a_check(told: Backend, infected: str) -> None:
     member = told.sign_up_member().token
-    check = str((told.check_of(infected) or {})["id"])
+    check = str(told.check_of(infected)["id"])
     path = f"{CHECKS}/records/{check}"
     assert not told.request("PATCH", path, token=member, json={"status": "clean"}).ok
     assert not told.request("DELETE", path, token=member).ok

@@ -78,7 +78,8 @@ def test_after_a_crash_it_restarts_on_the_same_port_with_its_data(tmp_path: Path
 def test_a_restart_keeps_the_port(tmp_path: Path) -> None:
     with local(tmp_path) as server:
         address = server.url
-        server.restart()
+        server.stop()
+        server.start()
         assert server.url == address
         assert healthy(server)
 

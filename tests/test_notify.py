@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import pytest
+from support.channel import Recorder
 
 from avscan.events import Settled
 from avscan.findings import Examination, Sighting
@@ -35,24 +35,6 @@ def settled(
         at=NOON,
         known=known,
     )
-
-
-@dataclass
-class Recorder:
-    """A channel that records events, and returns `failure`."""
-
-    events: frozenset[str] = frozenset({"infected", "error"})
-    name: str = "recorder"
-    failure: str | None = None
-    delivered: list[str] = field(default_factory=list)
-    closed: bool = False
-
-    def deliver(self, message: Message) -> str | None:
-        self.delivered.append(message.event)
-        return self.failure
-
-    def close(self) -> None:
-        self.closed = True
 
 
 class Hanging(Recorder):

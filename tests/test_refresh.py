@@ -28,7 +28,7 @@ from avscan.clamav.refresh import (
     refresh,
 )
 from avscan.errors import EngineError, SettingsError
-from avscan.settings import RefreshSettings
+from avscan.settings import Settings
 
 GOOD = f"Eicar-Test-Signature:0:*:{EICAR.hex()}\n".encode()
 NEWER = GOOD + b"Another:0:*:4d616c77617265\n"
@@ -63,7 +63,7 @@ def run(server: Scripted, folder: Path, *options: str, **changes: str) -> Run:
 
 def at(moment: float, server: Scripted, folder: Path, *, force: bool = False) -> Outcome:
     """Refresh at the time `moment`, with the least random intervals."""
-    settings = RefreshSettings.parse(environment(server, folder))
+    settings = Settings.parse(environment(server, folder), command="refresh")
     return refresh(settings, force=force, clock=lambda: moment, chance=lambda least, _: least)
 
 
@@ -211,7 +211,7 @@ def test_a_stopped_refresh_terminates_freshclam(server: Scripted, folder: Path) 
 
 
 def test_the_official_set_comes_from_clamavs_own_servers(folder: Path) -> None:
-    settings = RefreshSettings.parse({"SIGNATURE_DIR": str(folder)})
+    settings = Settings.parse({"SIGNATURE_DIR": str(folder)}, command="refresh")
     lines = configuration(settings).splitlines()
     assert "DatabaseMirror database.clamav.net" in lines
     assert "TestDatabases yes" in lines
@@ -234,7 +234,7 @@ def test_invalid_settings_are_refused(folder: Path, changes: dict[str, str], pro
         "DATABASE_CUSTOM_URL": "http://a/b",
     }
     with pytest.raises(SettingsError, match=problem):
-        RefreshSettings.parse(env | changes)
+        Settings.parse(env | changes, command="refresh")
 
 
 def test_a_missing_freshclam_is_an_error(server: Scripted, folder: Path, tmp_path: Path) -> None:

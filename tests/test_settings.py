@@ -11,7 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from avscan.errors import SettingsError
-from avscan.settings import VARIABLES, LogFormat, Policy, RefreshSettings, Settings, Shard
+from avscan.settings import VARIABLES, LogFormat, Policy, Settings, Shard
+from avscan.variables import Variable
 
 SECRET = "hunter2-the-secret"
 LEAST = {
@@ -51,6 +52,8 @@ def test_a_minimal_environment_gives_the_defaults() -> None:
         webhook_secret=b"",
         webhook_events=frozenset({"infected", "error", "pass_failed"}),
         shard=Shard(index=0, count=1),
+        source="",
+        custom=(),
     )
 
 
@@ -141,12 +144,11 @@ def test_the_error_about_a_malformed_value_names_its_variable(
 
 
 @pytest.mark.parametrize("variable", VARIABLES, ids=lambda variable: variable.name)
-def test_an_empty_variable_counts_as_not_set(variable: object) -> None:
-    name = getattr(variable, "name", "")
-    if name in LEAST:
-        assert f"{name} is not set" in problem(**{name: ""})
+def test_an_empty_variable_counts_as_not_set(variable: Variable) -> None:
+    if variable.name in LEAST:
+        assert f"{variable.name} is not set" in problem(**{variable.name: ""})
     else:
-        assert Settings.parse(LEAST | {name: ""}) == Settings.parse(LEAST)
+        assert Settings.parse(LEAST | {variable.name: ""}) == Settings.parse(LEAST)
 
 
 def test_all_problems_are_listed_in_one_line() -> None:
@@ -257,17 +259,16 @@ def test_the_error_about_a_malformed_token_does_not_contain_it(token: str) -> No
 
 
 @pytest.mark.parametrize("variable", VARIABLES, ids=lambda variable: variable.name)
-def test_every_variable_has_an_option_and_a_help_text(variable: object) -> None:
-    option = getattr(variable, "option", "")
-    assert option == "--" + getattr(variable, "name", "?").lower().replace("_", "-")
-    assert str(getattr(variable, "help", "")).endswith(".")
+def test_every_variable_has_an_option_and_a_help_text(variable: Variable) -> None:
+    assert variable.option == "--" + variable.name.lower().replace("_", "-")
+    assert variable.help.endswith(".")
 
 
 def test_secrets_have_no_option() -> None:
     secret = {variable.name for variable in VARIABLES if variable.secret}
     assert secret == {
         *("POCKETBASE_SUPERUSER_PASSWORD", "POCKETBASE_TOKEN"),
-        *("WEBHOOK_URL", "WEBHOOK_SECRET"),
+        *("WEBHOOK_URL", "WEBHOOK_SECRET", "DATABASE_CUSTOM_URL"),
     }
 
 
@@ -394,5 +395,9 @@ def test_an_empty_token_is_named_where_credentials_are_missing() -> None:
         Settings.parse({"POCKETBASE_URL": "https://a", "POCKETBASE_TOKEN": ""})
 
 
-def test_the_folder_of_the_signatures_has_one_default() -> None:
-    assert Settings.parse(LEAST).signatures == RefreshSettings.parse({}).signatures
+def test_a_file_for_what_is_no_secret_does_not_set_it(tmp_path: Path) -> None:
+    file = tmp_path / "email"
+    file.write_text("root@example.com")
+    environment = LEAST | {"POCKETBASE_SUPERUSER_EMAIL": ""}
+    with pytest.raises(SettingsError, match="POCKETBASE_SUPERUSER_EMAIL is not set"):
+        Settings.parse(environment | {"POCKETBASE_SUPERUSER_EMAIL_FILE": str(file)})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import termios
 
 import pytest
 from hypothesis import given
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from avscan.ops.terminal import (
     RED,
     Style,
+    columns,
     cut,
     format_duration,
     format_size,
@@ -40,6 +43,15 @@ class Screen(io.StringIO):
 )
 def test_a_long_text_ends_with_an_ellipsis(text: str, max_width: int, shown: str) -> None:
     assert cut(text, max_width) == shown
+
+
+@pytest.mark.parametrize(("size", "found"), [(60, 60), (20, 40), (0, 80)])
+def test_the_width_is_that_of_the_streams_own_terminal(size: int, found: int) -> None:
+    """Standard output may be another terminal, or none."""
+    ours, theirs = os.openpty()
+    termios.tcsetwinsize(theirs, (24, size))
+    with open(ours, "rb"), open(theirs, "w") as stream:  # noqa: PTH123 - descriptors
+        assert columns(stream) == found
 
 
 @given(text=names, max_width=st.integers(1, 50))

@@ -34,7 +34,6 @@ def sweep(backend: Backend, **settings: str) -> Run:
 
 def logged(backend: Backend, build: str) -> str:
     check = backend.check_of(build)
-    assert check is not None
     return str(check["log"])
 
 

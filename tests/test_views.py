@@ -13,7 +13,6 @@ from support.backend import REPOSITORY
 
 from avscan.backend.sections import RULE
 from avscan.ops import metrics, views
-from avscan.ops.exposition import exposition
 from avscan.ops.report import Criterion, Delays, Event, Late, Report, State, Waiting
 from avscan.ops.terminal import Style, width
 from avscan.records import Check, Status
@@ -144,7 +143,7 @@ def test_json_has_the_whole_report_under_stable_names() -> None:
 def test_every_criterion_is_a_metric_of_the_same_name() -> None:
     families = {
         family.name: family
-        for family in text_string_to_metric_families(exposition(metrics.of_report(EVENTFUL)))
+        for family in text_string_to_metric_families("".join(metrics.of_report(EVENTFUL)))
     }
     kept = {
         sample.labels["criterion"]: sample.value
@@ -163,8 +162,8 @@ def test_every_criterion_is_a_metric_of_the_same_name() -> None:
 def test_the_docs_have_a_row_for_each_metric() -> None:
     now = datetime.now(UTC)
     summary = Summary(signatures=QUIET.engine)
-    of_pass = metrics.of_pass(summary, exit_code=0, ended=now, seconds=1.0, requests=9)
-    names = {f"avscan_{metric.name}" for metric in (*metrics.of_report(QUIET), *of_pass)}
+    of_pass = metrics.of_pass(summary, exit_code=6, ended=now, seconds=1.0, failure_reported=now)
+    names = set(re.findall(r"# TYPE (\w+)", "".join((*metrics.of_report(EVENTFUL), *of_pass))))
     page = (REPOSITORY / "docs" / "monitoring.md").read_text(encoding="utf-8")
     rows = [line for line in page.splitlines() if line.startswith("| `avscan_")]
     assert {name for row in rows for name in re.findall(r"`(avscan_\w+)", row)} == names

@@ -6,40 +6,22 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from support.channel import Recorder
 
 from avscan.errors import EngineError, Interrupted
 from avscan.ops import metrics, watch
 from avscan.ops.exposition import gauge
-from avscan.ops.notify import Message
 from avscan.ops.watch import Watch
 from avscan.settings import Settings
 
 BROKEN = EngineError("no signatures")
 
 
-class Recorder:
-    """A channel that records events."""
-
-    name = "recorder"
-
-    def __init__(self) -> None:
-        self.events = frozenset({"pass_failed"})
-        self.delivered: list[str] = []
-        self.failure: str | None = None
-
-    def deliver(self, message: Message) -> str | None:
-        self.delivered.append(message.event)
-        return self.failure
-
-    def close(self) -> None:
-        pass
-
-
 @pytest.fixture
 def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     """Replace all channels by a recorder."""
-    found = Recorder()
-    monkeypatch.setattr(watch, "CHANNELS", (lambda _settings, _user_agent: found,))
+    found = Recorder(events=frozenset({"pass_failed"}))
+    monkeypatch.setattr(watch, "CHANNELS", (lambda _settings: found,))
     return found
 
 
@@ -52,7 +34,7 @@ def run(path: Path | None, error: BaseException | None = None) -> None:
     settings = {"POCKETBASE_URL": "http://localhost", "POCKETBASE_TOKEN": "token"}
     settings["METRICS_FILE"] = str(path or "")
     try:
-        with Watch(Settings.parse(settings), user_agent="avscan"):
+        with Watch(Settings.parse(settings)):
             if error is not None:
                 raise error
     except (EngineError, Interrupted):
@@ -62,7 +44,7 @@ def run(path: Path | None, error: BaseException | None = None) -> None:
 def report_failure(path: Path, *, ago: timedelta) -> None:
     """Write the metrics of a pass that reported a failure some time ago."""
     at = (datetime.now(UTC) - ago).timestamp()
-    metrics.write(path, iter([gauge(metrics.FAILURE_REPORTED, "When.", at)]))
+    metrics.write(path, [gauge(metrics.FAILURE_REPORTED, "When.", at)])
 
 
 def test_repeated_failures_are_reported_once(path: Path, recorder: Recorder) -> None:

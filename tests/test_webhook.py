@@ -34,14 +34,13 @@ def webhook(url: str, server: Scripted | None = None, *, secret: bytes = SECRET)
         events=frozenset({"infected"}),
         secret=secret,
         attempts=3,
-        user_agent="avscan",
         sleep=server.slept.append if server else lambda _: None,
     )
 
 
 def test_there_is_no_webhook_without_a_url() -> None:
-    assert from_settings(SETTINGS, "avscan") is None
-    found: Channel | None = from_settings(replace(SETTINGS, webhook_url="https://a"), "avscan")
+    assert from_settings(SETTINGS) is None
+    found: Channel | None = from_settings(replace(SETTINGS, webhook_url="https://a"))
     assert found is not None
     assert found.events == {"infected", "error", "pass_failed"}
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -91,21 +91,13 @@ def test_each_inspector_gets_a_private_folder_on_the_same_file_system(root: Path
         (work.downloads / "artifact-1").rename(one / "artifact-1")
 
 
-def test_only_the_empty_folder_remains(root: Path) -> None:
-    with Workspace(root) as work:
+@pytest.mark.parametrize("error", [None, RuntimeError()], ids=["success", "error"])
+def test_only_the_empty_folder_remains(root: Path, error: Exception | None) -> None:
+    with suppress(RuntimeError), Workspace(root) as work:
         (work.downloads / "artifact-1").write_bytes(b"x")
         (work.inspector_folder() / "scratch").mkdir()
-    assert list(root.rglob("*")) == [root / OWN]
-
-
-def test_only_the_empty_folder_remains_after_an_error(root: Path) -> None:
-    def work() -> None:
-        with Workspace(root) as work:
-            (work.downloads / "artifact-1").write_bytes(b"x")
-            raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        work()
+        if error:
+            raise error
     assert list(root.rglob("*")) == [root / OWN]
 
 

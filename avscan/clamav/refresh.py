@@ -28,7 +28,7 @@ from avscan.clamav.program import ending
 from avscan.clamav.signatures import NOTES, files
 from avscan.clamav.transcript import one_line
 from avscan.errors import EngineError
-from avscan.settings import RefreshSettings
+from avscan.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ Outcome: TypeAlias = Refreshed | NotDue | Underway
 
 
 def refresh(
-    settings: RefreshSettings,
+    settings: Settings,
     *,
     force: bool,
     clock: Callable[[], float] = time.time,
@@ -116,7 +116,7 @@ def refresh(
     return Refreshed(due=_moment(due))
 
 
-def configuration(settings: RefreshSettings) -> str:
+def configuration(settings: Settings) -> str:
     """Return freshclam's configuration (freshclam.conf(5))."""
     lines = [
         f"DatabaseDirectory {settings.signatures}",
@@ -137,7 +137,7 @@ def configuration(settings: RefreshSettings) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _fetch(settings: RefreshSettings, *, lock: int) -> str:
+def _fetch(settings: Settings, *, lock: int) -> str:
     """Run freshclam and log its output.
 
     Return the time until which a server asks freshclam to wait, in freshclam's format, or ''.
@@ -221,7 +221,7 @@ def _level(text: str) -> int:
     return logging.WARNING if text.startswith("WARNING") else logging.INFO
 
 
-def _masked(text: str, settings: RefreshSettings) -> str:
+def _masked(text: str, settings: Settings) -> str:
     """Replace URLs by their host, since URLs of commercial signatures contain secrets."""
     for address in (*settings.custom, settings.mirror):
         if address:

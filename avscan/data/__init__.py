@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from avscan.backend.answers import JSON, Row
+from avscan.backend.answers import JSON, Row
 from avscan.backend.pocketbase import PocketBase
 
 _HERE = Path(__file__).parent

@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from types import TracebackType
 from typing import Self, TextIO, assert_never
 
 from avscan.events import Downloading, Event, Scanned, Scanning, Settled, Unsettled
@@ -64,14 +63,9 @@ class Console:
         self._ticker.__enter__()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Stop the progress line and print the final table."""
-        self._ticker.__exit__(kind, error, trace)
+        self._ticker.__exit__(None, None, None)
         with self._lock:
             self._closed = True
             self._write(_ERASE)
@@ -130,12 +124,10 @@ class Console:
             figures = f", {received} of {whole}, {self._percent(self._download)}"
             what, name = "downloading ", self._download.file
         else:
-            figures = f" {format_duration(self._clock() - self._started)}"
-            what, name = "looking for builds, ", ""
-            return cut(what + figures.strip(), max_width)
-        return cut(
-            what + cut(name, max(1, max_width - len(what) - len(figures))) + figures, max_width
-        )
+            took = format_duration(self._clock() - self._started)
+            return cut(f"looking for builds, {took}", max_width)
+        name = cut(name, max(1, max_width - len(what) - len(figures)))
+        return cut(what + name + figures, max_width)
 
     @staticmethod
     def _percent(download: Downloading) -> str:

@@ -2,60 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from typing import TypeVar
+
+S = TypeVar("S", bound=str)
 
 PREFIX = "avscan_"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """One value of a metric, identified by its labels."""
-
-    value: float
-    labels: Mapping[str, str] = field(default_factory=dict)
+def gauge(name: str, help: str, value: float | None) -> str:  # noqa: A002 - Prometheus's term
+    """Format a gauge with one value; '' if the value is None. `name` excludes `PREFIX`."""
+    return _format(name, help, {} if value is None else {"": value})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gauge:
-    """A gauge; `name` excludes `PREFIX`."""
-
-    name: str
-    help: str
-    samples: Sequence[Sample]
+def gauges(name: str, help: str, label: str, values: Mapping[S, float]) -> str:  # noqa: A002
+    """Format a gauge with one sample for each value of `label`; '' if there is none."""
+    samples = {f'{{{label}="{_escaped(each)}"}}': value for each, value in values.items()}
+    return _format(name, help, samples)
 
 
-def gauge(name: str, help: str, value: float | None) -> Gauge:  # noqa: A002 - Prometheus's term
-    """Return a gauge with one value. If the value is None, the gauge has no sample."""
-    return Gauge(name=name, help=help, samples=[] if value is None else [Sample(value=value)])
-
-
-def gauges(name: str, help: str, label: str, values: Mapping[str, float]) -> Gauge:  # noqa: A002
-    """Return a gauge with one sample for each value of `label`."""
-    samples = [Sample(value=value, labels={label: each}) for each, value in values.items()]
-    return Gauge(name=name, help=help, samples=samples)
-
-
-def exposition(metrics: Iterable[Gauge]) -> str:
-    """Format metrics as text. Metrics without samples are left out."""
-    lines: list[str] = []
-    for metric in metrics:
-        if not metric.samples:
-            continue
-        name = PREFIX + metric.name
-        lines += [f"# HELP {name} {_escaped(metric.help)}", f"# TYPE {name} gauge"]
-        lines += [f"{name}{_labels(sample.labels)} {sample.value!r}" for sample in metric.samples]
+def _format(name: str, text: str, samples: Mapping[str, float]) -> str:
+    if not samples:
+        return ""
+    lines = [f"# HELP {PREFIX}{name} {text}", f"# TYPE {PREFIX}{name} gauge"]
+    lines += [f"{PREFIX}{name}{labels} {value!r}" for labels, value in samples.items()]
     return "".join(f"{line}\n" for line in lines)
 
 
-def _labels(labels: Mapping[str, str]) -> str:
-    pairs = (f'{name}="{_quoted(value)}"' for name, value in labels.items())
-    return "{" + ",".join(pairs) + "}" if labels else ""
-
-
-def _quoted(text: str) -> str:
-    return _escaped(text).replace('"', '\\"')
-
-
 def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("\n", "\\n")
+    return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')

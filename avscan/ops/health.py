@@ -14,18 +14,10 @@ from datetime import UTC, datetime, timedelta
 from avscan import signals
 from avscan.archives import programs
 from avscan.backend import schema
-from avscan.backend.answers import Rejected
 from avscan.backend.pocketbase import PocketBase
 from avscan.clamav import program, signatures
 from avscan.clamav.transcript import EngineVersion
-from avscan.errors import (
-    AvscanError,
-    BackendError,
-    EngineError,
-    SchemaError,
-    SignInError,
-    WorkspaceError,
-)
+from avscan.errors import AvscanError
 from avscan.inspector import confine
 from avscan.records import BUILDS, CHECKS
 from avscan.settings import Settings
@@ -37,7 +29,6 @@ RECOMMENDED_SPACE = 4 << 30
 
 GIB = 1 << 30
 HOUR = timedelta(hours=1)
-_FAILURES = (BackendError, SignInError, SchemaError, EngineError, WorkspaceError, Rejected)
 
 
 class State(enum.StrEnum):
@@ -64,8 +55,8 @@ def check_installation(settings: Settings, *, deep: bool) -> Iterator[Part]:
     yield from _backend(settings)
     yield from _engine(settings)
     yield _check("disk", lambda: _disk(settings))
-    yield _confinement()
-    yield _programs()
+    yield _check("confinement", _confinement)
+    yield _check("programs", _programs)
     if deep:
         yield _check("canary", lambda: _canary(settings))
 
@@ -73,7 +64,7 @@ def check_installation(settings: Settings, *, deep: bool) -> Iterator[Part]:
 def _check(name: str, check: Callable[[], tuple[State, str]]) -> Part:
     try:
         state, text = check()
-    except _FAILURES as error:
+    except AvscanError as error:
         return failed_part(name, error)
     return Part(name=name, state=state, text=text)
 
@@ -95,7 +86,7 @@ def _backend(settings: Settings) -> Iterator[Part]:
             text = f"{settings.url} answers and takes the sign-in"
             yield Part(name="pocketbase", state=State.OK, text=text)
             yield _check("collections", lambda: _collections(client))
-    except _FAILURES as error:
+    except AvscanError as error:
         yield failed_part("pocketbase", error)
         yield _skipped("collections")
 
@@ -113,7 +104,7 @@ def _collections(client: PocketBase) -> tuple[State, str]:
 def _engine(settings: Settings) -> Iterator[Part]:
     try:
         version = program.version(settings.clamscan, settings.signatures)
-    except EngineError as error:
+    except AvscanError as error:
         yield failed_part("clamscan", error)
         yield _skipped("signatures")
     else:
@@ -141,23 +132,20 @@ def _disk(settings: Settings) -> tuple[State, str]:
     return State.OK, text
 
 
-def _confinement() -> Part:
-    lacking = confine.missing_features()
-    if lacking:
-        return Part(name="confinement", state=State.WARN, text=f"lacks {'; '.join(lacking)}")
-    return Part(name="confinement", state=State.OK, text="all that avscan uses is there")
+def _confinement() -> tuple[State, str]:
+    if lacking := confine.missing_features():
+        return State.WARN, f"lacks {'; '.join(lacking)}"
+    return State.OK, "all that avscan uses is there"
 
 
-def _programs() -> Part:
-    missing = programs.missing()
-    if not missing:
-        return Part(name="programs", state=State.OK, text="all that open archives are there")
-    packages = ", ".join(programs.PACKAGES[program] for program in missing)
-    text = (
-        f"{', '.join(missing)} not installed: what they open counts as content that could not be"
-        f" inspected (Debian's packages: {packages})"
-    )
-    return Part(name="programs", state=State.WARN, text=text)
+def _programs() -> tuple[State, str]:
+    if missing := programs.missing():
+        packages = ", ".join(programs.PACKAGES[program] for program in missing)
+        return State.WARN, (
+            f"{', '.join(missing)} not installed: what they open counts as content that could not"
+            f" be inspected (Debian's packages: {packages})"
+        )
+    return State.OK, "all that open archives are there"
 
 
 def _canary(settings: Settings) -> tuple[State, str]:

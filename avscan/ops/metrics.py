@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
-import stat
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from avscan.ops.exposition import PREFIX, Gauge, exposition, gauge, gauges
+from avscan.ops.exposition import PREFIX, gauge, gauges
 from avscan.ops.report import Report, State
-from avscan.records import Status
 from avscan.summary import Summary
 from avscan.text import printable
 from avscan.verdict import Cause
@@ -23,37 +20,28 @@ from avscan.verdict import Cause
 # Matches the date in `str(EngineVersion)`.
 _SIGNATURES = re.compile(r"signatures \d+ of (\d{4}-\d{2}-\d{2})\b")
 _READABLE = 0o644
+_CRITERIA = {
+    "in_time_ratio": "Share of the window's builds judged within 5 minutes of their upload.",
+    "oldest_pending_seconds": "Seconds since the oldest build began to wait for a scan (at most 600).",
+    "error_ratio": "Share of the window's verdicts with a failed scan (at most 0.01).",
+}
 FAILURE_REPORTED = "pass_failure_reported_timestamp_seconds"
 _REPORTED = re.compile(rf"^{PREFIX}{FAILURE_REPORTED} (\S+)$", re.MULTILINE)
 
 
-def of_report(report: Report) -> Iterator[Gauge]:
+def of_report(report: Report) -> Iterator[str]:
     """Yield the metrics of a status report."""
     states = Counter(each.state for each in report.waiting)
     viruses = Counter(printable(each.virus) for each in report.detections)
-    figures = {criterion.name: criterion.figure for criterion in report.criteria}
     yield gauges(
         "criterion_kept",
         "Whether a criterion is kept (1) or broken (0); its figure is the metric of that name.",
         "criterion",
         {criterion.name: int(criterion.kept) for criterion in report.criteria},
     )
-    yield gauge(
-        "in_time_ratio",
-        "Share of the window's builds that had their verdict within 5 minutes of the upload.",
-        figures["in_time_ratio"],
-    )
-    yield gauge(
-        "oldest_pending_seconds",
-        "Seconds for which the oldest build has waited for a scan to begin (at most 600).",
-        figures["oldest_pending_seconds"],
-    )
-    yield gauge(
-        "error_ratio",
-        "Share of the window's verdicts with a failed scan (at most 0.01).",
-        figures["error_ratio"],
-    )
-    yield gauges("checks", "Checks by status.", "status", _by_name(report.checks))
+    for criterion in report.criteria:
+        yield gauge(criterion.name, _CRITERIA[criterion.name], criterion.figure)
+    yield gauges("checks", "Checks by status.", "status", report.checks)
     yield gauges(
         "waiting_builds",
         "Builds that wait for a verdict on their files.",
@@ -67,7 +55,7 @@ def of_report(report: Report) -> Iterator[Gauge]:
     )
     yield gauge("stuck_checks", "Checks under scan without a heartbeat.", len(report.stuck))
     yield gauge("window_seconds", "The window of the figures below.", report.window.total_seconds())
-    yield gauges("verdicts", "Verdicts of the window.", "status", _by_name(report.verdicts))
+    yield gauges("verdicts", "Verdicts of the window.", "status", report.verdicts)
     causes = Counter(each.cause for each in report.errors)
     yield gauges(
         "errors",
@@ -94,9 +82,8 @@ def of_pass(
     exit_code: int,
     ended: datetime,
     seconds: float,
-    requests: int,
     failure_reported: datetime | None = None,
-) -> Iterator[Gauge]:
+) -> Iterator[str]:
     """Yield the metrics of a pass that ended with this exit code.
 
     `failure_reported` is the time of the last notification of failing passes, None if the pass
@@ -122,7 +109,7 @@ def of_pass(
     )
     yield gauge("pass_files", "Files that the last pass scanned.", summary.files)
     yield gauge("pass_scanned_bytes", "Bytes that the last pass scanned.", summary.bytes)
-    yield gauge("pass_requests", "Requests of the last pass to PocketBase.", requests)
+    yield gauge("pass_requests", "Requests of the last pass to PocketBase.", summary.requests)
     reported = failure_reported.timestamp() if failure_reported else None
     yield gauge(FAILURE_REPORTED, "Time of the last notification of failing passes.", reported)
     yield from _of_signatures(summary.signatures or "", ended)
@@ -137,23 +124,21 @@ def failure_reported(path: Path) -> datetime | None:
         return None
 
 
-def write(path: Path, metrics: Iterator[Gauge]) -> None:
+def write(path: Path, metrics: Iterable[str]) -> None:
     """Write metrics to a file, which is replaced atomically.
 
-    A symbolic link is not followed, since its target may be any file. The check for a regular file
-    keeps root from replacing a device. A change of the path after the check needs write access to
-    the folder, and affects only an entry of that folder.
+    The settings refuse a path of a link or a device. One that is made later, by a user who can
+    write to the folder, is replaced itself: nothing outside of that folder changes.
 
     Raises:
-        OSError: the file can't be written, or the path is not a regular file.
+        OSError: the file can't be written.
 
     """
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(exposition(metrics))
+            file.writelines(metrics)
             os.fchmod(file.fileno(), _READABLE)  # node_exporter runs as another user
-        _require_regular(path)
         Path(name).replace(path)
     except BaseException:
         with suppress(OSError):
@@ -161,19 +146,10 @@ def write(path: Path, metrics: Iterator[Gauge]) -> None:
         raise
 
 
-def _require_regular(path: Path) -> None:
-    if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
-        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
-
-
-def _of_signatures(engine: str, now: datetime) -> Iterator[Gauge]:
+def _of_signatures(engine: str, now: datetime) -> Iterator[str]:
     info = {engine: 1} if engine else {}
     yield gauges("signatures_info", "Engine and signatures in use.", "engine", info)
-    found = _SIGNATURES.search(engine)
-    age = now - datetime.fromisoformat(found[1]).replace(tzinfo=UTC) if found else None
-    seconds = age.total_seconds() if age else None
-    yield gauge("signatures_age_seconds", "Age of the daily signatures, to the day.", seconds)
-
-
-def _by_name(values: dict[Status, int]) -> dict[str, float]:
-    return {str(status): number for status, number in values.items()}
+    if found := _SIGNATURES.search(engine):
+        age = now - datetime.fromisoformat(found[1]).replace(tzinfo=UTC)
+        text = "Age of the daily signatures, to the day."
+        yield gauge("signatures_age_seconds", text, age.total_seconds())

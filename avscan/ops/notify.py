@@ -36,15 +36,13 @@ class Message:
 
 
 class Channel(Protocol):
-    """A way to deliver messages. It is used from one thread."""
+    """A way to deliver messages. It is used from one thread.
 
-    @property
-    def name(self) -> str:
-        """The channel's name in the log."""
+    `name` is its name in the log; `events` are those that it delivers.
+    """
 
-    @property
-    def events(self) -> frozenset[str]:
-        """The events that the channel delivers."""
+    name: str
+    events: frozenset[str]
 
     def deliver(self, message: Message) -> str | None:
         """Deliver a message. Return the reason of a failure, or None.

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 
 from avscan.backend import journal
 from avscan.backend.discovery import LATELY, checks_of
-from avscan.backend.pocketbase import PAGE, PocketBase
+from avscan.backend.pocketbase import PAGE, PocketBase, any_of
 from avscan.records import BUILDS, CHECKS, Build, Check, Status, expanded_build, format_time
 
 SETTLED = tuple(status for status in Status if status.settled)
@@ -62,7 +62,7 @@ def read(client: PocketBase, *, window: timedelta, stuck_after: timedelta) -> Re
     latest = _latest(client, now)
     unsettled = tuple(_unsettled(client))
     verdicts = tuple(_verdicts(client, now - window, now))
-    counts = {status: client.count(CHECKS, where=_one_of([status])) for status in SETTLED}
+    counts = {status: client.count(CHECKS, where=any_of("status", [status])) for status in SETTLED}
     seen = latest.scan_time if latest else None
     since = min(now - window, seen - LATELY) if seen else _EVER
     changed = tuple(_changed(client, since))
@@ -91,7 +91,7 @@ def _unsettled(client: PocketBase) -> Iterable[tuple[Check, Build]]:
     """Return the checks that have no verdict, without orphans."""
     rows = client.rows(
         CHECKS,
-        where=_one_of([Status.PENDING, Status.SCANNING]),
+        where=any_of("status", [Status.PENDING, Status.SCANNING]),
         fields=(*_CHECK_FIELDS, *(f"expand.build.{name}" for name in _BUILD_FIELDS)),
         expand="build",
     )
@@ -100,8 +100,7 @@ def _unsettled(client: PocketBase) -> Iterable[tuple[Check, Build]]:
 
 def _verdicts(client: PocketBase, since: datetime, until: datetime) -> Iterable[Check]:
     times = f'scan_time >= "{format_time(since)}" && scan_time <= "{format_time(until + _AHEAD)}"'
-    where = f"{times} && ({_one_of(SETTLED)})"
-    return map(Check.parse, client.rows(CHECKS, where=where, fields=_CHECK_FIELDS))
+    return _checks(client, f"{times} && ({any_of('status', SETTLED)})")
 
 
 def _changed(client: PocketBase, since: datetime) -> Iterable[Build]:
@@ -117,9 +116,8 @@ def _others(client: PocketBase, builds: Sequence[str], since: datetime) -> Itera
     """
     if len(builds) <= PAGE:
         return checks_of(client, builds)
-    where = f'build.updated > "{format_time(since)}"'
+    return _checks(client, f'build.updated > "{format_time(since)}"')
+
+
+def _checks(client: PocketBase, where: str) -> Iterable[Check]:
     return map(Check.parse, client.rows(CHECKS, where=where, fields=_CHECK_FIELDS))
-
-
-def _one_of(statuses: Iterable[Status]) -> str:
-    return " || ".join(f'status = "{status}"' for status in statuses)

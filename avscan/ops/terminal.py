@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from typing import TextIO
@@ -12,15 +11,18 @@ from avscan.records import Status
 from avscan.text import printable
 
 RED, GREEN, YELLOW, DIM, BOLD = "31", "32", "33", "2", "1"
-COLOURS = {
+COLOURS: Mapping[Status | None, tuple[str, ...]] = {
+    None: (),
     Status.PENDING: (DIM,),
     Status.SCANNING: (DIM,),
     Status.CLEAN: (GREEN,),
     Status.INFECTED: (RED, BOLD),
     Status.ERROR: (YELLOW,),
 }
-_MIN_COLUMNS = 40
+_MIN_COLUMNS, _DEFAULT_COLUMNS = 40, 80
 _UNLIMITED = 10_000
+# Each unit of a duration in seconds, and the unit below it.
+_UNITS = ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
 
 
 class Style:
@@ -46,7 +48,9 @@ def columns(stream: TextIO) -> int:
     """Return the width of a terminal; for a pipe or a file, so many that nothing is cut."""
     if not stream.isatty():
         return _UNLIMITED
-    return max(_MIN_COLUMNS, shutil.get_terminal_size((80, 24)).columns)
+    # `shutil.get_terminal_size` would ask standard output, whatever the stream.
+    found = os.get_terminal_size(stream.fileno()).columns or _DEFAULT_COLUMNS  # a serial line: 0
+    return max(_MIN_COLUMNS, found)
 
 
 def width(text: str) -> int:
@@ -95,16 +99,11 @@ def format_duration(seconds: float) -> str:
     whole = int(seconds)
     if 0 < seconds < 10:  # noqa: PLR2004
         return f"{seconds:.1f} s"
-    if whole < 60:  # noqa: PLR2004
-        return f"{whole} s"
-    for unit, size, below, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60)):
+    for size, unit, part, below in _UNITS:
         if whole >= size:
-            return _two(whole // size, unit, whole % size // part, below)
-    return _two(whole // 60, "min", whole % 60, "s")
-
-
-def _two(number: int, unit: str, rest: int, below: str) -> str:
-    return f"{number} {unit}" + (f" {rest} {below}" if rest else "")
+            rest = whole % size // part
+            return f"{whole // size} {unit}" + (f" {rest} {below}" if rest else "")
+    return f"{whole} s"
 
 
 def format_size(number: float) -> str:

@@ -1,13 +1,15 @@
 """The output of `avscan status` and `avscan history`: text and JSON.
 
-The JSON is an interface: existing names and units do not change.
+The JSON is an interface: existing names and units do not change. That includes the names of the
+fields of `Criterion`, `Waiting` and `Late`.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 from avscan.backend import journal
@@ -48,25 +50,13 @@ def as_json(report: Report) -> str:
     """Format a report as JSON: times in RFC 3339, durations in seconds, ratios from 0 to 1."""
     delays = report.delays
     value = {
-        "time": rfc3339(report.time),
+        "time": report.time,
         "kept": report.kept,
-        "criteria": [
-            {
-                "name": criterion.name,
-                "kept": criterion.kept,
-                "figure": criterion.figure,
-                "bound": criterion.bound,
-                "detail": criterion.detail,
-            }
-            for criterion in report.criteria
-        ],
+        "criteria": [asdict(each) for each in report.criteria],
         "checks": report.checks,
         "oldest_pending_seconds": report.oldest_pending,
         "oldest_scanning_seconds": report.oldest_scanning,
-        "waiting": [
-            {"build": each.build, "state": each.state, "seconds": each.seconds, "again": each.again}
-            for each in report.waiting
-        ],
+        "waiting": [asdict(each) for each in report.waiting],
         "stuck": [{"build": each.build, "silent_seconds": each.seconds} for each in report.stuck],
         "window_seconds": report.window.total_seconds(),
         "verdicts": report.verdicts,
@@ -76,32 +66,19 @@ def as_json(report: Report) -> str:
             "p95_seconds": delays.p95,
             "max_seconds": delays.worst,
         },
-        "late": [
-            {"build": each.build, "seconds": each.seconds, "verdict": each.verdict}
-            for each in report.late
-        ],
+        "late": [asdict(each) for each in report.late],
         "detections": [
-            {
-                "build": each.build,
-                "file": each.file,
-                "virus": each.virus,
-                "time": rfc3339(each.time),
-            }
-            for each in report.detections
+            _fields(each, "build", "file", "virus", "time") for each in report.detections
         ],
-        "errors": [
-            {
-                "build": each.build,
-                "cause": each.cause,
-                "reason": each.reason,
-                "time": rfc3339(each.time),
-            }
-            for each in report.errors
-        ],
+        "errors": [_fields(each, "build", "cause", "reason", "time") for each in report.errors],
         "engine": report.engine or None,
-        "last_verdict": rfc3339(report.last_verdict) if report.last_verdict else None,
+        "last_verdict": report.last_verdict,
     }
-    return json.dumps(value, indent=2)
+    return json.dumps(value, indent=2, default=rfc3339)
+
+
+def _fields(event: Event, *names: str) -> dict[str, object]:
+    return {name: getattr(event, name) for name in names}
 
 
 def as_text(report: Report, *, max_width: int, style: Style) -> Iterator[str]:
@@ -123,7 +100,10 @@ def as_text(report: Report, *, max_width: int, style: Style) -> Iterator[str]:
         for each in report.late
     ]
     yield from _listed("Late", ("BUILD", "VERDICT", "AFTER"), late, max_width, style)
-    found = [_detection(each) for each in report.detections]
+    found = [
+        (_clock(each.time), each.build, each.file or "-", each.virus or "-")
+        for each in report.detections
+    ]
     yield from _listed("Infected", ("UTC", "BUILD", "FILE", "VIRUS"), found, max_width, style)
     failed = [(_clock(each.time), each.build, each.reason) for each in report.errors]
     yield from _listed("Errors", ("UTC", "BUILD", "REASON"), failed, max_width, style)
@@ -137,7 +117,7 @@ def history(build: str, checks: Sequence[Check], *, style: Style) -> Iterator[st
     for check in checks:
         status = str(check.status or "a status unknown to avscan")
         by = journal.author(check.log, check.status) if check.status and check.settled else ""
-        shown = style(status, *_colours(check.status)) + (f", {by}" if by else "")
+        shown = style(status, *COLOURS[check.status]) + (f", {by}" if by else "")
         yield f"build {build}, check {check.id}: {shown}"
         for section in sections(check.log):
             yield ""
@@ -168,43 +148,32 @@ def figure(criterion: Criterion) -> str:
 
 
 def _facts(report: Report) -> Iterator[tuple[str, str]]:
-    yield "Checks", ", ".join(f"{number} {name}" for name, number in report.checks.items())
-    yield "Verdicts", ", ".join(f"{number} {name}" for name, number in report.verdicts.items())
+    yield "Checks", _counts(report.checks)
+    yield "Verdicts", _counts(report.verdicts)
     if report.errors:
-        causes = Counter(_CAUSES[each.cause] for each in report.errors)
-        yield "Errors", ", ".join(f"{number} {name}" for name, number in causes.items())
+        yield "Errors", _counts(Counter(_CAUSES[each.cause] for each in report.errors))
     delays = report.delays
-    if delays.median is None or delays.p95 is None or delays.worst is None:
-        yield "Delay", "no build was uploaded and judged"
-    else:
-        yield (
-            "Delay",
-            ", ".join(
-                f"{name} {format_duration(seconds)}"
-                for name, seconds in (
-                    ("median", delays.median),
-                    ("95th percentile", delays.p95),
-                    ("worst", delays.worst),
-                )
-            ),
-        )
-    oldest = [
-        f"{name} {format_duration(seconds)}"
-        for name, seconds in (
-            ("pending", report.oldest_pending),
-            ("scanning", report.oldest_scanning),
-        )
-        if seconds
-    ]
-    yield "Oldest", ", ".join(oldest) or "nothing waits"
+    delay = _durations(
+        {"median": delays.median, "95th percentile": delays.p95, "worst": delays.worst}
+    )
+    yield "Delay", delay or "no build was uploaded and judged"
+    pending, scanning = report.oldest_pending or None, report.oldest_scanning or None
+    yield "Oldest", _durations({"pending": pending, "scanning": scanning}) or "nothing waits"
     yield "Signatures", report.engine or "unknown: there is no verdict yet"
     last = report.last_verdict
     ago = f"{format_duration((report.time - last).total_seconds())} ago" if last else "never"
     yield "Last verdict", ago
 
 
-def _detection(event: Event) -> tuple[str, ...]:
-    return _clock(event.time), event.build, event.file or "-", event.virus or "-"
+def _counts(counts: Mapping[str, int] | Mapping[Status, int]) -> str:
+    return ", ".join(f"{number} {name}" for name, number in counts.items())
+
+
+def _durations(seconds: Mapping[str, float | None]) -> str:
+    """Format those durations that are not None, each after its name."""
+    return ", ".join(
+        f"{name} {format_duration(each)}" for name, each in seconds.items() if each is not None
+    )
 
 
 def _listed(
@@ -225,11 +194,7 @@ def _coloured(line: str, style: Style) -> str:
     """Colour the status at the start of a log section."""
     status, colon, rest = line.partition(":")
     known = Status(status) if status in set(Status) else None
-    return style(status, *_colours(known)) + colon + rest
-
-
-def _colours(status: Status | None) -> tuple[str, ...]:
-    return COLOURS[status] if status else ()
+    return style(status, *COLOURS[known]) + colon + rest
 
 
 def _clock(moment: datetime) -> str:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from platform import node
-from types import TracebackType
 from typing import Self, TypeAlias
 
 from avscan.errors import AvscanError, Interrupted
@@ -20,8 +19,8 @@ from avscan.workspace import Busy
 
 log = logging.getLogger(__name__)
 
-# Each takes the settings and the user agent. It returns None if the channel is not configured.
-Opener: TypeAlias = Callable[[Settings, str], Channel | None]
+# Each returns None if the channel is not configured.
+Opener: TypeAlias = Callable[[Settings], Channel | None]
 CHANNELS: tuple[Opener, ...] = (webhook.from_settings,)
 
 # Seconds to wait for undelivered notifications at the end of a pass.
@@ -31,42 +30,27 @@ REPEAT_FAILURE = timedelta(hours=1)
 
 
 class Watch:
-    """A context manager around a pass, which sets `summary` and `requests`."""
+    """A context manager around a pass, which sets `summary`."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        *,
-        user_agent: str,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, settings: Settings) -> None:
         self.summary = Summary()
-        self.requests: Callable[[], int] = int
         self._file = settings.metrics_file
-        found = [opener(settings, user_agent) for opener in CHANNELS]
+        found = [opener(settings) for opener in CHANNELS]
         self._notifier = Notifier(channel for channel in found if channel is not None)
-        self._clock = clock
-        self._started = clock()
+        self._started = time.monotonic()
 
     def listen(self, event: Event) -> None:
         """Send a notification if the event is a new verdict."""
         self._notifier(event)
 
     def __enter__(self) -> Self:
-        """Start the clock."""
-        self._started = self._clock()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Write the metrics and deliver the notifications, unless another pass is running."""
         if isinstance(error, Busy):
             return
-        ended, seconds = datetime.now(UTC), self._clock() - self._started
+        ended, seconds = datetime.now(UTC), time.monotonic() - self._started
         reported = self._notify(error, ended)
         if self._file is None:
             return
@@ -75,7 +59,6 @@ class Watch:
             exit_code=exit_code(error),
             ended=ended,
             seconds=seconds,
-            requests=self.requests(),
             failure_reported=reported,
         )
         try:

@@ -77,7 +77,6 @@ class Scene:
     def age(self, build: str) -> None:
         """Make a claim look abandoned, and leave a heartbeat the time to mend that."""
         check = self.backend.check_of(build)
-        assert check is not None
         if check["status"] == "scanning":
             moment = format_time(datetime.now(UTC) - ABANDONED)
             self.backend.backdate("av_build_checks", check["id"], updated=moment)

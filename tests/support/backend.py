@@ -356,16 +356,16 @@ class Backend:
         """Return all checks of a build, oldest first."""
         return self._checks(f'build = "{build}"')
 
-    def check_of(self, build: str) -> Row | None:
-        """Return the one check of a build; None if it has none."""
-        found = self.checks_of(build)
-        assert len(found) <= 1, f"{len(found)} checks for {build}"
-        return found[0] if found else None
+    def check_of(self, build: str) -> Row:
+        """Return the one check of a build."""
+        (found,) = self.checks_of(build)
+        return found
 
     def status_of(self, build: str) -> str | None:
         """Return the status of a build's one check; None if it has none."""
-        check = self.check_of(build)
-        return None if check is None else str(check["status"])
+        found = self.checks_of(build)
+        assert len(found) <= 1, f"{len(found)} checks for {build}"
+        return str(found[0]["status"]) if found else None
 
     def create_check(self, build: str, *, status: str = "pending", **fields: Any) -> str:
         """Create a check as another program would, under an id of its own; return the id."""
@@ -404,7 +404,8 @@ class Backend:
         self.server.kill()
 
     def restart(self) -> None:
-        self.server.restart()
+        self.server.stop()
+        self.server.start()
 
     def close(self) -> None:
         for close in self._closers:

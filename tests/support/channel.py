@@ -1,0 +1,25 @@
+"""A notification channel that records what it delivers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from avscan.ops.notify import Message
+
+
+@dataclass
+class Recorder:
+    """A channel that records events, and returns `failure`."""
+
+    events: frozenset[str] = frozenset({"infected", "error"})
+    name: str = "recorder"
+    failure: str | None = None
+    delivered: list[str] = field(default_factory=list)
+    closed: bool = False
+
+    def deliver(self, message: Message) -> str | None:
+        self.delivered.append(message.event)
+        return self.failure
+
+    def close(self) -> None:
+        self.closed = True
