@@ -87,11 +87,11 @@ def test_a_second_pass_starts_no_clamscan(backend: Backend) -> None:
     assert second.event("pass.finished")["scanned"] == 0
 
 
-def test_an_idle_pass_sends_four_requests(backend: Backend) -> None:
+def test_an_idle_pass_sends_three_requests(backend: Backend) -> None:
     backend.upload({"a.txt": b"a game"})
     sweep(backend)
     idle = avscan("run", env=backend.environment())
-    assert idle.event("pass.finished")["requests"] == 4
+    assert idle.event("pass.finished")["requests"] == 3
 
 
 def test_a_small_build_takes_five_requests(backend: Backend) -> None:
