@@ -9,7 +9,7 @@ checks that an operator deleted, and builds uploaded while avscan was off. Nothi
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice, pairwise, product
@@ -93,12 +93,7 @@ class Plan:
         )
 
 
-def plans(
-    client: PocketBase,
-    *,
-    stuck_after: timedelta,
-    full: bool,
-) -> Iterator[Plan]:
+def plans(client: PocketBase, *, stuck_after: timedelta, full: bool) -> Iterator[Plan]:
     """Yield plans, the most urgent first.
 
     If there are many builds, `full` adds a comparison of all builds with all checks, in parts.
@@ -180,11 +175,9 @@ def compare_large(client: PocketBase) -> Iterator[Plan]:
 def checks_of(client: PocketBase, builds: Sequence[str]) -> Iterator[Check]:
     """List the checks of the builds with these ids."""
     for start in range(0, len(builds), _IDS_PER_FILTER):
-        ids = builds[start : start + _IDS_PER_FILTER]
-        yield from map(
-            Check.parse,
-            client.list_unordered(CHECKS, where=any_of("build", ids), fields=_CHECK_FIELDS),
-        )
+        where = any_of("build", builds[start : start + _IDS_PER_FILTER])
+        rows = client.list_unordered(CHECKS, where=where, fields=_CHECK_FIELDS)
+        yield from map(Check.parse, rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,21 +226,16 @@ def verdicts(client: PocketBase, wanted: Verdicts, *, page: int = PAGE) -> Itera
         where = f"{wanted.where()} && ({after})"
 
 
-def compared(builds: Iterable[Build], checks: Iterable[Check]) -> Plan:
+def compared(builds: Collection[Build], checks: Iterable[Check]) -> Plan:
     """Compare builds with their checks: return the new builds and the outdated checks."""
     by_build: defaultdict[str, list[Check]] = defaultdict(list)
     for check in checks:
         by_build[check.build].append(check)
-    new: list[Build] = []
-    changed: list[tuple[Check, Build]] = []
-    for build in builds:
-        known = by_build.get(build.id)
-        if known is None:
-            if build.files:
-                new.append(build)
-        else:
-            changed += [(check, build) for check in known if is_outdated(check, build)]
-    return Plan(changed=tuple(changed), new=tuple(new))
+    pairs = [(check, build) for build in builds for check in by_build.get(build.id, ())]
+    return Plan(
+        changed=tuple((check, build) for check, build in pairs if is_outdated(check, build)),
+        new=tuple(build for build in builds if build.files and build.id not in by_build),
+    )
 
 
 def is_outdated(check: Check, build: Build) -> bool:
