@@ -204,38 +204,73 @@ def test_different_files_have_different_digests(one: set[str], other: set[str]) 
     assert (journal.digest(one) == journal.digest(other)) is (one == other)
 
 
-@given(files=builds, before=sections)
-@example(files=[report("a" * 90, errors=(FORGED,))], before=[FORGED])
-@example(files=[report("a" * 90, errors=(FORGED_OLD,))], before=[FORGED_OLD])
-def test_the_digest_is_read_back_from_the_log_and_its_excerpt(
-    files: list[FileReport], before: list[str]
+@given(files=builds, before=sections, again=st.booleans())
+@example(files=[report("a" * 90, errors=(FORGED,))], before=[FORGED], again=False)
+@example(files=[report("a" * 90, errors=(FORGED_OLD,))], before=[FORGED_OLD], again=True)
+def test_a_verdict_is_read_back_from_the_log_and_its_excerpt(
+    *, files: list[FileReport], before: list[str], again: bool
 ) -> None:
-    log = settled(files, before=tuple(before), limit=5000)
-    expected = journal.digest(file.name for file in files)
-    assert journal.digest_of(log) == expected
-    assert journal.digest_of(excerpt(log)) == expected
+    digest = journal.digest(file.name for file in files)
+    older = [f"clean: x\nfiles: 1, digest {digest}"] if again else []
+    log = settled(files, before=(*older, *before), limit=5000)
+    for text in (log, excerpt(log)):
+        entry = journal.read(text)
+        assert entry.status is judge(files, POLICIES).status
+        assert (entry.files, entry.claim, entry.uploaded) == (digest, SCAN.claim, SCAN.uploaded)
+        assert entry.engine.split() == SCAN.engine.split()
+        assert entry.again is again
+    assert journal.digest_of(log) == digest
+    assert journal.claim_of(log) == SCAN.claim
+
+
+# A verdict written by version 0.1.0.
+OLD = (
+    "error: a.zip: damaged\n"
+    "files: 1, digest 8ba9d96de40dd8d6cde7e4b9ef0ba3cb\n"
+    "uploaded: 2025-05-01 11:59:30.000Z, scanned before\n"
+    "engine: ClamAV 1.4.6/27600\n"
+    "host: scanner-1, 2025-05-01 12:00:00Z to 2025-05-01 12:00:42Z\n"
+    "claim: 0123456789ab"
+)
+READ_OLD = journal.Entry(
+    status=Status.ERROR, reason="a.zip: damaged", files="8ba9d96de40dd8d6cde7e4b9ef0ba3cb"
+)
 
 
 @pytest.mark.parametrize(
-    "log",
+    ("log", "entry"),
     [
-        "",
-        "by hand",
-        "clean: by hand",
-        "pending: new build",
-        f"pending: clean: x\nfiles: 1, digest {'0' * 32}",
-        f"scanning: claim 1\n{RULE}\nclean: x\nfiles: 1, digest {'0' * 32}",
-        f"clean: {'x' * 400}\nfiles: 1, digest {'0' * 32}",
-        "clean: x\nfiles: 1, digest 0123",
-        'clean: {"files": ["x"]}',
-        'clean: {"files": "x"',
-        'clean: ["files"]',
-        'given: {"files": "x"}',
-        f'clean: x {{"files": "{"0" * 32}"}}',
+        ("", journal.Entry()),
+        ("by hand", journal.Entry()),
+        ("clean: by hand", journal.Entry()),
+        ("pending: new build", journal.Entry()),
+        (f"pending: clean: x\nfiles: 1, digest {'0' * 32}", journal.Entry()),
+        (f"scanning: claim 1\n{RULE}\nclean: x\nfiles: 1, digest {'0' * 32}", journal.Entry()),
+        (f"clean: {'x' * 400}\nfiles: 1, digest {'0' * 32}", journal.Entry()),
+        ("clean: x\nfiles: 1, digest 0123", journal.Entry()),
+        ('clean: {"files": "x"', journal.Entry()),
+        ('clean: ["files"]', journal.Entry()),
+        ('given: {"files": "x"}', journal.Entry()),
+        (f'clean: x {{"files": "{"0" * 32}"}}', journal.Entry()),
+        ('clean: {"files": ["x"]}', journal.Entry(status=Status.CLEAN)),
+        ('error: {"cause": "fate"}', journal.Entry(status=Status.ERROR)),
+        ('pending: {"interrupted": "a 3"}', journal.Entry(status=Status.PENDING)),
+        ('pending: {"interrupted": {"a": "3"}}', journal.Entry(status=Status.PENDING)),
+        (
+            f'pending: {{}}\n{RULE}\nscanning: {{"claim": "a", "interrupted": {{"a": 3}}}}',
+            journal.Entry(status=Status.PENDING),
+        ),
+        (OLD, READ_OLD),
+        (excerpt(OLD), READ_OLD),
     ],
 )
-def test_a_log_without_a_verdict_of_avscan_has_no_digest(log: str) -> None:
-    assert journal.digest_of(log) is None
+def test_only_the_record_of_the_newest_section_is_parsed(log: str, entry: journal.Entry) -> None:
+    assert journal.read(log) == entry
+
+
+def test_a_log_without_a_record_has_neither_a_digest_nor_a_claim() -> None:
+    assert journal.digest_of("clean: by hand") is None
+    assert journal.claim_of("clean: by hand") is None
 
 
 # Unsanitized file names, which may look like parts of a log.
@@ -271,12 +306,8 @@ def test_a_claim_is_read_back_with_any_file_names(
     assert journal.interruptions_of(excerpt(log), files)[0].times == times
 
 
-@given(files=builds, before=sections)
-def test_a_verdict_has_the_mark_of_its_claim(files: list[FileReport], before: list[str]) -> None:
-    assert journal.claim_of(settled(files, before=tuple(before))) == SCAN.claim
-
-
 @given(before=sections, files=wild_builds, reason=st.text(max_size=300))
+@example(before=[], files=["a"], reason='x", "interrupted": {"a": 3}, "last": "y')
 def test_a_pending_log_keeps_its_interruptions_and_has_no_claim(
     before: list[str], files: list[str], reason: str
 ) -> None:
@@ -287,14 +318,6 @@ def test_a_pending_log_keeps_its_interruptions_and_has_no_claim(
     assert journal.claim_of(log) is None
 
 
-def test_interruptions_of_removed_files_do_not_count() -> None:
-    counted = journal.interrupt(journal.interrupt((), "a", "x"), "b", "y")
-    log = journal.pending("z", interruptions=counted, limit=5000)
-    assert journal.interruptions_of(log, ["a", "c"]) == (
-        Interruption(file="a", times=1, reason=""),
-    )
-
-
 def test_each_file_has_its_own_count_latest_first() -> None:
     counted = journal.interrupt((), "a", "first")
     counted = journal.interrupt(counted, "b", "second")
@@ -303,31 +326,6 @@ def test_each_file_has_its_own_count_latest_first() -> None:
         Interruption(file="a", times=2, reason="third"),
         Interruption(file="b", times=1, reason="second"),
     )
-
-
-@pytest.mark.parametrize(
-    "log", ["", "by hand", f'pending: {{}}\n{RULE}\nscanning: {{"claim": "a"}}']
-)
-def test_a_claim_of_an_older_section_does_not_count(log: str) -> None:
-    assert journal.claim_of(log) is None
-
-
-@pytest.mark.parametrize(
-    "log",
-    [
-        "",
-        'pending: {"interrupted": "a 3"}',
-        'pending: {"interrupted": {"a": "3"}}',
-        f'pending: {{}}\n{RULE}\npending: {{"interrupted": {{"a": 3}}}}',
-    ],
-)
-def test_a_log_without_counts_has_no_interruptions(log: str) -> None:
-    assert journal.interruptions_of(log, ["a"]) == ()
-
-
-def test_a_reason_is_not_parsed_as_a_count() -> None:
-    log = journal.pending('x", "interrupted": {"a": 3}, "last": "y', limit=5000)
-    assert journal.interruptions_of(log, ["a"]) == ()
 
 
 def test_the_counts_of_all_files_fit_into_pocketbases_shortest_log() -> None:
@@ -385,41 +383,7 @@ def test_a_verdict_that_does_not_fit_keeps_its_head() -> None:
     assert split(again)[1] == kept
 
 
-# -- parsing for the report ----------------------------------------------------------------------
-
-
-@given(files=builds, again=st.booleans())
-def test_a_verdict_is_read_back_from_pocketbases_excerpt(
-    *, files: list[FileReport], again: bool
-) -> None:
-    digest = journal.digest(file.name for file in files)
-    before = (f"clean: x\nfiles: 1, digest {digest}",) if again else ()
-    log = settled(files, before=before)
-    for text in (log, excerpt(log, journal.EXCERPT)):
-        entry = journal.read(text)
-        assert (entry.uploaded, entry.again) == (SCAN.uploaded, again)
-        assert entry.status is judge(files, POLICIES).status
-        assert entry.engine.split() == SCAN.engine.split()
-
-
-# A verdict written by version 0.1.0.
-OLD = (
-    "error: a.zip: damaged\n"
-    "files: 1, digest 8ba9d96de40dd8d6cde7e4b9ef0ba3cb\n"
-    "uploaded: 2025-05-01 11:59:30.000Z, scanned before\n"
-    "engine: ClamAV 1.4.6/27600\n"
-    "host: scanner-1, 2025-05-01 12:00:00Z to 2025-05-01 12:00:42Z\n"
-    "claim: 0123456789ab"
-)
-
-
-@pytest.mark.parametrize("log", [OLD, excerpt(OLD)])
-def test_a_verdict_of_version_0_1_0_is_parsed(log: str) -> None:
-    assert journal.read(log) == journal.Entry(
-        status=Status.ERROR,
-        reason="a.zip: damaged",
-        files="8ba9d96de40dd8d6cde7e4b9ef0ba3cb",
-    )
+# -- earlier verdicts on the same files -----------------------------------------------------------
 
 
 @given(files=builds, count=st.integers(0, 9))
