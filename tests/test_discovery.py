@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -306,17 +306,12 @@ def a_world(backend: Backend) -> tuple[str, str]:
     return new, changed
 
 
-def test_a_small_backend_is_compared_as_a_whole(every_backend: Backend) -> None:
+@pytest.mark.parametrize("find", [plan_of, recent])
+def test_new_changed_and_waiting_builds_are_found(
+    every_backend: Backend, find: Callable[[Backend], Plan]
+) -> None:
     new, changed = a_world(every_backend)
-    plan = plan_of(every_backend)
-    assert [build.id for build in plan.new] == [new]
-    assert ids_of(plan.changed) == {changed}
-    assert len(plan.jobs) == 1
-
-
-def test_builds_that_changed_lately_are_compared(every_backend: Backend) -> None:
-    new, changed = a_world(every_backend)
-    plan = recent(every_backend)
+    plan = find(every_backend)
     assert [build.id for build in plan.new] == [new]
     assert ids_of(plan.changed) == {changed}
     assert len(plan.jobs) == 1

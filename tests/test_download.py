@@ -221,6 +221,13 @@ def test_an_answer_without_a_length_is_refused(
     assert left(disk) == []
 
 
+def test_a_part_that_is_shorter_than_its_range_is_resumed(server: Scripted, disk: Disk) -> None:
+    span = {"Content-Range": f"bytes 100-{len(CONTENT) - 1}/{len(CONTENT)}"}
+    server.say(whole(cut=100), Answer(status=206, body=CONTENT[100:200], headers=STORED | span))
+    server.say(rest(200))
+    assert_is(fetch(server.client(), disk), CONTENT)
+
+
 @pytest.mark.parametrize("span", ["", "bytes 100-", "bytes 100-200/*"])
 def test_a_part_without_a_valid_range_is_refused(server: Scripted, disk: Disk, span: str) -> None:
     server.say(whole(cut=100), Answer(status=206, headers=STORED | {"Content-Range": span}))

@@ -404,17 +404,6 @@ def test_a_field_of_a_wrong_type_is_kept_and_named(every_backend: Backend) -> No
         schema.require(client)
 
 
-def test_a_refusal_without_several_checks_is_raised(
-    backend: Backend, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    build = backend.create_empty_build()
-    for _ in range(2):
-        backend.create_check(build)
-    monkeypatch.setattr(schema, "_builds_with_several_checks", lambda _: {})
-    with pytest.raises(Rejected, match="indexes"):
-        schema.ensure(backend.client(), fix=True)
-
-
 def test_two_inits_at_once_both_succeed(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     backend.json("DELETE", CHECKS)
     client = backend.client()

@@ -9,10 +9,10 @@ checks that an operator deleted, and builds uploaded while avscan was off. Nothi
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from itertools import islice, pairwise
+from itertools import islice, pairwise, product
 
 from avscan.backend import journal
 from avscan.backend.answers import Row
@@ -29,7 +29,8 @@ UPLOAD_TIME = timedelta(hours=1)
 # the first of them is scanned.
 PART = 5_000
 _IDS_PER_FILTER = 100
-_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+# The first two characters of PocketBase's random ids, which are uniform, in ascending order.
+_PREFIXES = ["".join(pair) for pair in product("0123456789abcdefghijklmnopqrstuvwxyz", repeat=2)]
 _BUILD_FIELDS = ("id", "files", "created", "updated")
 _CHECK_FIELDS = (
     *("id", "build", "status", "virus_name", "scan_time", "created", "updated"),
@@ -92,12 +93,7 @@ class Plan:
         )
 
 
-def plans(
-    client: PocketBase,
-    *,
-    stuck_after: timedelta,
-    full: bool,
-) -> Iterator[Plan]:
+def plans(client: PocketBase, *, stuck_after: timedelta, full: bool) -> Iterator[Plan]:
     """Yield plans, the most urgent first.
 
     If there are many builds, `full` adds a comparison of all builds with all checks, in parts.
@@ -107,28 +103,15 @@ def plans(
 
     """
     now = client.server_time()
-    rows = client.page(BUILDS, sort="id", fields=_BUILD_FIELDS, limit=PAGE)
+    rows = client.page(BUILDS, fields=_BUILD_FIELDS, limit=PAGE)
     if len(rows) < PAGE:
-        builds = [Build.parse(row) for row in rows]
-        yield compare_all(client, builds, now=now, stuck_after=stuck_after)
+        checks = client.rows(CHECKS, fields=_CHECK_FIELDS)
+        yield plan_for(map(Build.parse, rows), checks, now=now, stuck_after=stuck_after)
         return
     yield from compare_recent(client, now=now, stuck_after=stuck_after)
     if full:
         require_one_check(client)
         yield from compare_large(client)
-
-
-def compare_all(
-    client: PocketBase, builds: Sequence[Build], *, now: datetime, stuck_after: timedelta
-) -> Plan:
-    """Find the unsettled checks and compare all builds with all checks.
-
-    For a small backend. `now` is the server's time.
-    """
-    waiting = client.list_unordered(CHECKS, where=_UNSETTLED, fields=_WITH_BUILD, expand="build")
-    plan = unsettled(waiting, now=now, stuck_after=stuck_after)
-    comparison = compared(builds, map(Check.parse, client.rows(CHECKS, fields=_CHECK_FIELDS)))
-    return replace(plan, changed=comparison.changed, new=comparison.new)
 
 
 def compare_recent(client: PocketBase, *, now: datetime, stuck_after: timedelta) -> Iterator[Plan]:
@@ -140,30 +123,31 @@ def compare_recent(client: PocketBase, *, now: datetime, stuck_after: timedelta)
     since = format_time(now - LATELY)
     rows = client.list_unordered(BUILDS, where=f'updated > "{since}"', fields=_BUILD_FIELDS)
     changed = map(Build.parse, rows)
-    builds = {build.id: build for build in islice(changed, _IDS_PER_FILTER)}
-    where = " || ".join(filter(None, (_UNSETTLED, any_of("build", list(builds)))))
-    recent: list[Check] = []
-
-    def rows_with_builds() -> Iterator[Row]:
-        for row in client.list_unordered(CHECKS, where=where, fields=_WITH_BUILD, expand="build"):
-            if row.get("build") in builds:
-                recent.append(Check.parse(row))
-            yield row
-
-    plan = unsettled(rows_with_builds(), now=now, stuck_after=stuck_after)
-    comparison = compared(builds.values(), recent)
-    yield replace(plan, changed=comparison.changed, new=comparison.new)
+    builds = list(islice(changed, _IDS_PER_FILTER))
+    where = " || ".join(filter(None, (_UNSETTLED, any_of("build", [each.id for each in builds]))))
+    checks = client.list_unordered(CHECKS, where=where, fields=_WITH_BUILD, expand="build")
+    yield plan_for(builds, checks, now=now, stuck_after=stuck_after)
     while part := list(islice(changed, _IDS_PER_FILTER)):
         yield compared(part, checks_of(client, [build.id for build in part]))
 
 
-def unsettled(rows: Iterable[Row], *, now: datetime, stuck_after: timedelta) -> Plan:
-    """Sort unsettled checks, each with its build: pending, stuck, or orphaned."""
+def plan_for(
+    builds: Iterable[Build], checks: Iterable[Row], *, now: datetime, stuck_after: timedelta
+) -> Plan:
+    """Compare builds with their checks, and sort the unsettled ones among all `checks`.
+
+    Each row has its build (`expand=build`), unless that is among `builds`.
+    """
+    listed = {build.id: build for build in builds}
+    theirs: list[Check] = []
     orphans: list[Check] = []
     stuck: list[tuple[Check, Build]] = []
     jobs: list[Job] = []
-    for row in rows:
-        check, build = Check.parse(row), expanded_build(row)
+    for row in checks:
+        check = Check.parse(row)
+        build = expanded_build(row) or listed.get(check.build)
+        if check.build in listed:
+            theirs.append(check)
         if check.status not in {Status.PENDING, Status.SCANNING}:
             continue
         if build is None:
@@ -173,7 +157,8 @@ def unsettled(rows: Iterable[Row], *, now: datetime, stuck_after: timedelta) -> 
                 jobs.append(job_of(build, journal.interruptions_of(check.log, build.files)))
         elif check.updated < now - stuck_after:
             stuck.append((check, build))
-    return Plan(orphans=tuple(orphans), stuck=tuple(stuck), jobs=tuple(jobs))
+    comparison = compared(listed.values(), theirs)
+    return replace(comparison, orphans=tuple(orphans), stuck=tuple(stuck), jobs=tuple(jobs))
 
 
 def compare_large(client: PocketBase) -> Iterator[Plan]:
@@ -183,17 +168,16 @@ def compare_large(client: PocketBase) -> Iterator[Plan]:
     query takes quadratic time up to version 0.31.
     """
     for low, high in id_ranges(client.count(BUILDS) // PART + 1):
-        yield Plan(changed=_changed(client, low, high), new=_without_checks(client, low, high))
+        ids = _between(low, high)
+        yield Plan(changed=_changed(client, ids), new=_without_checks(client, ids))
 
 
 def checks_of(client: PocketBase, builds: Sequence[str]) -> Iterator[Check]:
     """List the checks of the builds with these ids."""
     for start in range(0, len(builds), _IDS_PER_FILTER):
-        ids = builds[start : start + _IDS_PER_FILTER]
-        yield from map(
-            Check.parse,
-            client.list_unordered(CHECKS, where=any_of("build", ids), fields=_CHECK_FIELDS),
-        )
+        where = any_of("build", builds[start : start + _IDS_PER_FILTER])
+        rows = client.list_unordered(CHECKS, where=where, fields=_CHECK_FIELDS)
+        yield from map(Check.parse, rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,13 +195,12 @@ class Verdicts:
     def where(self) -> str:
         """Return the filter for PocketBase."""
         wanted = [self.status] if self.status else [each for each in Status if each.settled]
-        one_of = " || ".join(
-            f'(status = "{each}" && {_by_av_service(each)})'
-            if self.by_av_service
-            else f'(status = "{each}" && (log ~ "{each}: %" || {_by_av_service(each)}))'
-            for each in wanted
-        )
+        one_of = " || ".join(map(self._with_status, wanted))
         return f'({one_of}) && scan_time != "" && scan_time < "{format_time(self.before)}"'
+
+    def _with_status(self, status: Status) -> str:
+        by_avscan = "" if self.by_av_service else f'log ~ "{status}: %" || '
+        return f'(status = "{status}" && ({by_avscan}{_by_av_service(status)}))'
 
 
 def _by_av_service(status: Status) -> str:
@@ -243,21 +226,16 @@ def verdicts(client: PocketBase, wanted: Verdicts, *, page: int = PAGE) -> Itera
         where = f"{wanted.where()} && ({after})"
 
 
-def compared(builds: Iterable[Build], checks: Iterable[Check]) -> Plan:
+def compared(builds: Collection[Build], checks: Iterable[Check]) -> Plan:
     """Compare builds with their checks: return the new builds and the outdated checks."""
     by_build: defaultdict[str, list[Check]] = defaultdict(list)
     for check in checks:
         by_build[check.build].append(check)
-    new: list[Build] = []
-    changed: list[tuple[Check, Build]] = []
-    for build in builds:
-        known = by_build.get(build.id)
-        if known is None:
-            if build.files:
-                new.append(build)
-        else:
-            changed += [(check, build) for check in known if is_outdated(check, build)]
-    return Plan(changed=tuple(changed), new=tuple(new))
+    pairs = [(check, build) for build in builds for check in by_build.get(build.id, ())]
+    return Plan(
+        changed=tuple((check, build) for check, build in pairs if is_outdated(check, build)),
+        new=tuple(build for build in builds if build.files and build.id not in by_build),
+    )
 
 
 def is_outdated(check: Check, build: Build) -> bool:
@@ -303,44 +281,24 @@ def count_interruptions(interruptions: Iterable[Interruption]) -> int:
 
 
 def id_ranges(number: int) -> Iterator[tuple[str, str]]:
-    """Split the range of ids into `number` ranges [low, high) of equal width; '' is unbounded.
-
-    PocketBase's random ids are uniform over a to z and 0 to 9.
-    """
-    space = len(_DIGITS) ** 3
-    bounds = ["", *(_id_at(space * step // number) for step in range(1, number)), ""]
-    yield from pairwise(bounds)
+    """Split the range of ids into `number` ranges [low, high) of equal width; '' is unbounded."""
+    inner = [_PREFIXES[len(_PREFIXES) * step // number] for step in range(1, number)]
+    yield from pairwise(["", *inner, ""])
 
 
-def _id_at(position: int) -> str:
-    text = ""
-    for _ in range(3):
-        position, digit = divmod(position, len(_DIGITS))
-        text = _DIGITS[digit] + text
-    return text
+def _between(low: str, high: str) -> str:
+    return f'id >= "{low}"' + (f' && id < "{high}"' if high else "")
 
 
-def _between(name: str, low: str, high: str) -> str:
-    return f'{name} >= "{low}"' + (f' && {name} < "{high}"' if high else "")
-
-
-def _changed(client: PocketBase, low: str, high: str) -> tuple[tuple[Check, Build], ...]:
-    """List the outdated verdicts in a range of check ids."""
-    rows = client.rows(
-        CHECKS,
-        where=f"{_between('id', low, high)} && {_OUTDATED}",
-        fields=_WITH_BUILD,
-        expand="build",
-    )
+def _changed(client: PocketBase, ids: str) -> tuple[tuple[Check, Build], ...]:
+    """List the outdated verdicts in a range of check ids, which is a filter."""
+    where = f"{ids} && {_OUTDATED}"
+    rows = client.rows(CHECKS, where=where, fields=_WITH_BUILD, expand="build")
     pairs = [(Check.parse(row), build) for row in rows if (build := expanded_build(row))]
     return tuple((check, build) for check, build in pairs if is_outdated(check, build))
 
 
-def _without_checks(client: PocketBase, low: str, high: str) -> tuple[Build, ...]:
-    """List the builds without a check in a range of build ids."""
-    missing = f"{_with_files(low, high)} && {CHECKS}_via_build.id ?= null"
-    return tuple(map(Build.parse, client.rows(BUILDS, where=missing, fields=_BUILD_FIELDS)))
-
-
-def _with_files(low: str, high: str) -> str:
-    return f"{_between('id', low, high)} && files:length > 0"
+def _without_checks(client: PocketBase, ids: str) -> tuple[Build, ...]:
+    """List the builds with files and without a check in a range of build ids, which is a filter."""
+    where = f"{ids} && files:length > 0 && {CHECKS}_via_build.id ?= null"
+    return tuple(map(Build.parse, client.rows(BUILDS, where=where, fields=_BUILD_FIELDS)))

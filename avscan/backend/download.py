@@ -95,82 +95,66 @@ def download(
         WorkspaceError: the disk fails, or fills up during the download.
 
     """
+    is_complete = False
     try:
         with target.open("wb") as file:
-            transfer = _Transfer(
-                client,
-                (collection, record, name),
+            outcome = _Transfer(
+                client=client,
+                address=(collection, record, name),
+                target=target,
                 file=file,
                 workspace=workspace,
                 cancelled=cancelled,
                 leave=leave,
                 progress=progress,
                 least_time=least_time,
-            )
-            outcome = transfer.run()
+            ).run()
+        is_complete = isinstance(outcome, Artifact)
     except OSError as error:  # closing can fail too: it flushes the buffer again
-        target.unlink(missing_ok=True)
         raise WorkspaceError(f"{target.parent} can't be written: {error.strerror}") from error
-    except BaseException:
-        target.unlink(missing_ok=True)
-        raise
-    if isinstance(outcome, _Complete):
-        return Artifact(path=target, size=outcome.size, sha256=outcome.sha256)
-    target.unlink(missing_ok=True)
+    finally:
+        if not is_complete:
+            target.unlink(missing_ok=True)
     return outcome
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Complete:
-    size: int
-    sha256: str
-
-
+@dataclass(kw_only=True)
 class _Transfer:
-    """The state of a download across its tries."""
+    """A download, with its state across its tries."""
 
-    def __init__(
-        self,
-        client: PocketBase,
-        address: tuple[str, str, str],
-        *,
-        file: IO[bytes],
-        workspace: Workspace,
-        cancelled: threading.Event,
-        leave: int,
-        progress: Callable[[int, int], None],
-        least_time: float,
-    ) -> None:
-        self._client = client
-        self._address = address
-        self._file = file
-        self._workspace = workspace
-        self._cancelled = cancelled
-        self._leave = leave
-        self._progress = progress
-        self._least_time = least_time
-        self._deadline = math.inf  # by `time.monotonic`; infinite until the size is known
-        self._most_received = -1  # bytes after the best try; learning the size is progress too
+    client: PocketBase
+    address: tuple[str, str, str]
+    target: Path
+    file: IO[bytes]
+    workspace: Workspace
+    cancelled: threading.Event
+    leave: int
+    progress: Callable[[int, int], None]
+    least_time: float
+    ends: float = math.inf  # by `time.monotonic`; infinite until the size is known
+    most_received: int = -1  # bytes after the best try; learning the size is progress too
+
+    def __post_init__(self) -> None:
         self._restart()
 
-    def run(self) -> _Complete | Missing | TooLarge | NoRoom:
+    def run(self) -> Download:
         while True:
             with deadline(self._time_left()):
-                outcome = self._client.retry(self._attempt)
+                outcome = self.client.retry(self._attempt)
             if outcome is not None:
                 return outcome
 
     def _time_left(self) -> float:
-        return self._deadline - time.monotonic()
+        return self.ends - time.monotonic()
 
     def _restart(self) -> None:
-        self._file.seek(0)
-        self._file.truncate()
+        self.file.seek(0)
+        self.file.truncate()
         self._received = 0
         self._digest = hashlib.sha256()
         self._validator = ""
 
-    def _attempt(self, _policy: RetryPolicy) -> _Complete | Missing | TooLarge | NoRoom | None:
+    def _attempt(self, _policy: RetryPolicy) -> Download | None:
         """Try once; None if the connection broke after more bytes than in any try before.
 
         A try with progress has not failed: it does not count as an attempt or open the circuit.
@@ -180,44 +164,44 @@ class _Transfer:
         except Transient as failure:
             if self._time_left() <= 0:
                 raise BackendError(
-                    f"{self._address[2]} was sent too slowly ({self._received} bytes in its time):"
+                    f"{self.address[2]} was sent too slowly ({self._received} bytes in its time):"
                     " check PocketBase and the network to it"
                 ) from failure
-            if self._received <= self._most_received or self._deadline == math.inf:
+            if self._received <= self.most_received or self.ends == math.inf:
                 raise
-            self._most_received = self._received
+            self.most_received = self._received
             log.info(
                 "download.resumed",
-                extra={"file": self._address[2], "at": self._received, "reason": str(failure)},
+                extra={"file": self.address[2], "at": self._received, "reason": str(failure)},
             )
             return None
 
-    def _fetch(self) -> _Complete | Missing | TooLarge | NoRoom:
+    def _fetch(self) -> Download:
         if not self._validator:
             self._restart()
-        response = self._client.open_file(
-            *self._address, start=self._received, validator=self._validator
+        response = self.client.open_file(
+            *self.address, start=self._received, validator=self._validator
         )
         if response is None:
             return Missing()
         with response:
             size = self._read_size(response)
             remaining = size - self._received
-            if size > self._workspace.capacity():
-                return TooLarge(size=size, capacity=self._workspace.capacity())
-            if remaining + self._leave > self._workspace.free():
+            if size > self.workspace.capacity():
+                return TooLarge(size=size, capacity=self.workspace.capacity())
+            if remaining + self.leave > self.workspace.free():
                 return NoRoom(size=size)
-            if self._deadline == math.inf:
-                self._deadline = time.monotonic() + max(self._least_time, size / LEAST_RATE)
+            if self.ends == math.inf:
+                self.ends = time.monotonic() + max(self.least_time, size / LEAST_RATE)
             with _time_limit(response, self._time_left()):
                 self._receive(response, size)
-        return _Complete(size=size, sha256=self._digest.hexdigest())
+        return Artifact(path=self.target, size=size, sha256=self._digest.hexdigest())
 
     def _read_size(self, response: requests.Response) -> int:
         """Return the size of the whole file; restart if the server sends it from the start."""
         if response.headers.get("Content-Encoding", "identity") != "identity":
             raise BackendError(
-                f"{self._address[2]} was sent compressed:"
+                f"{self.address[2]} was sent compressed:"
                 " configure the proxy not to change PocketBase's answers"
             )
         try:
@@ -233,20 +217,20 @@ class _Transfer:
             self._validator = response.headers.get("Last-Modified", "")
             return int(response.headers["Content-Length"])
         except (KeyError, ValueError) as error:
-            raise BackendError(f"{self._address[2]} was sent without its length") from error
+            raise BackendError(f"{self.address[2]} was sent without its length") from error
 
     def _receive(self, response: requests.Response, size: int) -> None:
         try:
             for chunk in response.raw.stream(CHUNK, decode_content=False):
-                if self._cancelled.is_set():
+                if self.cancelled.is_set():
                     raise Cancelled("the pass ends")
-                self._file.write(chunk)
+                self.file.write(chunk)
                 self._digest.update(chunk)
                 self._received += len(chunk)
-                self._progress(self._received, size)
+                self.progress(self._received, size)
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             raise Transient(f"the download was interrupted: {describe(error)}") from error
-        self._file.flush()
+        self.file.flush()
         if self._received != size:
             raise Transient(f"the download ended at {self._received} of {size} bytes")
 

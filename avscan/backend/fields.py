@@ -21,6 +21,7 @@ class Index:
 
     name: str
     column: str
+    column_type: str
     unique: bool = False
 
     @property
@@ -47,8 +48,8 @@ _INDEX = re.compile(
 )
 
 # `ONE_CHECK` enforces one check per build and makes the query for builds without one linear.
-ONE_CHECK = Index(name="idx_avscan_build", column="build", unique=True)
-BY_STATUS = Index(name="idx_avscan_status", column="status")
+ONE_CHECK = Index(name="idx_avscan_build", column="build", column_type="relation", unique=True)
+BY_STATUS = Index(name="idx_avscan_status", column="status", column_type="select")
 INDEXES = (ONE_CHECK, BY_STATUS)
 
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from avscan.backend.sections import fit, fit_files, head_of, sections, with_rule
+from avscan.backend.sections import fit, sections
 from avscan.records import Status, format_time, parse_time
 from avscan.text import printable
 from avscan.verdict import Cause, FileReport, Policies, Verdict, file_status
@@ -33,20 +33,15 @@ AV_SERVICE = {
 FOUND = " FOUND"
 """Part of av-service's logs of infected builds; a `clean` check with it was corrected by hand."""
 
-# The share of a log's length that is reserved for earlier verdicts.
-_HISTORY = 0.25
 # File names that stand in a record as they are; others are replaced by a digest.
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_.-]{1,39}\Z")
-_MAX_TEXT = 120
+_MAX_TEXT = 120  # as JSON
 _MAX_REASON = 300  # as JSON
 # PocketBase's `excerpt` modifier removes HTML tags and entities.
 _ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 # The form of verdicts up to version 0.1.0.
 _OLD_VERDICT = re.compile(
-    r"(?P<status>clean|infected|error): (?P<reason>.{0,250}?)\sfiles: \d+, digest"
-    r" (?P<files>[0-9a-f]{32})"
-    r"(?:\suploaded: (?P<uploaded>[0-9-]{10} [0-9:.]{8,15}Z)(?P<again>, scanned before)?"
-    r"(?:\sengine: (?P<engine>.*?)\shost: )?)?",
+    r"(clean|infected|error): (?P<reason>.{0,250}?)\sfiles: \d+, digest (?P<files>[0-9a-f]{32})",
     re.DOTALL,
 )
 _SEVERITY = {Status.INFECTED: 0, Status.ERROR: 1}
@@ -82,12 +77,11 @@ class Interruption:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """The parsed first line of a section.
+    """The parsed first line of a section; without a status if avscan did not write it.
 
     Attributes:
         files: the digest of the file names that a verdict is about.
         uploaded: when these files were uploaded.
-        again: whether the previous verdict was about the same files.
         claim: the mark of the claim that the section was written under.
         inspecting: the file under inspection, as a token.
         interrupted: how often the inspection of each file was interrupted, by token.
@@ -97,11 +91,10 @@ class Entry:
 
     """
 
-    status: Status
+    status: Status | None = None
     reason: str = ""
     files: str = ""
     uploaded: datetime | None = None
-    again: bool = False
     engine: str = ""
     claim: str = ""
     inspecting: str = ""
@@ -109,6 +102,11 @@ class Entry:
     last: str = ""
     judged: str = ""
     cause: Cause | None = None
+
+    @property
+    def again(self) -> bool:
+        """Whether the previous verdict was, or may be, about the same files."""
+        return self.judged in {self.files, BY_AV_SERVICE}
 
 
 def digest(files: Iterable[str]) -> str:
@@ -122,26 +120,27 @@ def digest(files: Iterable[str]) -> str:
 # -- parsing --------------------------------------------------------------------------------------
 
 
-def read(log: str) -> Entry | None:
-    """Parse the newest section of a log; None if avscan did not write it.
+def read(log: str) -> Entry:
+    """Parse the newest section of a log.
 
     The first `EXCERPT` characters suffice, even with white space collapsed.
     """
     status, _, text = log.partition(": ")
     if status not in set(Status):
-        return None
+        return Entry()
     record = _parse_record(text)
     if record is None:
-        return _read_version_0_1(log)
+        old = _OLD_VERDICT.match(log)
+        if old is None:
+            return Entry()
+        return Entry(status=Status(status), reason=old["reason"], files=old["files"])
     texts = {name: value for name, value in record.items() if isinstance(value, str)}
     counts = record.get("interrupted")
-    files, judged = texts.get("files", ""), texts.get("judged", "")
     return Entry(
         status=Status(status),
         reason=texts.get("reason", ""),
-        files=files,
+        files=texts.get("files", ""),
         uploaded=parse_time(texts.get("uploaded", "")),
-        again=judged in {files, BY_AV_SERVICE},
         engine=texts.get("engine", ""),
         claim=texts.get("claim", ""),
         inspecting=texts.get("inspecting", ""),
@@ -151,7 +150,7 @@ def read(log: str) -> Entry | None:
             if isinstance(times, int)
         },
         last=texts.get("last", ""),
-        judged=judged,
+        judged=texts.get("judged", ""),
         cause=next((each for each in Cause if each == texts.get("cause")), None),
     )
 
@@ -164,25 +163,12 @@ def _parse_record(text: str) -> dict[str, object] | None:
     return record if isinstance(record, dict) else None
 
 
-def _read_version_0_1(log: str) -> Entry | None:
-    match = _OLD_VERDICT.match(log)
-    return match and Entry(
-        status=Status(match["status"]),
-        reason=match["reason"],
-        files=match["files"],
-        uploaded=parse_time(match["uploaded"] or ""),
-        again=match["again"] is not None,
-        engine=match["engine"] or "",
-    )
-
-
 def scanned_before(log: str, files: Iterable[str]) -> bool:
     """Return whether the previous verdict of an unsettled check was, or may be, about these files.
 
     av-service did not record which files its verdicts were about.
     """
-    entry = read(log)
-    return entry is not None and entry.judged in {digest(files), BY_AV_SERVICE}
+    return read(log).judged in {digest(files), BY_AV_SERVICE}
 
 
 def judged_before(log: str, files: Iterable[str], status: Status) -> bool:
@@ -190,37 +176,31 @@ def judged_before(log: str, files: Iterable[str], status: Status) -> bool:
     waiting = (f"{Status.PENDING}: ", f"{Status.SCANNING}: ")
     newest = next((each for each in sections(log) if not each.startswith(waiting)), "")
     entry = read(newest)
-    return entry is not None and (entry.status, entry.files) == (status, digest(files))
+    return (entry.status, entry.files) == (status, digest(files))
 
 
 def digest_of(log: str) -> str | None:
     """Return the digest of the files that a verdict is about, if the log has it."""
-    entry = read(log)
-    return (entry and entry.files) or None
+    return read(log).files or None
 
 
 def claim_of(log: str) -> str | None:
     """Return the mark of the claim that the newest section was written under, if there is one."""
-    entry = read(log)
-    return (entry and entry.claim) or None
+    return read(log).claim or None
 
 
 def inspected(log: str, files: Iterable[str]) -> str | None:
     """Return the file that a log records as under inspection, if it is one of the build's."""
-    entry = read(log)
-    return {_token(name): name for name in files}.get(entry.inspecting) if entry else None
+    return {_token(name): name for name in files}.get(read(log).inspecting)
 
 
 def interruptions_of(log: str, files: Iterable[str]) -> tuple[Interruption, ...]:
     """Return the interruptions of a build's present files, the latest first."""
     entry = read(log)
-    if entry is None:
-        return ()
     names = {_token(name): name for name in files}
-    reasons = [entry.last, *[""] * len(entry.interrupted)]
     return tuple(
-        Interruption(file=names[token], times=times, reason=reason)
-        for (token, times), reason in zip(entry.interrupted.items(), reasons, strict=False)
+        Interruption(file=names[token], times=times, reason="" if position else entry.last)
+        for position, (token, times) in enumerate(entry.interrupted.items())
         if token in names
     )
 
@@ -280,12 +260,8 @@ def pending(
     limit: int,
 ) -> str:
     """Format the log of a pending check."""
-    record = (
-        {"reason": _shortened(reason)}
-        | _interruption_fields(interruptions)
-        | {"judged": _judged_files(before)}
-    )
-    return fit([_first_line(Status.PENDING, record)], before, limit)
+    record = {"reason": _shortened(reason)}
+    return _unsettled(Status.PENDING, record, interruptions, before, limit)
 
 
 def claimed(
@@ -304,47 +280,24 @@ def claimed(
         "host": _shortened(host),
         "at": format_time(at),
         "inspecting": "" if inspecting is None else _token(inspecting),
-        **_interruption_fields(interruptions),
-        "judged": _judged_files(before),
     }
-    return fit([_first_line(Status.SCANNING, record)], before, limit)
+    return _unsettled(Status.SCANNING, record, interruptions, before, limit)
 
 
-def _first_line(status: Status, record: Mapping[str, object]) -> str:
-    return f"{status}: {_as_json({name: value for name, value in record.items() if value})}"
-
-
-def _as_json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False).translate(_ESCAPES)
-
-
-def _interruption_fields(interruptions: Sequence[Interruption]) -> dict[str, object]:
-    return {
+def _unsettled(
+    status: Status,
+    record: Mapping[str, object],
+    interruptions: Sequence[Interruption],
+    before: Sequence[str],
+    limit: int,
+) -> str:
+    with_interruptions = {
+        **record,
         "interrupted": {_token(each.file): each.times for each in interruptions},
         "last": _shortened(interruptions[0].reason) if interruptions else "",
+        "judged": _judged_files(before),
     }
-
-
-def _token(name: str) -> str:
-    """Return a short token for a file: its name if it is plain, or else a digest."""
-    if _PLAIN_NAME.match(name):
-        return name
-    return f"#{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:16]}"
-
-
-def _shortened(text: str, max_length: int = _MAX_TEXT) -> str:
-    """Cut a text so that its JSON has at most `max_length` characters."""
-    text = printable(" ".join(text.split()))
-    while (length := len(_as_json(text))) > max_length:
-        text = text[: min(len(text) - 1, len(text) * max_length // length)]
-    return text
-
-
-def _judged_files(before: Sequence[str]) -> str:
-    """Return the digest of the files that the newest verdict is about, if known."""
-    if any(section.endswith(f": {BY_AV_SERVICE}") for section in before[:1]):
-        return BY_AV_SERVICE
-    return next((entry.files for entry in map(read, before) if entry and entry.files), "")
+    return fit([_first_line(status, with_interruptions)], [], before, limit)
 
 
 def settled(
@@ -357,26 +310,51 @@ def settled(
     limit: int,
 ) -> str:
     """Format the log of a verdict within `limit`, the most severe files first."""
-    names = [report.name for report in reports]
     record = {
         "reason": _shortened(verdict.reason, _MAX_REASON),
-        "files": digest(names),
+        "files": digest(report.name for report in reports),
         "uploaded": format_time(scan.uploaded),
         "engine": _shortened(scan.engine),
         "claim": scan.claim,
         "cause": verdict.cause,
         "judged": _judged_files(before),
     }
-    times = f"{_format_moment(scan.started)} to {_format_moment(scan.ended)}"
-    head = [
-        _first_line(verdict.status, record),
-        f"{len(reports)} file{'s' * (len(reports) != 1)}, {times}, on {scan.host}",
-    ]
+    started, ended = (f"{time:%Y-%m-%d %H:%M:%SZ}" for time in (scan.started, scan.ended))
+    files = f"{len(reports)} file{'s' * (len(reports) != 1)}"
+    head = [_first_line(verdict.status, record), f"{files}, {started} to {ended}, on {scan.host}"]
     ranked = sorted(reports, key=lambda report: _SEVERITY.get(file_status(report, policies), 2))
-    older = sum(len(with_rule(head_of(section))) for section in before)
-    room = limit - len("\n".join(head)) - 1 - min(older, int(limit * _HISTORY))
-    body = fit_files([list(_file_lines(report, policies)) for report in ranked], room)
-    return fit(head + body, before, limit)
+    details = [line for report in ranked for line in _file_lines(report, policies)]
+    return fit(head, details, before, limit)
+
+
+def _first_line(status: Status, record: Mapping[str, object]) -> str:
+    return f"{status}: {_as_json({name: value for name, value in record.items() if value})}"
+
+
+def _as_json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False).translate(_ESCAPES)
+
+
+def _token(name: str) -> str:
+    """Return a short token for a file: its name if it is plain, or else a digest."""
+    if _PLAIN_NAME.match(name):
+        return name
+    return f"#{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:16]}"
+
+
+def _shortened(text: str, max_length: int = _MAX_TEXT) -> str:
+    """Cut a text so that its JSON has at most `max_length` characters."""
+    text = printable(" ".join(text.split()))[:max_length]
+    while len(_as_json(text)) > max_length:
+        text = text[:-1]
+    return text
+
+
+def _judged_files(before: Sequence[str]) -> str:
+    """Return the digest of the files that the newest verdict is about, if known."""
+    if before and before[0].partition(": ")[2] == BY_AV_SERVICE:
+        return BY_AV_SERVICE
+    return next(filter(None, map(digest_of, before)), "")
 
 
 def _file_lines(report: FileReport, policies: Policies) -> Iterator[str]:
@@ -386,15 +364,8 @@ def _file_lines(report: FileReport, policies: Policies) -> Iterator[str]:
     yield f"{status:8}  {report.name}  {size}{digested}  {report.seconds:.1f} s"
     examination = report.examination
     for sighting in examination.sightings:
-        yield f"    found: {sighting.signature}{_location(sighting.member)}"
+        place = f" in {sighting.member}" if sighting.member else ""
+        yield f"    found: {sighting.signature}{place}"
     yield from (f"    error: {text}" for text in examination.errors)
     yield from (f"    too large to be scanned as one: {text}" for text in examination.oversize)
     yield from (f"    not looked into: {text}" for text in examination.opaque)
-
-
-def _location(member: str) -> str:
-    return f" in {member}" if member else ""
-
-
-def _format_moment(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M:%SZ}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Sequence
-from itertools import count
+from itertools import chain, count
 
 from avscan.backend.answers import JSON, Row
 
@@ -31,14 +31,10 @@ def _with_ids(fields: Sequence[JSON]) -> list[JSON]:
     taken = {field.get("id") for field in rows}
     with_ids: list[JSON] = []
     for field in rows:
+        # A renamed field keeps the id of its first name, so that id may be taken.
         default_id = f"{field.get('type')}{_checksum(field, 'name')}"
-        numbered = (f"{default_id}{number}" for number in count(2))
-        # A renamed field keeps the id of its first name.
-        free_id = (
-            default_id
-            if default_id not in taken
-            else next(each for each in numbered if each not in taken)
-        )
+        possible = chain([default_id], (f"{default_id}{number}" for number in count(2)))
+        free_id = next(each for each in possible if each not in taken)
         with_ids.append({"id": free_id, **field})
     return with_ids
 

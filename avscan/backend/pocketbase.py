@@ -31,7 +31,7 @@ from avscan.backend.answers import (
 )
 from avscan.backend.session import GUARD, Credentials, Session
 from avscan.backend.transport import RetryPolicy, Transient, Transport
-from avscan.errors import AvscanError, BackendError, SchemaError
+from avscan.errors import BackendError, SchemaError
 
 T = TypeVar("T")
 
@@ -96,14 +96,12 @@ class PocketBase:
             "perPage": str(limit),
             "skipTotal": "1",
             "filter": _guarded(where),
+            "sort": sort,
+            "fields": ",".join(fields),
+            "expand": expand,
         }
-        if sort:
-            params["sort"] = sort
-        if fields:
-            params["fields"] = ",".join(fields)
-        if expand:
-            params["expand"] = expand
-        return self._transport.retry(lambda policy: self._list(collection, params, policy), policy)
+        given = {name: value for name, value in params.items() if value}
+        return self._transport.retry(lambda policy: self._list(collection, given, policy), policy)
 
     def rows(
         self,
@@ -168,11 +166,15 @@ class PocketBase:
         """Create a record.
 
         Raises:
+            SchemaError: the collection does not exist.
             Rejected: a field is refused (`codes` says which and why).
 
         """
         path = f"/api/collections/{collection}/records"
-        return self._transport.retry(lambda policy: self._write("POST", path, values, policy))
+        row = self._transport.retry(lambda policy: self._write("POST", path, values, policy))
+        if row is None:
+            raise _no_collection_error(collection)
+        return row
 
     def update(
         self,
@@ -200,11 +202,10 @@ class PocketBase:
             if tried and confirm is not None and not confirm(policy):
                 return None
             tried = True
-            try:
-                return self._write("PATCH", path, values, policy)
-            except _NotFoundError:
+            row = self._write("PATCH", path, values, policy)
+            if row is None:
                 self._prove_gone(collection, record, policy)
-                return None
+            return row
 
         return self._transport.retry(attempt, policy)
 
@@ -228,22 +229,22 @@ class PocketBase:
         return [item for item in items if isinstance(item, dict)]
 
     def _ask(self, collection: str, params: dict[str, str], policy: RetryPolicy) -> Row:
-        response = self.session.send(
-            "GET", f"/api/collections/{collection}/records", policy, params=params
-        )
+        path = f"/api/collections/{collection}/records"
+        response = self.session.send("GET", path, policy, params=params)
         if response.status_code == NOT_FOUND:
             body(response, expected=NOT_FOUND)
-            raise SchemaError(f"PocketBase has no collection {collection}, or can't open it")
+            raise _no_collection_error(collection)
         if response.status_code == BAD:
             if response.elapsed.total_seconds() > QUERY_TIMEOUT:
                 raise Transient(f"a query of {collection} ran out of time")
             raise rejection(response)
         return body(response)
 
-    def _write(self, method: str, path: str, values: Row, policy: RetryPolicy) -> Row:
+    def _write(self, method: str, path: str, values: Row, policy: RetryPolicy) -> Row | None:
+        """Write a record; None if PocketBase answers 404, which proves nothing."""
         response = self.session.send(method, path, policy, payload=values)
         if response.status_code == NOT_FOUND:
-            raise _NotFoundError(path)
+            return None
         if response.status_code == BAD:
             refused = rejection(response)
             if not refused.codes:
@@ -329,17 +330,15 @@ class PocketBase:
         headers = {"Accept-Encoding": "identity"}
         if start:
             headers |= {"Range": f"bytes={start}-", "If-Range": validator}
-        tried = self._file_token
-        response = self._open(path, headers, tried)
+        response = self._open(path, headers, self._file_token)
         if response.status_code == NOT_FOUND:
             response.close()
-            self._file_token = self._new_file_token()
-            response = self._open(path, headers, self._file_token)
+            token = self._new_file_token()
+            response = self._open(path, headers, token)
             if response.status_code == NOT_FOUND:
                 response.close()
-                # A public file needs no token: keep the previous one for the next file.
-                self._file_token = tried
                 return None
+            self._file_token = token
         if response.status_code in {OK, PARTIAL}:
             require_storage(response, name)
         elif response.status_code != UNSATISFIABLE:
@@ -358,8 +357,8 @@ class PocketBase:
         return self._transport.retry(attempt)
 
 
-class _NotFoundError(AvscanError):
-    """A 404 that is not verified yet (see `_prove_gone`)."""
+def _no_collection_error(collection: str) -> SchemaError:
+    return SchemaError(f"PocketBase has no collection {collection}, or can't open it")
 
 
 def _guarded(where: str) -> str:

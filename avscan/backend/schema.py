@@ -46,8 +46,8 @@ class Difference:
     field: str
     found: str
     wanted: str
-    fixable: bool
-    fatal: bool
+    fixable: bool = False
+    fatal: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,9 +87,9 @@ def differences(definition: Row | None, builds: Row | None) -> tuple[Difference,
     Either is None if there is no such collection.
     """
     if builds is None:
-        return (_missing(BUILDS, "collection", fixable=False),)
+        return (Difference(field=BUILDS, found="missing", wanted="collection"),)
     if definition is None:
-        return (_missing(CHECKS, "collection"),)
+        return (Difference(field=CHECKS, found="missing", wanted="collection", fixable=True),)
     return (*_builds_differences(builds), *_checks_differences(definition, builds))
 
 
@@ -104,7 +104,7 @@ def repaired(definition: Row, builds: Row, *, indexes: Sequence[Index] = INDEXES
     fields = _repaired_fields(definition, builds)
     if fields != _rows(definition.get("fields")):
         changes["fields"] = list(fields)
-    missing = [index.sql for index in _missing_indexes(definition, builds) if index in indexes]
+    missing = [index.sql for index in _missing_indexes(definition) if index in indexes]
     if missing:
         changes["indexes"] = [*_texts(definition.get("indexes")), *missing]
     return changes
@@ -115,24 +115,12 @@ def _builds_differences(builds: Row) -> Iterator[Difference]:
     for wanted in BUILD_FIELDS:
         kind = str(found.get(wanted.name, {}).get("type", "missing"))
         if kind != wanted.type:
-            yield Difference(
-                field=f"{BUILDS}.{wanted.name}",
-                found=kind,
-                wanted=wanted.type,
-                fixable=False,
-                fatal=True,
-            )
+            yield Difference(field=f"{BUILDS}.{wanted.name}", found=kind, wanted=wanted.type)
 
 
 def _checks_differences(definition: Row, builds: Row) -> Iterator[Difference]:
     if definition.get("type") != "base":
-        yield Difference(
-            field="type",
-            found=show(definition.get("type")),
-            wanted="base",
-            fixable=False,
-            fatal=True,
-        )
+        yield Difference(field="type", found=show(definition.get("type")), wanted="base")
         return
     found = _by_name(definition)
     wanted_fields = check_fields(builds)
@@ -141,43 +129,29 @@ def _checks_differences(definition: Row, builds: Row) -> Iterator[Difference]:
     known = {wanted.name for wanted in wanted_fields}
     for name, field in found.items():
         if name not in known and field.get("required") and not field.get("system"):
-            yield Difference(
-                field=name,
-                found=UNKNOWN,
-                wanted="not required",
-                fixable=False,
-                fatal=False,
-            )
-    for index in _missing_indexes(definition, builds):
+            yield Difference(field=name, found=UNKNOWN, wanted="not required", fatal=False)
+    for index in _missing_indexes(definition):
         kind = "unique index" if index.unique else "index"
-        yield Difference(
-            field=f"index on {index.column}",
-            found="missing",
-            wanted=kind,
-            fixable=True,
-            fatal=False,
-        )
+        yield _advice(f"index on {index.column}", "missing", kind)
     for rule in _open_rules(definition):
-        yield Difference(
-            field=rule,
-            found=show(definition.get(rule)) or "anybody",
-            wanted="superusers only",
-            fixable=True,
-            fatal=False,
-        )
+        yield _advice(rule, show(definition.get(rule)) or "anybody", "superusers only")
+
+
+def _advice(field: str, found: str, wanted: str) -> Difference:
+    return Difference(field=field, found=found, wanted=wanted, fixable=True, fatal=False)
 
 
 def _field_differences(found: Row | None, wanted: Field) -> Iterator[Difference]:
     if found is None:
-        yield _missing(wanted.name, wanted.type, fatal=not wanted.optional)
-    elif found.get("type") != wanted.type:
         yield Difference(
             field=wanted.name,
-            found=show(found.get("type")),
+            found="missing",
             wanted=wanted.type,
-            fixable=False,
-            fatal=True,
+            fixable=True,
+            fatal=not wanted.optional,
         )
+    elif found.get("type") != wanted.type:
+        yield Difference(field=wanted.name, found=show(found.get("type")), wanted=wanted.type)
     else:
         for option in wanted.misfits(found):
             yield Difference(
@@ -206,16 +180,13 @@ def _repaired_fields(definition: Row, builds: Row) -> list[Row]:
     return fields + [wanted.definition() for wanted in wanted_fields.values()]
 
 
-def _missing_indexes(definition: Row, builds: Row) -> Iterator[Index]:
+def _missing_indexes(definition: Row) -> Iterator[Index]:
     """Yield the missing indexes, except those on a field of another type."""
-    found = _by_name(definition)
-    types = {wanted.name: wanted.type for wanted in check_fields(builds)}
+    fields = _by_name(definition)
     existing = _texts(definition.get("indexes"))
     for index in INDEXES:
-        column = types[index.column]
-        if found.get(index.column, {}).get("type", column) == column and not any(
-            index.served_by(sql) for sql in existing
-        ):
+        column_type = fields.get(index.column, {}).get("type", index.column_type)
+        if column_type == index.column_type and not any(map(index.served_by, existing)):
             yield index
 
 
@@ -228,10 +199,6 @@ def _open_rules(definition: Row) -> Iterator[str]:
         found = definition.get(rule)
         if found is not None and (rule not in READ_RULES or not found):
             yield rule
-
-
-def _missing(field: str, wanted: str, *, fixable: bool = True, fatal: bool = True) -> Difference:
-    return Difference(field=field, found="missing", wanted=wanted, fixable=fixable, fatal=fatal)
 
 
 def _rows(value: JSON) -> list[Row]:
@@ -265,13 +232,16 @@ def ensure(client: PocketBase, *, fix: bool) -> Outcome:
         SchemaError: there is no `app_builds`, or builds have several checks.
 
     """
-    builds = client.collection(BUILDS)
-    if builds is None:
-        raise _no_builds_error()
+    builds = _require_builds(client)
     found = client.collection(CHECKS)
     if found is None:
-        found = _create(client, builds)
-        if found is None:
+        try:
+            client.create_collection(_NEW | repaired(_NEW, builds))
+        except Rejected:
+            found = client.collection(CHECKS)  # another process may have created it
+            if found is None:
+                raise
+        else:
             return Created()
     before = differences(found, builds)
     if not before:
@@ -279,7 +249,14 @@ def ensure(client: PocketBase, *, fix: bool) -> Outcome:
     changes = repaired(found, builds)
     if not fix or not changes:
         return Differs(differences=before)
-    left = differences(_apply(client, found, builds, changes), builds)
+    again = "run `avscan init --fix` again (everything else is fixed)"
+    if several := _several_checks_error(client, changes, again):
+        changes = repaired(found, builds, indexes=[one for one in INDEXES if not one.unique])
+    if changes:
+        found = client.update_collection(CHECKS, changes)
+    if several:
+        raise several
+    left = differences(found, builds)
     return Fixed(fixed=tuple(one for one in before if one not in left), left=left)
 
 
@@ -290,9 +267,7 @@ def require(client: PocketBase) -> None:
         SchemaError: a collection is missing or has a fatal difference.
 
     """
-    builds = client.collection(BUILDS)
-    if builds is None:
-        raise _no_builds_error()
+    builds = _require_builds(client)
     found = client.collection(CHECKS)
     if found is None:
         raise SchemaError(f"PocketBase has no collection {CHECKS}: `avscan init` creates it")
@@ -316,71 +291,48 @@ def planned(client: PocketBase) -> tuple[Row, tuple[Difference, ...]]:
         SchemaError: there is no `app_builds`, or builds have several checks.
 
     """
-    builds = client.collection(BUILDS)
-    if builds is None:
-        raise _no_builds_error()
+    builds = _require_builds(client)
     found = client.collection(CHECKS)
     changes = repaired(found or _NEW, builds)
-    if found and "indexes" in changes and (counts := _builds_with_several_checks(client)):
-        raise _several_checks_error(counts, "run `avscan init --print` again")
+    again = "run `avscan init --print` again"
+    if found and (several := _several_checks_error(client, changes, again)):
+        raise several
     definition = (found or _NEW) | changes
     return definition, differences(definition, builds)
 
 
 def require_one_check(client: PocketBase) -> None:
     """Raise SchemaError unless a unique index limits each build to one check."""
-    if ONE_CHECK in _missing_indexes(client.collection(CHECKS) or {}, {}):
+    if ONE_CHECK in _missing_indexes(client.collection(CHECKS) or {}):
         raise SchemaError(
             f"{CHECKS} has no unique index on build, which a comparison of so many builds with"
             " their checks needs: run `avscan init --fix`"
         )
 
 
-def _create(client: PocketBase, builds: Row) -> Row | None:
-    """Create the collection; return its definition if another process created it first."""
-    try:
-        client.create_collection(_NEW | repaired(_NEW, builds))
-    except Rejected:
-        found = client.collection(CHECKS)
-        if found is None:
-            raise
-        return found
-    return None
+def _require_builds(client: PocketBase) -> Row:
+    builds = client.collection(BUILDS)
+    if builds is None:
+        raise SchemaError(
+            f"PocketBase has no collection {BUILDS}: is POCKETBASE_URL Zapuskalka's backend?"
+        )
+    return builds
 
 
-def _apply(client: PocketBase, found: Row, builds: Row, changes: Row) -> Row:
-    try:
-        return client.update_collection(CHECKS, changes)
-    except Rejected as rejection:
-        counts = _builds_with_several_checks(client) if "indexes" in rejection.codes else {}
-        if not counts:
-            raise
-        rest = repaired(found, builds, indexes=[one for one in INDEXES if not one.unique])
-        if rest:
-            client.update_collection(CHECKS, rest)
-        again = "run `avscan init --fix` again (everything else is fixed)"
-        raise _several_checks_error(counts, again) from rejection
-
-
-def _builds_with_several_checks(client: PocketBase) -> dict[str, int]:
-    """Count the checks of builds that have several, by build."""
+def _several_checks_error(client: PocketBase, changes: Row, again: str) -> SchemaError | None:
+    """Return an error if `changes` add the unique index while builds have several checks."""
+    if ONE_CHECK.sql not in _texts(changes.get("indexes")):
+        return None
     checks = Counter(str(row.get("build")) for row in client.rows(CHECKS, fields=("id", "build")))
-    return {build: count for build, count in checks.most_common() if count > 1}
-
-
-def _several_checks_error(counts: dict[str, int], again: str) -> SchemaError:
+    several = [(build, count) for build, count in checks.most_common() if count > 1]
+    if not several:
+        return None
     named = ", ".join(
-        f"{build or '(no build)'} has {count}" for build, count in list(counts.items())[:MAX_NAMED]
+        f"{build or '(no build)'} has {count}" for build, count in several[:MAX_NAMED]
     )
-    more = len(counts) - MAX_NAMED
+    more = len(several) - MAX_NAMED
     return SchemaError(
         f"the unique index on build can't be added while builds have several checks: {named}"
         + (f" and {more} more builds" if more > 0 else "")
         + f"; delete all but one of each and {again}"
-    )
-
-
-def _no_builds_error() -> SchemaError:
-    return SchemaError(
-        f"PocketBase has no collection {BUILDS}: is POCKETBASE_URL Zapuskalka's backend?"
     )

@@ -1,11 +1,14 @@
-"""Split a log into sections, and fit sections into its length."""
+"""The layout of a log: its sections, and what of them fits into its length."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 RULE = "-" * 40
-HEAD = 2  # lines of a verdict's section that are about the whole build
+_RESERVED = 4  # older verdicts may use a fourth of a log, if the newest verdict fills it
+_HEAD = 2  # lines of a verdict's section that are about the whole build
+_COUNT = 30  # characters of the line that counts omitted lines
 
 
 def sections(log: str) -> list[str]:
@@ -13,49 +16,29 @@ def sections(log: str) -> list[str]:
     return log.split(f"\n{RULE}\n")
 
 
-def fit_files(blocks: Sequence[Sequence[str]], room: int) -> list[str]:
-    """Return the lines of files that fit: first the first line of each file, then the others."""
-    remaining = room - 60  # for the lines that count what was omitted
-    kept: list[list[str]] = []
-    for block in blocks:
-        if len(block[0]) + 1 > remaining:
-            break
-        remaining -= len(block[0]) + 1
-        kept.append([block[0]])
-    omitted = 0
-    for lines, block in zip(kept, blocks, strict=False):
-        for line in block[1:]:
-            if len(line) + 1 > remaining:
-                omitted += 1
-                continue
-            remaining -= len(line) + 1
-            lines.append(line)
-    left_out = len(blocks) - len(kept)
-    text = [line for lines in kept for line in lines]
-    if left_out:
-        text.append(f"... and {left_out} more files")
-    if omitted:
-        text.append(f"... and {omitted} more lines")
-    return text
+def fit(head: Sequence[str], details: Sequence[str], before: Sequence[str], limit: int) -> str:
+    """Join a new section and as many older ones as fit, whole or only their first lines.
 
-
-def fit(lines: Sequence[str], before: Sequence[str], limit: int) -> str:
-    """Join a new section and as many older ones as fit, whole or only their heads."""
-    text = "\n".join(lines)[:limit]
-    for section in before:
-        room = limit - len(text)
-        fitting = [each for each in (section, head_of(section)) if len(with_rule(each)) <= room]
+    Of the new section's `details`, indented lines are omitted first.
+    """
+    whole = [f"\n{RULE}\n{section}" for section in before]
+    short = ["\n".join(section.split("\n")[: 2 + _HEAD]) for section in whole]
+    reserved = min(len("".join(short)), limit // _RESERVED)
+    room = limit - len("\n".join(head)) - reserved
+    text = "\n".join([*head, *_fitting(details, room)])[:limit]
+    for forms in zip(whole, short, strict=True):
+        fitting = [form for form in forms if len(text) + len(form) <= limit]
         if not fitting:
             break
-        text += with_rule(fitting[0])
+        text += fitting[0]
     return text
 
 
-def with_rule(section: str) -> str:
-    """Return a section after a separating rule."""
-    return f"\n{RULE}\n{section}"
-
-
-def head_of(section: str) -> str:
-    """Return the lines of a verdict's section that are about the whole build."""
-    return "\n".join(section.split("\n", HEAD)[:HEAD])
+def _fitting(lines: Sequence[str], room: int) -> list[str]:
+    """Return the lines that fit, in their order, and the number of the others."""
+    indented_last = sorted(range(len(lines)), key=lambda number: lines[number].startswith(" "))
+    ends = accumulate(len(lines[number]) + 1 for number in indented_last)
+    kept = {number for number, end in zip(indented_last, ends, strict=True) if end + _COUNT <= room}
+    fitting = [line for number, line in enumerate(lines) if number in kept]
+    omitted = len(lines) - len(fitting)
+    return [*fitting, f"... and {omitted} more line{'s' * (omitted > 1)}"] if omitted else fitting

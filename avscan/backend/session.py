@@ -55,7 +55,7 @@ class Session:
     def __init__(self, transport: Transport, credentials: Credentials) -> None:
         self._transport = transport
         self._credentials = credentials
-        self.token: str | None = None
+        self.token = credentials.token if isinstance(credentials, Token) else None
         self.expires: datetime | None = None
         self.lock = threading.RLock()
 
@@ -67,23 +67,29 @@ class Session:
             BackendError: there is no answer, or it is not from PocketBase.
 
         """
-        match self._credentials:
-            case Token(token=token):
-                self.adopt(token)
-                self._transport.retry(self.require_superuser)
-            case Password() as credentials:
-                self._transport.retry(lambda policy: self._authenticate(credentials, policy))
+        has_token = isinstance(self._credentials, Token)
+        self._transport.retry(self.require_superuser if has_token else self._authenticate)
 
-    def _authenticate(self, credentials: Password, policy: RetryPolicy) -> None:
+    def _authenticate(self, policy: RetryPolicy) -> None:
+        if isinstance(self._credentials, Token):
+            raise SignInError(
+                "PocketBase does not accept POCKETBASE_TOKEN as a superuser's:"
+                " it has expired or belongs to another account: make a new one;"
+                f" or {_ADDRESS_ADVICE}"
+            )
         response = self._transport.send(
             "POST",
             f"/api/collections/{SUPERUSERS}/auth-with-password",
-            json={"identity": credentials.identity, "password": credentials.password},
+            json={
+                "identity": self._credentials.identity,
+                "password": self._credentials.password,
+            },
             timeout=policy.timeout,
         )
         match response.status_code:
             case 200:
-                self.adopt(text(body(response), "token"))
+                token = text(body(response), "token")
+                self.token, self.expires = token, _renewal_time(token)
             case 401:
                 raise SignInError(
                     "the superuser has a second factor, which avscan can't enter:"
@@ -101,10 +107,6 @@ class Session:
                     " is POCKETBASE_URL a PocketBase of version 0.23 or newer?"
                 )
 
-    def adopt(self, token: str) -> None:
-        """Use a token without verifying it."""
-        self.token, self.expires = token, _renewal_time(token)
-
     def _renew(self, used: str | None, policy: RetryPolicy) -> None:
         """Replace the token `used`, unless another thread has replaced it.
 
@@ -113,26 +115,14 @@ class Session:
         if not self.lock.acquire(timeout=max(0.0, min(policy.timeout, time_left()))):
             raise Transient("another thread's sign-in takes too long")
         try:
-            if self.token != used:
-                return
-            match self._credentials:
-                case Password() as credentials:
-                    self._authenticate(credentials, policy)
-                case Token(token=token) if used is None:
-                    self.adopt(token)
-                    self.require_superuser(policy)
-                case Token():
-                    raise SignInError(
-                        "PocketBase does not accept POCKETBASE_TOKEN as a superuser's:"
-                        " it has expired or belongs to another account: make a new one;"
-                        f" or {_ADDRESS_ADVICE}"
-                    )
+            if self.token == used:
+                self._authenticate(policy)
         finally:
             self.lock.release()
 
     def _current_token(self, policy: RetryPolicy) -> str | None:
-        ends = self.expires if isinstance(self._credentials, Password) else None
-        if self.token is None or (ends is not None and self._transport.server_time() > ends):
+        has_ended = self.expires is not None and self._transport.server_time() > self.expires
+        if self.token is None or has_ended:
             self._renew(self.token, policy)
         return self.token
 
@@ -145,29 +135,27 @@ class Session:
         params: dict[str, str] | None = None,
         payload: object = None,
     ) -> requests.Response:
-        """Send one request as superuser; repeat a refused one once, with a verified session.
+        """Send one request as superuser; renew a session that has ended, and repeat the request.
 
         Raises:
             Rejected: the request is refused although the account is a superuser, as by a hook.
             SignInError: the account is not a superuser.
 
         """
-        is_superuser = False
-        for last in (False, True):
+        for is_last in (False, True):
             token = self._current_token(policy)
             response = self._transport.send(
                 method, path, token=token, params=params, json=payload, timeout=policy.timeout
             )
             if response.status_code not in {UNAUTHORIZED, FORBIDDEN}:
                 return response
-            is_superuser = is_superuser or self._is_superuser(token, policy)
-            if last and is_superuser:
+            if self._is_superuser(token, policy):
                 raise Rejected(
                     f"a hook or a proxy answers {method} {path} with {response.status_code},"
                     f" though this account is a superuser: {excerpt(response)}",
                     {},
                 )
-            if not last and not is_superuser:
+            if not is_last:
                 self._renew(token, policy)
         raise SignInError(
             f"PocketBase refuses {method} {path} to this account: it is not a superuser"

@@ -164,7 +164,7 @@ def report(reading: Reading) -> Report:
         verdicts={status: given[status] for status in SETTLED},
         detections=tuple(_event(each) for each in verdicts if each.status is Status.INFECTED),
         errors=errors,
-        engine=_engine(reading.latest),
+        engine=journal.read(reading.latest.log).engine if reading.latest else "",
         last_verdict=reading.latest.scan_time if reading.latest else None,
     )
 
@@ -272,7 +272,7 @@ def _delays(verdicts: Sequence[Check]) -> Iterator[tuple[str, float]]:
     """Yield each build whose verdict is the first on its files, and the seconds since upload."""
     for check in verdicts:
         entry = journal.read(check.log)
-        if entry and entry.uploaded and not entry.again and check.scan_time:
+        if entry.uploaded and not entry.again and check.scan_time:
             yield check.build, _seconds(check.scan_time - entry.uploaded)
 
 
@@ -291,21 +291,15 @@ def _percentiles(seconds: Sequence[float]) -> Delays:
 
 def _event(check: Check) -> Event:
     entry = journal.read(check.log)
-    reason = entry.reason if entry else ""
-    named = reason.partition(f"{check.virus_name} in ")[2] if check.virus_name else ""
+    named = entry.reason.partition(f"{check.virus_name} in ")[2] if check.virus_name else ""
     return Event(
         build=check.build,
         time=check.scan_time or check.updated,
-        reason=reason,
+        reason=entry.reason,
         file=named.partition(" ")[0],
         virus=check.virus_name,
-        cause=entry.cause if entry else None,
+        cause=entry.cause,
     )
-
-
-def _engine(latest: Check | None) -> str:
-    entry = journal.read(latest.log) if latest else None
-    return entry.engine if entry else ""
 
 
 def _seconds(span: timedelta) -> float:

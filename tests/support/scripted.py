@@ -111,12 +111,8 @@ class Scripted:
     def client(
         self, policy: RetryPolicy | None = None, *, credentials: Password | Token | None = None
     ) -> PocketBase:
-        """Make a client; without credentials it has a token that it has proved already."""
-        chosen = credentials or Token(token=token())
-        client = PocketBase(self.transport(policy), chosen)
-        if credentials is None:
-            client.session.adopt(token())
-        return client
+        """Make a client; without credentials it has a token."""
+        return PocketBase(self.transport(policy), credentials or Token(token=token()))
 
     def with_password(self, policy: RetryPolicy | None = None) -> PocketBase:
         """Make a client that can sign in again."""
