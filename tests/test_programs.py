@@ -473,7 +473,7 @@ def test_where_a_program_is_missing_its_formats_are_noted(
     command = {"7z": "7zz a -t7z %", "lz4": "bsdtar --lz4 -cf %"}.get(name, "")
     data = packed(command) if command else {"rar": rar(*FILES), "zstd": zstd(NOISE)}[name]
     assert not programs.missing()
-    monkeypatch.setattr(programs, "find", lambda _: None)
+    monkeypatch.setitem(process.ENVIRONMENT, "PATH", "/nowhere")
     assert {"bsdtar", "7zz"} <= {*programs.missing()}
     assert look(data) == Examination(opaque=(name,))
     assert look(tar([("a", data)], "gz")) == Examination(opaque=(f"{name}: a",))
@@ -482,7 +482,7 @@ def test_where_a_program_is_missing_its_formats_are_noted(
 def test_a_compressed_file_is_shown_as_it_is_if_its_program_is_missing(
     look: Look, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(programs, "find", lambda _: None)
+    monkeypatch.setitem(process.ENVIRONMENT, "PATH", "/nowhere")
     monkeypatch.setattr(Engine, "scan", lambda *_: Findings(signatures=("Eicar",)))
     assert look(zstd(NOISE)).sightings
 
@@ -533,58 +533,57 @@ def test_too_many_files_are_an_error(
     )
 
 
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Replace the programs by one that executes a command."""
+    (folder := tmp_path / "programs").mkdir()
+
+    def install(command: str) -> None:
+        for name in ("7zz", "bsdtar"):
+            (folder / name).write_text(f"#!/bin/sh\nexec {command}\n")
+            (folder / name).chmod(0o700)
+        monkeypatch.setitem(process.ENVIRONMENT, "PATH", f"{folder}:{os.defpath}")
+
+    return install
+
+
 def test_a_program_that_writes_without_end_is_ended(
-    look: Look, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    look: Look, install: Callable[[str], None]
 ) -> None:
-    (endless := tmp_path / "endless").write_text("#!/bin/sh\nexec cat /dev/zero\n")
-    endless.chmod(0o700)
-    monkeypatch.setattr(programs, "find", lambda _: str(endless))
+    install("cat /dev/zero")
     before = children()
     for data in (rar(*FILES), zstd(NOISE)):
         assert look(data).errors[0].endswith("more than 50000000 bytes unpacked")
     assert children() == before
 
 
-def test_messages_without_end_are_an_error(
-    look: Look, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (loud := tmp_path / "loud").write_text("#!/bin/sh\nexec cat /dev/zero >&2\n")
-    loud.chmod(0o700)
-    monkeypatch.setattr(programs, "find", lambda _: str(loud))
+def test_messages_without_end_are_an_error(look: Look, install: Callable[[str], None]) -> None:
+    install("cat /dev/zero >&2")
     assert "its messages are endless" in look(SQUASHFS).errors[0]
 
 
+def test_no_members_and_no_message_are_an_error(look: Look, install: Callable[[str], None]) -> None:
+    install("true")
+    line = "cannot be scanned whole: squashfs: could not be opened whole: no members"
+    assert look(SQUASHFS).errors[0] == line
+
+
 def test_a_reader_that_is_closed_early_leaves_nothing(packed: Packed, tmp_path: Path) -> None:
+    """Files that were shown ahead, which others account for, may be removed meanwhile."""
     (path := tmp_path / "a").write_bytes(data := packed("7zz a -t7z %"))
     [reader] = registry.recognise(data[:HEAD])
     assert isinstance(reader, FileReader)
     account = Account(BOUNDS, tmp_path)
+    account.keep(1000)
     before = {*tmp_path.iterdir()}
     with path.open("rb") as file:
         archive = Archive(path=path, file=file, size=len(data), workspace=tmp_path, account=account)
         items = reader.members(archive)
         next(items)
         assert {*tmp_path.iterdir()} != before
-        del items
-    assert {*tmp_path.iterdir()} == before
-    assert account.on_disk == 0
-
-
-def test_files_removed_meanwhile_do_not_change_the_account_of_extracted_ones(
-    packed: Packed, tmp_path: Path
-) -> None:
-    """Files that were shown ahead are removed while 7-Zip runs."""
-    (path := tmp_path / "a").write_bytes(data := packed("7zz a -t7z %"))
-    [reader] = registry.recognise(data[:HEAD])
-    assert isinstance(reader, FileReader)
-    account = Account(BOUNDS, tmp_path)
-    account.keep(1000)
-    with path.open("rb") as file:
-        archive = Archive(path=path, file=file, size=len(data), workspace=tmp_path, account=account)
-        items = reader.members(archive)
-        next(items)
         account.drop(1000)
         del items
+    assert {*tmp_path.iterdir()} == before
     assert account.on_disk == 0
 
 

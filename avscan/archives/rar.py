@@ -62,7 +62,7 @@ def recognise(head: bytes) -> bool:
     return False
 
 
-def read(program: str, archive: Archive) -> Iterator[Item]:
+def members(archive: Archive) -> Iterator[Item]:
     """Read the tar that bsdtar makes of a rar."""
     if tar.READER.recognise(read_at(archive.file, 0, HEAD)) or disks.is_iso(archive.file):
         yield Problem(text="another format at the same time")
@@ -71,7 +71,7 @@ def read(program: str, archive: Archive) -> Iterator[Item]:
         yield Problem(text="a part of several")
     # In a file bsdtar would look for a zip at the end first. In a pipe it cannot.
     feed = region(archive.file, 0, blocks.length)
-    with Run((program, "-cf", "-", "--format=pax", "@-"), archive.path, feed) as run:
+    with Run(("bsdtar", "-cf", "-", "--format=pax", "@-"), archive.path, feed) as run:
 
         def pull(size: int) -> bytes:
             data = run.pull(size)
