@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -158,6 +159,14 @@ def test_an_engine_that_does_not_work_is_an_error(
 ) -> None:
     with pytest.raises(EngineError, match=words):
         start(*steps).prove(lambda: None)
+
+
+def test_a_bug_is_reported_with_its_place(tmp_path: Path) -> None:
+    command = [sys.executable, "-I", "-m", "avscan.inspector.child", "no number", "", "", "", ""]
+    inspector = Inspector(Engine(program="", signatures=tmp_path), tmp_path, command=command)
+    with pytest.raises(EngineError, match=r"has a bug: ValueError at child\.py, in main: invalid"):
+        inspector.prove(lambda: None)
+    inspector.close()
 
 
 def test_an_engine_that_does_not_load_in_time_is_given_up(
