@@ -184,7 +184,7 @@ class _Walk:
         if is_long:
             context = replace(context, already_scanned=False)
         only_content = bool(readers) and all(each.is_compressed for each in readers)
-        ticket = Ticket.answered(Findings())
+        ticket = Ticket(findings=Findings())
         if not (only_content or context.already_scanned):
             ticket = self._show_file(path, size, context)
         archive = Archive(
@@ -370,7 +370,7 @@ class _Walk:
             scratch.fill(stream, most=self._bounds.ceiling)
             self._show_windows(scratch, stream, context)
             scratch.close()
-        return Ticket.answered(Findings())
+        return Ticket(findings=Findings())
 
     def _show_windows(self, scratch: Scratch, stream: Stream, context: _Context) -> None:
         """Show a long file in windows; `scratch` already has the first one."""

@@ -313,10 +313,7 @@ def _is_descriptor(zipped: Zip, entry: Entry, size: int) -> bool:
 def _has_false_end(zipped: Zip, entry: Entry) -> bool:
     """Return whether stored data contains bytes that a reader may take for its descriptor."""
     for at, _ in find(zipped.file, [DESCRIPTOR_MAGIC], entry.data, entry.end):
-        sizes = read_at(zipped.file, at + 8, 8)
-        if at - entry.data in {
-            int.from_bytes(sizes[:4], "little"),
-            int.from_bytes(sizes, "little"),
-        }:
+        packed = (int.from_bytes(read_at(zipped.file, at + 8, wide), "little") for wide in (4, 8))
+        if at - entry.data in packed:
             return True
     return False
