@@ -125,7 +125,7 @@ def test_closing_ends_all_its_processes_and_leaves_no_folder(
     ("line", "reason"),
     [
         (b"clean\t\t\n", "a line of an unknown kind or form"),
-        (b"error\t\t\x1b[2J\n", "a line that is not three printable fields"),
+        (b"error\t\t\x1b[2J\n", "a line that is not printable"),
         (b"\xff\t\t\n", "a line that is not UTF-8"),
         (b"x" * 5000, "a line that is too long"),
         (b"ready\t\t\n", "a line out of turn"),

@@ -39,7 +39,7 @@ from avscan.archives.reader import (
 )
 from avscan.archives.report import Place, Reporter
 from avscan.archives.scratch import Scratch
-from avscan.archives.streams import Stream
+from avscan.archives.streams import Stream, until
 from avscan.archives.unsupported import unsupported
 from avscan.findings import Finding, Findings
 
@@ -327,7 +327,7 @@ class _Walk:
             return
         whole = readers or context.already_scanned or may_embed_archives(head)
         scratch = self._pipeline.scratch()
-        scratch.fill(source, most=None if whole else self._bounds.ceiling)
+        scratch.fill(source if whole else until(source, self._bounds.ceiling))
         if source.peek(1):
             self._show_windows(scratch, source, context)
             self._report.oversize(source.tell(), context.place)
@@ -367,7 +367,7 @@ class _Walk:
         with path.open("rb") as file:
             scratch = self._pipeline.scratch()
             stream = Stream(file.read)
-            scratch.fill(stream, most=self._bounds.ceiling)
+            scratch.fill(until(stream, self._bounds.ceiling))
             self._show_windows(scratch, stream, context)
             scratch.close()
         return Ticket(findings=Findings())
@@ -381,7 +381,8 @@ class _Walk:
                 self._report.opaque(name, context.place)
             if not stream.peek(1):
                 return
-            scratch.fill(stream, most=self._bounds.ceiling, overlap=overlap)
+            end = stream.tell() + self._bounds.ceiling - overlap
+            scratch.fill(until(stream, end), overlap=overlap)
 
     def _show(self, path: Path, size: int, context: _Context) -> Ticket:
         """Submit a file to the engine, and report its signatures and errors."""
