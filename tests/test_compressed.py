@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import gzip
 import lzma
-import struct
 import zlib
 from contextlib import suppress
 
 import pytest
 from support.examine import content, items, read
-from support.samples import Compression, ar, compress, deb
+from support.samples import Compression, ar, compress, deb, gzipped
 
 from avscan.archives import ar as ars
 from avscan.archives import compressed, registry
@@ -24,15 +23,6 @@ OF: dict[Compression, Reader] = {
 }
 OLD_GZIP = READERS["old formats of gzip"]
 OLD = lzma.compress(b"x" * 99, format=lzma.FORMAT_ALONE)
-
-
-def gzipped(
-    content: bytes, *, method: int = 8, flags: int = 0, fields: bytes = b"", trailer: bytes = b""
-) -> bytes:
-    deflate = zlib.compressobj(wbits=-zlib.MAX_WBITS)
-    body = deflate.compress(content) + deflate.flush()
-    sums = struct.pack("<II", zlib.crc32(content), len(content))
-    return b"\x1f\x8b" + bytes([method, flags]) + bytes(6) + fields + body + (trailer or sums)
 
 
 @pytest.mark.parametrize("compression", ["gz", "bz2", "xz"])
