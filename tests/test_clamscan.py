@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import zipfile
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from support import fake_clamscan
 from support.processes import children
+from support.samples import sparse
 from support.signatures import (
     EICAR,
     EICAR_NAME,
@@ -103,29 +104,21 @@ def test_every_container_of_clamav_s_samples_is_opened(workspace: Path, signatur
 
 
 @pytest.mark.slow
-def test_a_large_file_is_scanned_to_its_end(workspace: Path, signatures: Path) -> None:
-    path = workspace / "a1"
-    with path.open("wb") as file:
-        file.truncate(150_000_000)
-        file.seek(0, os.SEEK_END)
-        file.write(EICAR)
+@pytest.mark.parametrize(
+    "write_large",
+    [
+        lambda path: sparse(path, 150_000_000, EICAR),
+        lambda path: zipped(path, large=bytes(110_000_000) + EICAR),
+        lambda path: zipped(path, **{f"m{n:05}": b"%d" % n for n in range(10_500)}, zz=EICAR),
+    ],
+    ids=["a large file", "a large member", "many members"],
+)
+def test_all_is_scanned(
+    workspace: Path, signatures: Path, write_large: Callable[[Path], Path]
+) -> None:
     with real(workspace, signatures) as engine:
-        assert engine.scan(path) == Findings(signatures=(EICAR_NAME,))
-
-
-@pytest.mark.slow
-def test_a_large_member_is_scanned_to_its_end(workspace: Path, signatures: Path) -> None:
-    path = zipped(workspace / "a1", large=bytes(110_000_000) + EICAR)
-    with real(workspace, signatures) as engine:
-        assert engine.scan(path) == Findings(signatures=(EICAR_NAME,))
-
-
-@pytest.mark.slow
-def test_many_members_are_all_scanned(workspace: Path, signatures: Path) -> None:
-    members = {f"m{number:05}": b"%d" % number for number in range(10_500)}
-    path = zipped(workspace / "a1", **members, zz=EICAR)
-    with real(workspace, signatures) as engine:
-        assert engine.scan(path) == Findings(signatures=(EICAR_NAME,))
+        findings = engine.scan(write_large(workspace / "a1"))
+        assert findings == Findings(signatures=(EICAR_NAME,))
 
 
 @pytest.mark.slow
