@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import gzip
 import lzma
-import struct
 import zlib
 from contextlib import suppress
 
 import pytest
 from support.examine import content, items, read
-from support.samples import Compression, ar, compress, deb
+from support.samples import Compression, ar, compress, deb, gzipped
 
 from avscan.archives import ar as ars
-from avscan.archives import compressed, registry, streams
+from avscan.archives import compressed, registry
 from avscan.archives.reader import UNREADABLE, Member, Reader
 
 READERS: dict[str, Reader] = {reader.name: reader for reader in registry.READERS}
@@ -24,15 +23,6 @@ OF: dict[Compression, Reader] = {
 }
 OLD_GZIP = READERS["old formats of gzip"]
 OLD = lzma.compress(b"x" * 99, format=lzma.FORMAT_ALONE)
-
-
-def gzipped(
-    content: bytes, *, method: int = 8, flags: int = 0, fields: bytes = b"", trailer: bytes = b""
-) -> bytes:
-    deflate = zlib.compressobj(wbits=-zlib.MAX_WBITS)
-    body = deflate.compress(content) + deflate.flush()
-    sums = struct.pack("<II", zlib.crc32(content), len(content))
-    return b"\x1f\x8b" + bytes([method, flags]) + bytes(6) + fields + body + (trailer or sums)
 
 
 @pytest.mark.parametrize("compression", ["gz", "bz2", "xz"])
@@ -132,10 +122,13 @@ def test_damage_is_found(compression: Compression, damage: str) -> None:
         assert read(OF[compression], bytes(packed))[1]
 
 
-def test_xz_may_not_allocate_much_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "CODER_MEMORY", 1 << 20)
+def test_xz_may_not_allocate_much_memory() -> None:
+    data = bytearray(compress(b"x", "xz"))
+    data[16] = 37  # a dictionary of 1.5 GiB, by the first block's header (5.3.1 of its format)
+    checksum = 12 + 4 * data[12]
+    data[checksum : checksum + 4] = zlib.crc32(data[12:checksum]).to_bytes(4, "little")
     with pytest.raises(UNREADABLE, match=r"[Mm]emory"):
-        read(OF["xz"], compress(b"x", "xz"))
+        read(OF["xz"], bytes(data))
 
 
 def test_a_name_without_an_end() -> None:

@@ -7,13 +7,12 @@ import io
 import struct
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 from support.examine import examined
-from support.samples import EICAR, HASHED, pack, signatures, tar
+from support.samples import EICAR, HASHED, gzipped, pack, signatures, tar
 
 from avscan.archives.bounds import Bounds
 from avscan.clamav.clamscan import Clamscan
@@ -36,13 +35,6 @@ def see(engine: tuple[Clamscan, Path], sample: bytes) -> Examination:
     clamscan, workspace = engine
     (path := workspace / "artifact").write_bytes(sample)
     return examined(path, engine=clamscan, workspace=workspace, bounds=Bounds())
-
-
-def gzip_named(name: bytes, content: bytes) -> bytes:
-    deflated = zlib.compressobj(wbits=-15)
-    body = deflated.compress(content) + deflated.flush()
-    sums = struct.pack("<II", zlib.crc32(content), len(content))
-    return b"\x1f\x8b\x08\x08" + bytes(6) + name + b"\0" + body + sums
 
 
 def told_of(headers: Mapping[str, str], everybody: Mapping[str, str] | None = None) -> bytes:
@@ -84,8 +76,12 @@ def hidden_behind_data() -> bytes:
     "sample",
     [
         pytest.param(pack([("a" * 227 + "ustar", b"x"), ("e", EICAR)]), id="a zip like a tar"),
-        pytest.param(gzip_named(b"a" * 502 + b"EFI PART", EICAR), id="a gzip like a disk"),
-        pytest.param(gzip_named(b"a" * 247 + b"ustar", EICAR), id="a gzip like a tar"),
+        pytest.param(
+            gzipped(EICAR, flags=8, fields=b"a" * 502 + b"EFI PART\0"), id="a gzip like a disk"
+        ),
+        pytest.param(
+            gzipped(EICAR, flags=8, fields=b"a" * 247 + b"ustar\0"), id="a gzip like a tar"
+        ),
         pytest.param(told_of({"size": "1"}), id="a tar's size"),
         pytest.param(told_of({}, {"size": "1"}), id="a tar's size for all"),
         pytest.param(told_of({"GNU.sparse.realsize": "0"}), id="a tar's real size"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -124,7 +125,7 @@ def test_closing_ends_all_its_processes_and_leaves_no_folder(
     ("line", "reason"),
     [
         (b"clean\t\t\n", "a line of an unknown kind or form"),
-        (b"error\t\t\x1b[2J\n", "a line that is not three printable fields"),
+        (b"error\t\t\x1b[2J\n", "a line that is not printable"),
         (b"\xff\t\t\n", "a line that is not UTF-8"),
         (b"x" * 5000, "a line that is too long"),
         (b"ready\t\t\n", "a line out of turn"),
@@ -158,6 +159,14 @@ def test_an_engine_that_does_not_work_is_an_error(
 ) -> None:
     with pytest.raises(EngineError, match=words):
         start(*steps).prove(lambda: None)
+
+
+def test_a_bug_is_reported_with_its_place(tmp_path: Path) -> None:
+    command = [sys.executable, "-I", "-m", "avscan.inspector.child", "no number", "", "", "", ""]
+    inspector = Inspector(Engine(program="", signatures=tmp_path), tmp_path, command=command)
+    with pytest.raises(EngineError, match=r"has a bug: ValueError at child\.py, in main: invalid"):
+        inspector.prove(lambda: None)
+    inspector.close()
 
 
 def test_an_engine_that_does_not_load_in_time_is_given_up(

@@ -68,13 +68,15 @@ def look(tmp_path: Path) -> Look:
 
 @pytest.fixture
 def packed(tmp_path: Path) -> Packed:
-    """Run a command that packs three files; `%` is the archive."""
+    """Run a command that packs three files, or a function of ours; `%` is the archive."""
     (folder := tmp_path / "files").mkdir()
     (folder / "a.txt").write_bytes(b"x" * 5000)
     (folder / "b.txt").write_bytes(NOISE)
     (folder / "z.exe").write_bytes(EICAR)
 
     def packed(command: str, *files: str, name: str = "archive.bin") -> bytes:
+        if command in RARS:
+            return RARS[command](*FILES)
         path = folder.parent / name
         files = files or ("a.txt", "b.txt", "z.exe")
         arguments = [part.replace("%", str(path)) for part in command.split()]
@@ -157,6 +159,7 @@ def lha(*members: tuple[str, bytes]) -> bytes:
     return b"".join(file(*member) for member in members) + b"\0"
 
 
+RARS: dict[str, Callable[..., bytes]] = {"rar": rar, "rar5": rar5}
 METHODS = ("LZMA", "LZMA2", "BZip2", "Deflate", "Deflate64", "PPMd", "Copy")
 COMMANDS = [
     *(f"7zz a -t7z -m0={method} %" for method in METHODS),
@@ -167,7 +170,9 @@ COMMANDS = [
     "bsdtar --format=iso9660 -cf %",
     *(f"bsdtar --{method} -cf %" for method in ("zstd", "lz4", "compress", "lzop")),
     "tar --use-compress-program=lzip -cf %",
+    *RARS,
 ]
+each_rar = pytest.mark.parametrize("pack_rar", RARS.values(), ids=RARS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -175,9 +180,8 @@ def test_every_member_is_found(look: Look, packed: Packed, command: str) -> None
     assert found(look(packed(command))) == ["z.exe"]
 
 
-@pytest.mark.parametrize("pack_rar", [rar, rar5])
-def test_a_rar(look: Look, pack_rar: Callable[..., bytes]) -> None:
-    assert found(look(pack_rar(*FILES))) == ["z.exe"]
+@each_rar
+def test_a_rar_inside(look: Look, pack_rar: Callable[..., bytes]) -> None:
     assert found(look(b"MZ" + bytes(98) + pack_rar(*FILES))) == ["(at byte 100)/z.exe"]
     assert found(look(pack([("in.rar", pack_rar(*FILES))]))) == ["in.rar/z.exe"]
 
@@ -371,18 +375,12 @@ def test_an_encrypted_rar_is_noted(look: Look, data: bytes) -> None:
         "bsdtar --lz4 -cf %",
         "bsdtar --lzop -cf %",
         "tar --use-compress-program=lzip -cf %",
+        *RARS,
     ],
 )
 def test_what_is_cut_short_is_an_error(look: Look, packed: Packed, command: str) -> None:
     data = packed(command)
     for size in (len(data) // 2, len(data) - 50):
-        assert any("could not be opened whole" in line for line in look(data[:size]).errors)
-
-
-@pytest.mark.parametrize("pack_rar", [rar, rar5])
-def test_a_rar_that_is_cut_short_is_an_error(look: Look, pack_rar: Callable[..., bytes]) -> None:
-    data = pack_rar(*FILES)
-    for size in (len(data) // 2, len(data) - 40):
         assert any("could not be opened whole" in line for line in look(data[:size]).errors)
 
 
@@ -409,14 +407,14 @@ def test_a_part_of_a_rar_is_an_error(look: Look) -> None:
     assert line in look(bytes(data)).errors
 
 
-@pytest.mark.parametrize("pack_rar", [rar, rar5])
+@each_rar
 def test_a_rar_that_ends_with_a_stored_zip(look: Look, pack_rar: Callable[..., bytes]) -> None:
     """If it got the file, bsdtar would open the zip, and not the rar."""
     data = pack_rar(("z.exe", EICAR), ("in.zip", pack([("a", b"x")])))
     assert found(look(data)) == ["z.exe"]
 
 
-@pytest.mark.parametrize("pack_rar", [rar, rar5])
+@each_rar
 def test_data_behind_a_rar_are_an_error_and_opened(
     look: Look, pack_rar: Callable[..., bytes]
 ) -> None:
@@ -470,10 +468,10 @@ def test_a_document_that_is_no_archive_is_clean(look: Look) -> None:
 def test_where_a_program_is_missing_its_formats_are_noted(
     look: Look, packed: Packed, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    command = {"7z": "7zz a -t7z %", "lz4": "bsdtar --lz4 -cf %"}.get(name, "")
-    data = packed(command) if command else {"rar": rar(*FILES), "zstd": zstd(NOISE)}[name]
+    command = {"7z": "7zz a -t7z %", "lz4": "bsdtar --lz4 -cf %"}.get(name, name)
+    data = zstd(NOISE) if name == "zstd" else packed(command)
     assert not programs.missing()
-    monkeypatch.setattr(programs, "find", lambda _: None)
+    monkeypatch.setitem(process.ENVIRONMENT, "PATH", "/nowhere")
     assert {"bsdtar", "7zz"} <= {*programs.missing()}
     assert look(data) == Examination(opaque=(name,))
     assert look(tar([("a", data)], "gz")) == Examination(opaque=(f"{name}: a",))
@@ -482,7 +480,7 @@ def test_where_a_program_is_missing_its_formats_are_noted(
 def test_a_compressed_file_is_shown_as_it_is_if_its_program_is_missing(
     look: Look, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(programs, "find", lambda _: None)
+    monkeypatch.setitem(process.ENVIRONMENT, "PATH", "/nowhere")
     monkeypatch.setattr(Engine, "scan", lambda *_: Findings(signatures=("Eicar",)))
     assert look(zstd(NOISE)).sightings
 
@@ -533,66 +531,64 @@ def test_too_many_files_are_an_error(
     )
 
 
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Replace the programs by one that executes a command."""
+    (folder := tmp_path / "programs").mkdir()
+
+    def install(command: str) -> None:
+        for name in ("7zz", "bsdtar"):
+            (folder / name).write_text(f"#!/bin/sh\nexec {command}\n")
+            (folder / name).chmod(0o700)
+        monkeypatch.setitem(process.ENVIRONMENT, "PATH", f"{folder}:{os.defpath}")
+
+    return install
+
+
 def test_a_program_that_writes_without_end_is_ended(
-    look: Look, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    look: Look, install: Callable[[str], None]
 ) -> None:
-    (endless := tmp_path / "endless").write_text("#!/bin/sh\nexec cat /dev/zero\n")
-    endless.chmod(0o700)
-    monkeypatch.setattr(programs, "find", lambda _: str(endless))
+    install("cat /dev/zero")
     before = children()
     for data in (rar(*FILES), zstd(NOISE)):
         assert look(data).errors[0].endswith("more than 50000000 bytes unpacked")
     assert children() == before
 
 
-def test_messages_without_end_are_an_error(
-    look: Look, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (loud := tmp_path / "loud").write_text("#!/bin/sh\nexec cat /dev/zero >&2\n")
-    loud.chmod(0o700)
-    monkeypatch.setattr(programs, "find", lambda _: str(loud))
+def test_messages_without_end_are_an_error(look: Look, install: Callable[[str], None]) -> None:
+    install("cat /dev/zero >&2")
     assert "its messages are endless" in look(SQUASHFS).errors[0]
 
 
+def test_no_members_and_no_message_are_an_error(look: Look, install: Callable[[str], None]) -> None:
+    install("true")
+    line = "cannot be scanned whole: squashfs: could not be opened whole: no members"
+    assert look(SQUASHFS).errors[0] == line
+
+
 def test_a_reader_that_is_closed_early_leaves_nothing(packed: Packed, tmp_path: Path) -> None:
+    """Files that were shown ahead, which others account for, may be removed meanwhile."""
     (path := tmp_path / "a").write_bytes(data := packed("7zz a -t7z %"))
     [reader] = registry.recognise(data[:HEAD])
     assert isinstance(reader, FileReader)
     account = Account(BOUNDS, tmp_path)
+    account.keep(1000)
     before = {*tmp_path.iterdir()}
     with path.open("rb") as file:
         archive = Archive(path=path, file=file, size=len(data), workspace=tmp_path, account=account)
         items = reader.members(archive)
         next(items)
         assert {*tmp_path.iterdir()} != before
+        account.drop(1000)
         del items
     assert {*tmp_path.iterdir()} == before
     assert account.on_disk == 0
 
 
-def test_files_removed_meanwhile_do_not_change_the_account_of_extracted_ones(
-    packed: Packed, tmp_path: Path
-) -> None:
-    """Files that were shown ahead are removed while 7-Zip runs."""
-    (path := tmp_path / "a").write_bytes(data := packed("7zz a -t7z %"))
-    [reader] = registry.recognise(data[:HEAD])
-    assert isinstance(reader, FileReader)
-    account = Account(BOUNDS, tmp_path)
-    account.keep(1000)
-    with path.open("rb") as file:
-        archive = Archive(path=path, file=file, size=len(data), workspace=tmp_path, account=account)
-        items = reader.members(archive)
-        next(items)
-        account.drop(1000)
-        del items
-    assert account.on_disk == 0
-
-
-@pytest.mark.parametrize("command", [*COMMANDS, "rar", "rar5"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_a_program_works_within_the_limits_of_the_inspector(packed: Packed, command: str) -> None:
     """7-Zip starts threads for chains of methods, despite its option for one thread."""
-    made = {"rar": rar(*FILES), "rar5": rar5(*FILES)}
-    data = made.get(command) or packed(command)
+    data = packed(command)
     code = f"""
 class Engine(OneByOne):
     def scan(self, path):

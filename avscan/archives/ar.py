@@ -39,8 +39,4 @@ def _members(stream: Stream) -> Iterator[Item]:
             yield Problem(text=f"the member at byte {begin} is cut short")
 
 
-READER = StreamReader(
-    name="ar",
-    recognise=lambda head: head.startswith(_MAGIC),
-    members=_members,
-)
+READER = StreamReader(name="ar", recognise=lambda head: head.startswith(_MAGIC), members=_members)

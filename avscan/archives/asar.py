@@ -12,7 +12,6 @@ import json
 import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from typing import BinaryIO
@@ -27,14 +26,6 @@ _PREFIX = struct.Struct("<4I")  # 4, the header's size, its content's size, the 
 _NUMBER = 4  # bytes of the number that each pickle begins with
 _OFFSET = re.compile(r"[0-9]{1,20}")
 _LONGEST_NAME = 4096
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class _Entry:
-    """The place of a file's content, relative to the header's end."""
-
-    offset: int
-    end: int
 
 
 def _is_asar(head: bytes) -> bool:
@@ -61,16 +52,16 @@ def _members(archive: Archive) -> Iterator[Item]:
         raise DamagedError(f"its header has more than {HEADER:,} bytes")
     begin = 2 * _NUMBER + size
     header = _parse(read_at(archive.file, _PREFIX.size, length))
-    entries = []
+    places = []
     for name, node in _files(header):
-        entry = _entry(node)
-        if entry is None:
+        place = _place(node)
+        if place is None:
             yield Problem(text=f"{name} has an unusual size or offset")
             continue
-        entries.append(entry)
-        opener = partial(region, archive.file, begin + entry.offset, begin + entry.end)
+        places.append(place)
+        opener = partial(region, archive.file, begin + place[0], begin + place[1])
         yield Member(name=name, open=opener)
-    yield from _check_layout(entries, archive.size - begin)
+    yield from _check_layout(places, archive.size - begin)
 
 
 def _parse(header: bytes) -> object:
@@ -106,27 +97,30 @@ def _files(header: object) -> Iterator[tuple[str, dict[str, object]]]:
             yield name, node
 
 
-def _entry(node: dict[str, object]) -> _Entry | None:
-    """Return the place of a file's content; None if its numbers are unusual."""
+def _place(node: dict[str, object]) -> tuple[int, int] | None:
+    """Return the begin and the end of a file's content; None if its numbers are unusual.
+
+    Both count from the header's end.
+    """
     offset, size = node.get("offset"), node.get("size")
     if not isinstance(offset, str) or _OFFSET.fullmatch(offset) is None:
         return None
     if not isinstance(size, int) or size < 0:
         return None
-    return _Entry(offset=int(offset), end=int(offset) + size)
+    return int(offset), int(offset) + size
 
 
-def _check_layout(entries: list[_Entry], size: int) -> Iterator[Problem]:
+def _check_layout(places: list[tuple[int, int]], size: int) -> Iterator[Problem]:
     """Report bytes that two files share, and bytes behind the last file.
 
     Two files may share all of their content.
     """
-    placed = sorted({entry for entry in entries if entry.offset < entry.end})
-    if any(following.offset < each.end for each, following in pairwise(placed)):
+    distinct = sorted({(begin, end) for begin, end in places if begin < end})
+    if any(begin < end for (_, end), (begin, _) in pairwise(distinct)):
         yield Problem(text="its files overlap")
-    end = max((entry.end for entry in placed), default=0)
-    if end < size:
-        yield Problem(text=f"{size - end:,} bytes behind its last file")
+    last = max((end for _, end in distinct), default=0)
+    if last < size:
+        yield Problem(text=f"{size - last:,} bytes behind its last file")
 
 
 READER = FileReader(name="asar", recognise=_is_asar, recognise_end=_is_padded, members=_members)

@@ -53,16 +53,12 @@ def contains_archives(content: bytes) -> bool:
     file = io.BytesIO(content)
     if registry.recognise_end(file):
         return True
-    return _may_contain_archives(content, file) and any(archives(file))
-
-
-def _may_contain_archives(content: bytes, file: BinaryIO) -> bool:
-    """Return whether `archives` may find any. This is much faster."""
-    if any(magic in content for magic in _readers_by_magic()):
-        return True
-    if may_embed_archives(content[:HEAD]) and 0 < end_of_program(file) < len(content):
-        return True
-    return next(offsets(content), None) is not None
+    is_possible = (  # much faster than to try
+        any(magic in content for magic in _readers_by_magic())
+        or (may_embed_archives(content[:HEAD]) and 0 < end_of_program(file) < len(content))
+        or next(offsets(content), None) is not None
+    )
+    return is_possible and any(archives(file))
 
 
 def _begins_archive(reader: Reader, head: bytes) -> bool:

@@ -7,8 +7,8 @@ import zlib
 from typing import BinaryIO
 
 from avscan.archives.streams import read_at
+from avscan.archives.unsupported import ZSTD
 
-ZSTD = b"\x28\xb5\x2f\xfd"
 _MOST_BLOCK = 128 << 10  # bytes of a block of zstd (RFC 8878)
 _SEVENZIP = struct.Struct("<8sIQQ4x")  # 7zFormat.txt of 7-Zip: a checksum, and the header's place
 _SQUASHFS_BLOCK = 4096
@@ -51,7 +51,7 @@ def zstd(file: BinaryIO, begin: int, end: int) -> int:
     have several blocks together, or end with the file.
     """
     at, blocks = begin, 0
-    while read_at(file, at, len(ZSTD)) == ZSTD:
+    while read_at(file, at, 4) == ZSTD[0]:
         length, more = _frame(file, at, end)
         if not length:
             break

@@ -6,9 +6,10 @@ import re
 import struct
 from collections.abc import Callable
 
-from avscan.archives import base64_text, disks, extents, rar
-from avscan.archives.programs import decompressed, program_reader
-from avscan.archives.sevenzip import OPTIONS, PROGRAM, extracted
+from avscan.archives import base64_text, disks, extents, rar, sevenzip
+from avscan.archives.programs import decompressed, opened_by_program
+from avscan.archives.reader import FileReader
+from avscan.archives.unsupported import ZSTD
 
 _LHA = re.compile(rb"..-(?:lh[0-7dx]|lz[s45]|pm[012])-.{13}[\0-\3]", re.DOTALL)
 _NSIS = b"\xef\xbe\xad\xdeNullsoftInst"
@@ -48,97 +49,101 @@ def _is_compound_file(head: bytes) -> bool:
     return head.startswith(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1") and head[26:32] in usual
 
 
-READERS = (
-    program_reader(
-        "rar",
-        "bsdtar",
-        rar.read,
+_READERS = (
+    FileReader(
+        name="rar",
         recognise=rar.recognise,
         magics=(b"Rar!\x1a\x07",),
+        members=rar.members,
         extent=rar.extent,
     ),
-    program_reader("xar", PROGRAM, extracted("Xar"), recognise=_is_xar),
-    program_reader(
-        "lha", PROGRAM, extracted("Lzh"), recognise=lambda head: _LHA.match(head) is not None
+    FileReader(name="xar", recognise=_is_xar, members=sevenzip.extracted("Xar")),
+    FileReader(
+        name="lha",
+        recognise=lambda head: _LHA.match(head) is not None,
+        members=sevenzip.extracted("Lzh"),
     ),
-    program_reader(
-        "zstd",
-        PROGRAM,
-        decompressed("x", "-so", *OPTIONS, "-tzstd"),
-        recognise=_begins(extents.ZSTD, *(bytes([0x50 + n]) + b"\x2a\x4d\x18" for n in range(16))),
-        magics=(extents.ZSTD,),
+    FileReader(
+        name="zstd",
+        recognise=_begins(*ZSTD),
+        magics=ZSTD[:1],
+        members=sevenzip.decompressed("zstd"),
         extent=extents.zstd,
         is_compressed=True,
     ),
-    program_reader(
-        "compress",
-        PROGRAM,
-        decompressed("x", "-so", *OPTIONS, "-tZ"),
+    FileReader(
+        name="compress",
         recognise=_is_compress,
+        members=sevenzip.decompressed("Z"),
         is_compressed=True,
     ),
-    program_reader(  # many files have so short a magic by chance, and gzip does not open them
-        "old formats of gzip",
-        "gzip",
-        decompressed("-dc"),
+    FileReader(  # many files have so short a magic by chance, and gzip does not open them
+        name="old formats of gzip",
         recognise=_begins(b"\x1f\x1e", b"\x1f\xa0", b"\x1f\x9d"),
+        members=decompressed("gzip", "-dc"),
         is_certain=False,
     ),
-    program_reader("lz4", "lz4", decompressed("-dcq"), recognise=_is_lz4, is_compressed=True),
-    program_reader(
-        "lzip", "lzip", decompressed("-dca"), recognise=_begins(b"LZIP\1"), is_compressed=True
+    FileReader(
+        name="lz4", recognise=_is_lz4, members=decompressed("lz4", "-dcq"), is_compressed=True
     ),
-    program_reader(
-        "lzop",
-        "lzop",
-        decompressed("-dc"),
-        recognise=_begins(b"\x89LZO\0\r\n\x1a\n"),
+    FileReader(
+        name="lzip",
+        recognise=_begins(b"LZIP\1"),
+        members=decompressed("lzip", "-dca"),
         is_compressed=True,
     ),
-    program_reader(
-        "7z",
-        PROGRAM,
-        extracted("7z"),
+    FileReader(
+        name="lzop",
+        recognise=_begins(b"\x89LZO\0\r\n\x1a\n"),
+        members=decompressed("lzop", "-dc"),
+        is_compressed=True,
+    ),
+    FileReader(
+        name="7z",
         recognise=extents.is_sevenzip,
         magics=(b"7z\xbc\xaf\x27\x1c",),
+        members=sevenzip.extracted("7z"),
         extent=extents.sevenzip,
     ),
-    program_reader(
-        "squashfs",
-        PROGRAM,
-        extracted("SquashFS"),
+    FileReader(
+        name="squashfs",
         recognise=_is_squashfs,
         magics=(b"hsqs",),
+        members=sevenzip.extracted("SquashFS"),
         extent=extents.squashfs,
     ),
-    program_reader(
-        "wim",
-        PROGRAM,
-        extracted("wim"),
+    FileReader(
+        name="wim",
         recognise=_begins(b"MSWIM\0\0\0\xd0\0\0\0"),
         magics=(b"MSWIM\0\0\0",),
+        members=sevenzip.extracted("wim"),
     ),
-    program_reader("compound file", PROGRAM, extracted("Compound"), recognise=_is_compound_file),
-    program_reader(
-        "base64",
-        PROGRAM,
-        decompressed("x", "-so", *OPTIONS, "-tBase64"),
+    FileReader(
+        name="compound file", recognise=_is_compound_file, members=sevenzip.extracted("Compound")
+    ),
+    FileReader(
+        name="base64",
         recognise=base64_text.recognise,
         magics=tuple(b"\n" + magic for magic in base64_text.MAGICS),
         magic_at=-1,
+        members=sevenzip.decompressed("Base64"),
         extent=base64_text.extent,
     ),
-    program_reader(
-        "NSIS",
-        PROGRAM,
-        extracted("Nsis"),
+    FileReader(
+        name="NSIS",
         recognise=lambda head: head[4:20] == _NSIS,
         magics=(_NSIS,),
         magic_at=4,
+        members=sevenzip.extracted("Nsis"),
         extent=extents.nsis,
     ),
     *(
-        program_reader(name, PROGRAM, extracted(kind, may_be_empty=True), recognise_end=recognise)
+        FileReader(
+            name=name,
+            recognise_end=recognise,
+            members=sevenzip.extracted(kind, may_be_empty=True),
+        )
         for name, (kind, recognise) in disks.KINDS.items()
     ),
 )
+READERS = tuple(map(opened_by_program, _READERS))

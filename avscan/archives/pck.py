@@ -54,7 +54,7 @@ class _Directory:
 class _Entry:
     name: str
     begin: int
-    size: int
+    end: int
     is_encrypted: bool
 
 
@@ -89,7 +89,7 @@ def _members(archive: Archive) -> Iterator[Item]:
         if entry.is_encrypted:
             yield Member(name=entry.name, closed="encrypted")
         elif not directory.is_sparse:
-            opener = partial(region, archive.file, entry.begin, entry.begin + entry.size)
+            opener = partial(region, archive.file, entry.begin, entry.end)
             yield Member(name=entry.name, open=opener)
 
 
@@ -125,7 +125,8 @@ def _entries(stream: Stream, directory: _Directory) -> Iterator[_Entry]:
         offset, size, _ = _PLACE.unpack(stream.read_exactly(_PLACE.size))
         flags = _number(stream) if directory.version >= _FLAGGED else 0
         begin = directory.base + offset
-        yield _Entry(name=name, begin=begin, size=size, is_encrypted=bool(flags & _ENCRYPTED))
+        is_encrypted = bool(flags & _ENCRYPTED)
+        yield _Entry(name=name, begin=begin, end=begin + size, is_encrypted=is_encrypted)
 
 
 def _number(stream: Stream) -> int:
@@ -139,14 +140,13 @@ def _extent(file: BinaryIO, begin: int, end: int) -> int:
     """
     try:
         directory = _directory(file, begin, end)
+        if directory.is_encrypted:
+            return end - begin
         stream = region(file, directory.begin, end)
-        files = () if directory.is_encrypted else _entries(stream, directory)
-        last = max((entry.begin + entry.size for entry in files), default=0)
+        last = max((entry.end for entry in _entries(stream, directory)), default=0)
     except UNREADABLE:
         _, _, major, minor, _ = _START.unpack(read_at(file, begin, _START.size))
         return end - begin if 0 < major < _NO_GODOT and minor < _NO_GODOT else 0
-    if directory.is_encrypted:
-        return end - begin
     return min(max(last, directory.begin + stream.tell()), end) - begin if last else 0
 
 

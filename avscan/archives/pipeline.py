@@ -44,17 +44,10 @@ class Engine(Protocol):
 class Ticket:
     """A file that was shown; `findings` are None until the engine has answered."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int = 0, findings: Findings | None = None) -> None:
         self.size = size
-        self.findings: Findings | None = None
+        self.findings = findings
         self._callbacks: list[Callable[[Findings], None]] = []
-
-    @classmethod
-    def answered(cls, findings: Findings) -> Ticket:
-        """Return a ticket that is already answered."""
-        ticket = cls(0)
-        ticket.answer(findings)
-        return ticket
 
     def then(self, callback: Callable[[Findings], None]) -> None:
         """Call `callback` with the findings, at once or when they are there."""

@@ -16,7 +16,7 @@ from avscan.archives.streams import FED, Stream
 
 _MESSAGES = 4096  # bytes of messages that are kept
 _MOST_MESSAGES = 16 << 20
-_ENVIRONMENT = {"PATH": os.defpath, "LANG": "C.UTF-8", "LZ4_NBWORKERS": "1"}
+ENVIRONMENT = {"PATH": os.defpath, "LANG": "C.UTF-8", "LZ4_NBWORKERS": "1"}
 _ENCRYPTED = re.compile(
     rb"Cannot open encrypted archive|^ERROR: .* in encrypted file\. Wrong password\?"
     rb"|[Ee]ncrypt(?:ion|ed)\b.{0,40}\b(?:not supported|unavailable|unsupported)",
@@ -33,11 +33,15 @@ def set_limit(limit: Callable[[], None] | None) -> None:
     _limit = limit
 
 
+class MissingError(Exception):
+    """A program is not installed."""
+
+
 class Run:
     """One run of a program, killed when its context ends.
 
     Its standard input is `feed` or empty, and its environment is not ours. Its messages are quoted
-    without the archive's path. Raise OSError if it cannot be started.
+    without the archive's path. Raise MissingError, or OSError if it cannot be started.
     """
 
     def __init__(self, command: Sequence[str], path: Path, feed: Stream | None = None) -> None:
@@ -46,15 +50,18 @@ class Run:
         self._received = 0
         self._feed = feed
         self._pending = b""
-        self._process = subprocess.Popen(
-            command if feed else [*command, self._path],
-            stdin=subprocess.PIPE if feed else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=_ENVIRONMENT,
-            bufsize=0,
-            preexec_fn=_limit,  # noqa: PLW1509 - the inspector has one thread
-        )
+        try:
+            self._process = subprocess.Popen(
+                command if feed else [*command, self._path],
+                stdin=subprocess.PIPE if feed else subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=ENVIRONMENT,
+                bufsize=0,
+                preexec_fn=_limit,  # noqa: PLW1509 - the inspector has one thread
+            )
+        except FileNotFoundError as error:
+            raise MissingError from error
         self._selector = selectors.DefaultSelector()
         if self._process.stdin is not None:
             os.set_blocking(self._process.stdin.fileno(), False)

@@ -27,18 +27,9 @@ _ENCRYPTED_FILE = 1  # a record of rar 5
 _MOST_HEADER = 2 << 20
 
 
-@dataclass(slots=True)
-class Blocks:
-    """What the blocks of a rar say: its length, and which of its contents are inaccessible."""
-
-    length: int
-    is_encrypted: bool = False
-    is_volume: bool = False
-
-
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """A block of a rar; `length` is 0 if it is malformed.
+    """A block of a rar, or all of them together; `length` is 0 if it is malformed.
 
     With `hides_rest` no later block can be read without the password.
     """
@@ -62,16 +53,16 @@ def recognise(head: bytes) -> bool:
     return False
 
 
-def read(program: str, archive: Archive) -> Iterator[Item]:
+def members(archive: Archive) -> Iterator[Item]:
     """Read the tar that bsdtar makes of a rar."""
     if tar.READER.recognise(read_at(archive.file, 0, HEAD)) or disks.is_iso(archive.file):
         yield Problem(text="another format at the same time")
-    blocks = parse(archive.file, 0, archive.size)
-    if blocks.is_volume:  # bsdtar may skip it in silence
+    whole = _parse(archive.file, 0, archive.size)
+    if whole.is_volume:  # bsdtar may skip it in silence
         yield Problem(text="a part of several")
     # In a file bsdtar would look for a zip at the end first. In a pipe it cannot.
-    feed = region(archive.file, 0, blocks.length)
-    with Run((program, "-cf", "-", "--format=pax", "@-"), archive.path, feed) as run:
+    feed = region(archive.file, 0, whole.length)
+    with Run(("bsdtar", "-cf", "-", "--format=pax", "@-"), archive.path, feed) as run:
 
         def pull(size: int) -> bytes:
             data = run.pull(size)
@@ -84,7 +75,7 @@ def read(program: str, archive: Archive) -> Iterator[Item]:
         for _ in stream.chunks():
             pass
         failure = run.failure()
-        if blocks.is_encrypted:
+        if whole.is_encrypted:
             yield Member(name="", closed="encrypted")
         elif failure is not None:
             yield failure
@@ -94,23 +85,22 @@ def read(program: str, archive: Archive) -> Iterator[Item]:
 
 def extent(file: BinaryIO, begin: int, end: int) -> int:
     """Return the bytes up to the block that ends a rar, or all if there is none."""
-    return parse(file, begin, end).length
+    return _parse(file, begin, end).length
 
 
-def parse(file: BinaryIO, begin: int, end: int) -> Blocks:
+def _parse(file: BinaryIO, begin: int, end: int) -> _Block:
     """Parse the blocks of a rar up to its end block, as far as they can be read."""
-    blocks = Blocks(end - begin)
     is_old = read_at(file, begin + 6, 1) == b"\0"
     parse_block, at = (_parse_old_block, begin + 7) if is_old else (_parse_block, begin + 8)
-    while at < end and (block := parse_block(file, at)).length:
-        at += block.length
-        blocks.is_encrypted |= block.is_encrypted
-        blocks.is_volume |= block.is_volume
-        if block.is_end:
-            blocks.length = min(at, end) - begin
-        if block.is_end or block.hides_rest:
+    block, is_encrypted, is_volume = _Block(), False, False
+    while at < end and not block.is_end and not block.hides_rest:
+        if not (block := parse_block(file, at)).length:
             break
-    return blocks
+        at += block.length
+        is_encrypted |= block.is_encrypted
+        is_volume |= block.is_volume
+    length = (min(at, end) if block.is_end else end) - begin
+    return _Block(length, is_encrypted=is_encrypted, is_volume=is_volume)
 
 
 def _parse_old_block(file: BinaryIO, at: int) -> _Block:

@@ -106,7 +106,8 @@ class _Format:
     """The fields of both kinds of reader.
 
     `recognise` gets the first `HEAD` bytes. It must be so strict that it is hardly ever true of
-    arbitrary data, and so lenient that it is true of whatever any tool opens.
+    arbitrary data, and so lenient that it is true of whatever any tool opens. Without it the format
+    is recognised by the end of a file, or only where a member names its reader.
 
     `magics` are searched for inside of other files, and `recognise` gets the bytes that begin
     `magic_at` bytes before each. Leave it empty if the magic is shorter than four bytes and
@@ -123,7 +124,7 @@ class _Format:
     """
 
     name: str
-    recognise: Callable[[bytes], bool]
+    recognise: Callable[[bytes], bool] = lambda _: False
     magics: tuple[bytes, ...] = ()
     magic_at: int = 0
     markers: frozenset[str] = frozenset()
@@ -152,23 +153,18 @@ class StreamReader(_Format):
         return stream.tell()
 
 
-def to_the_end(_: BinaryIO, begin: int, end: int) -> int:
-    """Return the length of an archive whose end is unknown."""
-    return end - begin
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileReader(_Format):
     """A format that needs a file on the disk.
 
     `recognise_end` is for formats that are recognised by the end of a file. `extent` gets a file and
     two offsets, and returns the length of the archive that begins at the first offset and ends at the
-    second one at the latest; 0 if there is none.
+    second one at the latest; 0 if there is none. Without it the archive has all bytes up to there.
     """
 
     members: Callable[[Archive], Iterator[Item]]
     recognise_end: Callable[[BinaryIO], bool] | None = None
-    extent: Callable[[BinaryIO, int, int], int] = to_the_end
+    extent: Callable[[BinaryIO, int, int], int] = lambda _, begin, end: end - begin
 
 
 Reader = StreamReader | FileReader

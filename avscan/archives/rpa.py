@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO
 
@@ -33,13 +32,7 @@ _HEADER = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Part:
-    """Bytes of the index, then bytes of the archive."""
-
-    prefix: bytes
-    begin: int
-    end: int
+_Part = tuple[bytes, int, int]  # bytes of the index, then where bytes of the archive begin and end
 
 
 def _members(archive: Archive) -> Iterator[Item]:
@@ -93,14 +86,14 @@ def _part(value: object, key: int) -> _Part:
     begin, end = offset ^ key, (offset ^ key) + (length ^ key) - len(prefix)
     if not 0 <= begin <= end:
         raise ValueError("a part of negative size")
-    return _Part(prefix=prefix, begin=begin, end=end)
+    return prefix, begin, end
 
 
 def _chunks(file: BinaryIO, parts: list[_Part]) -> Iterator[bytes]:
-    for part in parts:
-        if part.prefix:
-            yield part.prefix
-        yield from region(file, part.begin, part.end).chunks()
+    for prefix, begin, end in parts:
+        if prefix:
+            yield prefix
+        yield from region(file, begin, end).chunks()
 
 
 READER = FileReader(

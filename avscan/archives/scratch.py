@@ -24,10 +24,8 @@ class Scratch:
         self.path.unlink(missing_ok=True)
         self._forget()
 
-    def fill(self, stream: Stream, *, most: int | None = None, overlap: int = 0) -> None:
+    def fill(self, stream: Stream, *, overlap: int = 0) -> None:
         """Replace the content: the last `overlap` bytes of the old one, then the stream's.
-
-        It gets `most` bytes at most.
 
         Raises:
             ExceededError: a bound was exceeded.
@@ -38,7 +36,7 @@ class Scratch:
             data = self._tail(overlap) if overlap else b""
             self._forget()
             with self.path.open("wb") as file:
-                while data := data or stream.some(_next(most, self.size)):
+                while data := data or stream.some(CHUNK):
                     self._account.keep(len(data))
                     self.size += len(data)
                     file.write(data)
@@ -58,7 +56,3 @@ class Scratch:
     def _forget(self) -> None:
         self._account.drop(self.size)
         self.size = 0
-
-
-def _next(most: int | None, size: int) -> int:
-    return CHUNK if most is None else min(CHUNK, most - size)

@@ -7,23 +7,21 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from os import SEEK_END
 from pathlib import Path
 
+from avscan.archives import programs
 from avscan.archives.bounds import Account, ExceededError
 from avscan.archives.process import Run
-from avscan.archives.programs import Read
 from avscan.archives.reader import Archive, Item, Member, Problem
 from avscan.archives.streams import CHUNK, region
 
-PROGRAM = "7zz"
-
-OPTIONS = ("-y", "-bd", "-mmt=1", "-bsp0", "-p")
-"""No questions, no progress, one thread, and an empty password."""
+# Extract with no questions, no progress, one thread, and an empty password.
+_EXTRACT = ("7zz", "x", "-y", "-bd", "-mmt=1", "-bsp0", "-p")
 
 MOST_FILES = 500_000
 """Files that may be extracted from one archive."""
@@ -31,13 +29,18 @@ MOST_FILES = 500_000
 _INTERVAL = 0.1  # seconds at least between two measurements of the folder
 
 
-def extracted(kind: str, *, may_be_empty: bool = False) -> Read:
-    """Return a function that reads the files of an archive of one kind (7-Zip's name for it)."""
+def decompressed(kind: str) -> Callable[[Archive], Iterator[Item]]:
+    """Return a function that reads a compressed file of one kind (7-Zip's name for it)."""
+    return programs.decompressed(*_EXTRACT, "-so", f"-t{kind}")
 
-    def read(program: str, archive: Archive) -> Iterator[Item]:
+
+def extracted(kind: str, *, may_be_empty: bool = False) -> Callable[[Archive], Iterator[Item]]:
+    """Return a function that reads the files of an archive of one kind."""
+
+    def members(archive: Archive) -> Iterator[Item]:
         with _folder(archive) as folder:
-            command = (program, "x", *OPTIONS, "-bso0", "-aou", "-snl-", f"-t{kind}")
-            with Run((*command, f"-o{folder.path}"), archive.path) as run:
+            command = (*_EXTRACT, "-bso0", "-aou", "-snl-", f"-t{kind}", f"-o{folder.path}")
+            with Run(command, archive.path) as run:
                 _wait(run, folder, archive.account)
                 failure = run.failure()
             is_empty = not (may_be_empty or any(folder.path.iterdir()))
@@ -47,7 +50,7 @@ def extracted(kind: str, *, may_be_empty: bool = False) -> Read:
             elif is_empty:
                 yield Problem(text="could not be opened whole: no members")
 
-    return read
+    return members
 
 
 @dataclass(slots=True)

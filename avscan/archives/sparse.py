@@ -45,7 +45,7 @@ class Sparse:
 
     def reader(self) -> FileReader:
         """Return a reader of the entry's data, which some tools unpack as they are."""
-        return FileReader(name="sparse file", recognise=lambda _: False, members=self._members)
+        return FileReader(name="sparse file", members=self._members)
 
     def _members(self, archive: Archive) -> Iterator[Item]:
         yield Member(name="", open=lambda: chunked(self._expanded(archive)))

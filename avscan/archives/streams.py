@@ -209,15 +209,9 @@ class Inflate:
 Decoder = bz2.BZ2Decompressor | lzma.LZMADecompressor | Inflate
 
 
-def xz_decoder() -> Decoder:
-    """Return a decoder of one xz stream."""
-    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=CODER_MEMORY)
-
-
-def lzma_decoder() -> Decoder:
-    """Return a decoder of the format before xz: a header of thirteen bytes, then LZMA."""
-    return lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=CODER_MEMORY)
-
+xz_decoder = partial(lzma.LZMADecompressor, lzma.FORMAT_XZ, memlimit=CODER_MEMORY)
+lzma_decoder = partial(lzma.LZMADecompressor, lzma.FORMAT_ALONE, memlimit=CODER_MEMORY)
+"""Decoders of one xz stream, and of the format before xz: a header of thirteen bytes, then LZMA."""
 
 DECODING_ERRORS: tuple[type[Exception], ...] = (zlib.error, lzma.LZMAError)
 """Exceptions of decoders over damaged data, beside OSError, EOFError and ValueError."""

@@ -247,7 +247,7 @@ def _entries(archive: Archive) -> Iterator[Item]:
             yield Member(name=f"{name} (at byte {at})", open=opener)
 
 
-_HEADERS = FileReader(name="tar", recognise=lambda _: False, members=_entries)
+_HEADERS = FileReader(name="tar", members=_entries)
 READER = StreamReader(
     name="tar", recognise=_recognise, magics=(b"ustar",), magic_at=257, members=_members
 )

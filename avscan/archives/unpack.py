@@ -39,7 +39,7 @@ from avscan.archives.reader import (
 )
 from avscan.archives.report import Place, Reporter
 from avscan.archives.scratch import Scratch
-from avscan.archives.streams import Stream
+from avscan.archives.streams import Stream, until
 from avscan.archives.unsupported import unsupported
 from avscan.findings import Finding, Findings
 
@@ -155,8 +155,7 @@ class _Walk:
         """Walk the artifact, or wait for the answers that are missing. Raise ExceededError."""
         path, self._artifact = self._artifact, None
         if path is not None:
-            with path.open("rb") as file:
-                self._file(path, file, _Context())
+            self._file(path, _Context())
         self._pipeline.finish()
 
     # Files.
@@ -164,7 +163,6 @@ class _Walk:
     def _file(
         self,
         path: Path,
-        file: BinaryIO,
         context: _Context,
         reader: Reader | None = None,
         *,
@@ -174,32 +172,33 @@ class _Walk:
 
         `close` is called when the file is not needed any more.
         """
-        size = file.seek(0, SEEK_END)
-        file.seek(0)
-        head = file.read(HEAD)
-        readers = registry.recognise(head, file)
-        if reader is not None:
-            readers = [reader, *(each for each in readers if each.name != reader.name)]
-        is_long = size > self._bounds.ceiling  # clamscan cuts such members in silence
-        if is_long:
-            context = replace(context, already_scanned=False)
-        only_content = bool(readers) and all(each.is_compressed for each in readers)
-        ticket = Ticket.answered(Findings())
-        if not (only_content or context.already_scanned):
-            ticket = self._show_file(path, size, context)
-        archive = Archive(
-            path=path, file=file, size=size, workspace=self._workspace, account=self._account
-        )
-        entered = self._account.members
-        inner = replace(context, already_scanned=not (only_content or is_long))
-        opened = self._open(readers, archive, inner)
-        if opened.trusted and self._pipeline.wait(ticket).is_incomplete:
-            self._account.members = entered
-            opened = self._open(readers, archive, replace(inner, already_scanned=False))
-        if (opened.problems or opened.closed) and only_content:
-            self._pipeline.wait(self._show_file(path, size, context))
-        if not any(each.is_certain for each in readers):
-            opened.embedded = self._search(file, context)
+        with path.open("rb") as file:
+            size = file.seek(0, SEEK_END)
+            file.seek(0)
+            head = file.read(HEAD)
+            readers = registry.recognise(head, file)
+            if reader is not None:
+                readers = [reader, *(each for each in readers if each.name != reader.name)]
+            is_long = size > self._bounds.ceiling  # clamscan cuts such members in silence
+            if is_long:
+                context = replace(context, already_scanned=False)
+            only_content = bool(readers) and all(each.is_compressed for each in readers)
+            ticket = Ticket(findings=Findings())
+            if not (only_content or context.already_scanned):
+                ticket = self._show_file(path, size, context)
+            archive = Archive(
+                path=path, file=file, size=size, workspace=self._workspace, account=self._account
+            )
+            entered = self._account.members
+            inner = replace(context, already_scanned=not (only_content or is_long))
+            opened = self._open(readers, archive, inner)
+            if opened.trusted and self._pipeline.wait(ticket).is_incomplete:
+                self._account.members = entered
+                opened = self._open(readers, archive, replace(inner, already_scanned=False))
+            if (opened.problems or opened.closed) and only_content:
+                self._pipeline.wait(self._show_file(path, size, context))
+            if not any(each.is_certain for each in readers):
+                opened.embedded = self._search(file, context)
 
         def conclude(findings: Findings) -> None:
             self._report_unopened(head, opened, findings, context)
@@ -327,7 +326,7 @@ class _Walk:
             return
         whole = readers or context.already_scanned or may_embed_archives(head)
         scratch = self._pipeline.scratch()
-        scratch.fill(source, most=None if whole else self._bounds.ceiling)
+        scratch.fill(source if whole else until(source, self._bounds.ceiling))
         if source.peek(1):
             self._show_windows(scratch, source, context)
             self._report.oversize(source.tell(), context.place)
@@ -335,8 +334,7 @@ class _Walk:
             return
         if source.is_damaged:  # the engine may have scanned less of it, or something else
             context = replace(context, already_scanned=False)
-        with scratch.path.open("rb") as file:
-            self._file(scratch.path, file, context, reader, close=scratch.close)
+        self._file(scratch.path, context, reader, close=scratch.close)
 
     def _bundle(self, source: _Source, context: _Context) -> bool:
         """Bundle a member if it is small and contains no archive; return whether it is."""
@@ -354,8 +352,7 @@ class _Walk:
         place, self.place = self.place, context.place
         scratch = self._pipeline.scratch()
         scratch.fill(Stream(io.BytesIO(content).read))
-        with scratch.path.open("rb") as file:
-            self._file(scratch.path, file, context, close=scratch.close)
+        self._file(scratch.path, context, close=scratch.close)
         self.place = place
 
     # The engine.
@@ -367,10 +364,10 @@ class _Walk:
         with path.open("rb") as file:
             scratch = self._pipeline.scratch()
             stream = Stream(file.read)
-            scratch.fill(stream, most=self._bounds.ceiling)
+            scratch.fill(until(stream, self._bounds.ceiling))
             self._show_windows(scratch, stream, context)
             scratch.close()
-        return Ticket.answered(Findings())
+        return Ticket(findings=Findings())
 
     def _show_windows(self, scratch: Scratch, stream: Stream, context: _Context) -> None:
         """Show a long file in windows; `scratch` already has the first one."""
@@ -381,7 +378,8 @@ class _Walk:
                 self._report.opaque(name, context.place)
             if not stream.peek(1):
                 return
-            scratch.fill(stream, most=self._bounds.ceiling, overlap=overlap)
+            end = stream.tell() + self._bounds.ceiling - overlap
+            scratch.fill(until(stream, end), overlap=overlap)
 
     def _show(self, path: Path, size: int, context: _Context) -> Ticket:
         """Submit a file to the engine, and report its signatures and errors."""

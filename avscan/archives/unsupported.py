@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from avscan.archives.reader import Archive, FileReader, Item, Member
 
 RPM = b"\xed\xab\xee\xdb"
+ZSTD = (b"\x28\xb5\x2f\xfd", *(bytes([0x50 + n]) + b"\x2a\x4d\x18" for n in range(16)))
+"""The magics of a frame of zstd, and of the frames that are skipped (RFC 8878)."""
+
 UNSUPPORTED = {
     **{b"\x1f\x9d" + bytes([0x80 | bits]): "compress" for bits in range(9, 17)},
-    **{bytes([0x50 + n]) + b"\x2a\x4d\x18": "zstd" for n in range(16)},
-    b"\x28\xb5\x2f\xfd": "zstd",
+    **dict.fromkeys(ZSTD, "zstd"),
     b"\x04\x22\x4d\x18": "lz4",
     b"LZIP\1": "lzip",
     b"\x89LZO\0\r\n\x1a\n": "lzop",

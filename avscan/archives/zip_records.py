@@ -45,7 +45,7 @@ _LATEST = 63  # the format's version 6.3
 class Entry:
     """An entry as one of its headers describes it; `offset` is that of its local header."""
 
-    name: bytes
+    name: str
     method: int
     flags: int
     checksum: int
@@ -64,11 +64,6 @@ class Entry:
     def end(self) -> int:
         """The offset of the end of its data."""
         return self.data + self.packed
-
-    @property
-    def label(self) -> str:
-        """Its name, for messages."""
-        return self.name.decode("utf-8", "replace")
 
 
 @dataclass(slots=True)
@@ -192,35 +187,36 @@ def _read_directory(zipped: Zip) -> None:
         at += _CENTRAL.size + name
         wide, is_64 = _widen(directory[at : at + extra], [size, packed, offset])
         entry = Entry(
-            name=directory[at - name : at],
+            name=directory[at - name : at].decode("utf-8", "surrogateescape"),
             method=method,
             flags=flags,
             checksum=checksum,
             packed=wide[1],
             size=wide[0],
             offset=wide[2] + zipped.shift,
+            is_64=is_64,
         )
         at += extra + comment
         count += 1
-        zipped.expect(disk in {0, _MAX_16}, f"{entry.label} is on another volume")
+        zipped.expect(disk in {0, _MAX_16}, f"{entry.name} is on another volume")
         zipped.expect(
             not zipped.shift or not is_at(zipped, wide[2], LOCAL_MAGIC), "two sets of entries"
         )
-        _add_entry(zipped, entry, is_64=is_64)
+        _add_entry(zipped, entry)
     zipped.expect(at == len(directory) and count == zipped.count, "a directory of another length")
 
 
-def _add_entry(zipped: Zip, entry: Entry, *, is_64: bool) -> None:
+def _add_entry(zipped: Zip, entry: Entry) -> None:
     """Compare an entry of the directory with its local header, and keep it."""
-    expect, label = zipped.expect, entry.label
+    expect, name = zipped.expect, entry.name
     local = local_header(zipped, entry.offset)
     if local is None:
-        expect(None, f"{label} is not where the directory says")
+        expect(None, f"{name} is not where the directory says")
         return
-    expect(_agree(entry, local), f"the two headers of {label} disagree")
-    expect(not entry.flags & ~_USUAL_FLAGS, f"{label} has unusual flags")
-    expect(not (entry.name.endswith(b"/") and entry.size), f"{label}: a directory with content")
-    zipped.is_64 |= is_64 or local.is_64
+    expect(_agree(entry, local), f"the two headers of {name} disagree")
+    expect(not entry.flags & ~_USUAL_FLAGS, f"{name} has unusual flags")
+    expect(not (name.endswith("/") and entry.size), f"{name}: a directory with content")
+    zipped.is_64 |= entry.is_64 or local.is_64
     zipped.entries.append(replace(entry, data=local.data))
 
 
@@ -265,7 +261,7 @@ def local_header(zipped: Zip, begin: int, *, is_certain: bool = True) -> Entry |
     if magic != LOCAL_MAGIC or not (is_certain or (usual and 0 < name <= _LONGEST_NAME)):
         return None
     return Entry(
-        name=rest[:name],
+        name=rest[:name].decode("utf-8", "surrogateescape"),
         method=method,
         flags=flags,
         checksum=checksum,
@@ -296,9 +292,9 @@ def _check_layout(zipped: Zip) -> None:
     for each, following in zip(placed, begins[1:], strict=True):
         gap = following - each.end
         ok = _is_descriptor(zipped, each, gap) if each.follows else gap == 0
-        zipped.expect(ok, f"{gap:,} bytes between {each.label} and what follows it")
+        zipped.expect(ok, f"{gap:,} bytes between {each.name} and what follows it")
         if each.follows and each.method == STORED:
-            zipped.expect(not _has_false_end(zipped, each), f"{each.label} has a false descriptor")
+            zipped.expect(not _has_false_end(zipped, each), f"{each.name} has a false descriptor")
 
 
 def _is_descriptor(zipped: Zip, entry: Entry, size: int) -> bool:
@@ -313,10 +309,7 @@ def _is_descriptor(zipped: Zip, entry: Entry, size: int) -> bool:
 def _has_false_end(zipped: Zip, entry: Entry) -> bool:
     """Return whether stored data contains bytes that a reader may take for its descriptor."""
     for at, _ in find(zipped.file, [DESCRIPTOR_MAGIC], entry.data, entry.end):
-        sizes = read_at(zipped.file, at + 8, 8)
-        if at - entry.data in {
-            int.from_bytes(sizes[:4], "little"),
-            int.from_bytes(sizes, "little"),
-        }:
+        packed = (int.from_bytes(read_at(zipped.file, at + 8, wide), "little") for wide in (4, 8))
+        if at - entry.data in packed:
             return True
     return False

@@ -106,8 +106,7 @@ def _is_plain(zipped: Zip) -> bool:
 def _member(
     file: BinaryIO, entry: Entry, *, already_scanned: bool = False, stray: bool = False
 ) -> Member:
-    name = entry.name.decode("utf-8", "surrogateescape")
-    name += f" (at byte {entry.offset})" if stray else ""
+    name = f"{entry.name} (at byte {entry.offset})" if stray else entry.name
     source = region(file, entry.data, entry.end)
     closed = ""
     if entry.flags & _ENCRYPTED or entry.method == _AES:

@@ -17,16 +17,14 @@ def eicar() -> bytes:
 def pack(folder: Path, own: Path | None) -> Path:
     """Write a zip of EICAR, or of the operator's own file, into a folder; return its path.
 
-    It is deflated, so that it is found only if it is unpacked. Raise EngineError.
+    It is deflated, so that it is found only if it is unpacked. Raise EngineError if the operator's
+    file cannot be read, or OSError.
     """
     try:
         content = eicar() if own is None else own.read_bytes()
     except OSError as error:
         raise EngineError(f"CANARY_FILE can't be read: {error.strerror}: {own}") from error
     path = folder / "canary.zip"
-    try:
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr("canary", content)
-    except OSError as error:
-        raise EngineError(f"the work folder can't be written: {error.strerror}") from error
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("canary", content)
     return path

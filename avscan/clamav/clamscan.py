@@ -17,7 +17,7 @@ from typing import Self
 
 from avscan.clamav import canary as canaries
 from avscan.clamav import markers
-from avscan.clamav.feed import DiedError, Feed, FeedError, Transcript
+from avscan.clamav.feed import DiedError, Feed, Transcript
 from avscan.clamav.program import DEFAULT_LIMITS, Limits, executable
 from avscan.clamav.transcript import complaints, parse
 from avscan.errors import EngineError
@@ -62,10 +62,11 @@ class Clamscan:
         folder = self._workspace / "clamscan"
         try:
             (folder / "tmp").mkdir(parents=True, exist_ok=True)
+            self._packed = canaries.pack(folder, self._canary)
+            command = self.command(folder)
         except OSError as error:
             raise EngineError(f"the work folder can't be written: {error.strerror}") from error
-        self._packed = canaries.pack(folder, self._canary)
-        self._feed = Feed(folder, self.command(folder), limit=self._limit)
+        self._feed = Feed(folder, command, limit=self._limit)
         self._feed.send(self._packed)
         return self
 
@@ -86,15 +87,8 @@ class Clamscan:
             transcript = self._feed.receive()
         except DiedError as death:
             raise EngineError(self._startup_failure(death)) from death
-        except FeedError as trouble:
-            raise EngineError(f"clamscan {trouble} while it loaded its signatures") from trouble
         self._expect_canary(transcript)
         self._proved = True
-
-    def scan(self, path: Path) -> Findings:
-        """Scan one file, if no other is submitted. Raise EngineError, see `submit` and `collect`."""
-        self.submit(path)
-        return self.collect()
 
     def submit(self, path: Path) -> None:
         """Submit a file for scanning: an absolute, resolved path in the workspace, named by us.
@@ -113,7 +107,7 @@ class Clamscan:
 
         """
         path = self._submitted.popleft()
-        transcript = self._received.popleft() if self._received else self._receive()
+        transcript = self._received.popleft() if self._received else self._feed.receive()
         findings = parse(transcript.text, path, private=self._workspace)
         if findings.signatures:
             return findings
@@ -129,14 +123,8 @@ class Clamscan:
         """Check that the canary is still found, after the files that were submitted."""
         self._feed.send(self._packed)
         while len(self._received) < len(self._submitted):
-            self._received.append(self._receive())
-        self._expect_canary(self._receive())
-
-    def _receive(self) -> Transcript:
-        try:
-            return self._feed.receive()
-        except FeedError as trouble:
-            raise EngineError(f"clamscan {trouble}") from trouble
+            self._received.append(self._feed.receive())
+        self._expect_canary(self._feed.receive())
 
     def _expect_canary(self, transcript: Transcript) -> None:
         """Raise EngineError if the canary was not found; the text is the reason, as far as it is known."""
@@ -163,13 +151,16 @@ class Clamscan:
             )
         errors = complaints(death.transcript, private=self._workspace)
         return (
-            f"clamscan {death} while it loaded its signatures:"
+            f"{death} while it loaded its signatures:"
             f" {'; '.join(errors) or 'no error line'}; look at {self._database}"
             " (freshclam fetches the official ones)"
         )
 
     def command(self, folder: Path) -> list[str]:
-        """Return the command that scans what its standard input lists. Raise EngineError."""
+        """Return the command that scans what its standard input lists.
+
+        Raise EngineError if there is no such program, or OSError.
+        """
         return [
             executable(self._program),
             "--no-summary",

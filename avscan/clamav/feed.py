@@ -30,20 +30,13 @@ FILE_SIZE = 2 * 1024**3
 CHUNK = 64 * 1024
 
 
-class FeedError(Exception):
-    """There is no complete transcript; `transcript` is the part that there is."""
-
-    def __init__(self, reason: str, transcript: bytes = b"") -> None:
-        super().__init__(reason)
-        self.transcript = transcript
-
-
-class DiedError(FeedError):
-    """The process has ended, with this exit code (negative: by a signal)."""
+class DiedError(EngineError):
+    """The process has ended, with this exit code (negative: by a signal), after this transcript."""
 
     def __init__(self, code: int, transcript: bytes) -> None:
-        super().__init__(ending(code), transcript)
+        super().__init__(f"clamscan {ending(code)}")
         self.code = code
+        self.transcript = transcript
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +97,7 @@ class Feed:
             self._input.write(line + b"\n" + self._sentinel + b"\n")
 
     def receive(self) -> Transcript:
-        """Read up to the sentinel. Raise DiedError or FeedError."""
+        """Read up to the sentinel. Raise DiedError, or EngineError if the sentinel has vanished."""
         kept, lost, pending = bytearray(), 0, self._early
         while True:
             before, found, after = pending.partition(self._sentinel)
@@ -127,7 +120,7 @@ class Feed:
             pending += chunk
         verdict, _, self._early = pending.partition(b"\n")
         if verdict != b": Empty file":
-            raise FeedError("lost its work folder", bytes(kept))
+            raise EngineError("clamscan lost its work folder")
         if lost:  # a cut line could look like a whole one
             del kept[kept.rfind(b"\n") + 1 :]
         return Transcript(text=bytes(kept), lost=lost)

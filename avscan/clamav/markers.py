@@ -14,7 +14,6 @@ from avscan.archives.bundle import END
 from avscan.archives.unsupported import UNSUPPORTED
 from avscan.archives.zips import UNSUPPORTED_METHODS, ZIP64
 from avscan.clamav.transcript import MARKER
-from avscan.errors import EngineError
 
 _DEBIAN = b"!<arch>\ndebian-binary"
 _ENTRY = "504b0304"
@@ -22,7 +21,7 @@ _SIZES_ELSEWHERE = f"{_ENTRY}{'??' * 14}{'ff' * 8}"
 
 
 def write(folder: Path, end_mark: bytes) -> Path:
-    """Write the signatures into a folder inside `folder`; return its path. Raise EngineError.
+    """Write the signatures into a folder inside `folder`; return its path. Raise OSError.
 
     `end_mark` is the content that marks the end of a bundle.
     """
@@ -34,12 +33,9 @@ def write(folder: Path, end_mark: bytes) -> Path:
     lines.append(_signature(ZIP64, "*", _SIZES_ELSEWHERE))
     digest = hashlib.sha256(end_mark).hexdigest()
     path = folder / "markers"
-    try:
-        path.mkdir(exist_ok=True)
-        (path / "markers.ndb").write_text("".join(lines), encoding="ascii")
-        (path / "end.hsb").write_text(f"{digest}:{len(end_mark)}:{MARKER}{END}\n", encoding="ascii")
-    except OSError as error:
-        raise EngineError(f"the work folder can't be written: {error.strerror}") from error
+    path.mkdir(exist_ok=True)
+    (path / "markers.ndb").write_text("".join(lines), encoding="ascii")
+    (path / "end.hsb").write_text(f"{digest}:{len(end_mark)}:{MARKER}{END}\n", encoding="ascii")
     return path
 
 

@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import IO, TypeAlias
 from urllib.parse import urlsplit
 
@@ -105,7 +104,8 @@ def refresh(
                 return NotDue(due=_moment(due))
             # Set before the attempt, so that a killed one is not repeated at once.
             _set(stamp, now + chance(*(RETRY_EMPTY if empty else RETRY)))
-            _remove_leftovers(folder)
+            for left in folder.glob("tmp.*"):  # of a killed freshclam
+                shutil.rmtree(left, ignore_errors=True)
             wait = _fetch(settings, lock=stamp.fileno())
             due = clock() + chance(*INTERVAL)
             _set(stamp, due)
@@ -162,10 +162,9 @@ def _fetch(settings: Settings, *, lock: int) -> str:
             # freshclam exits with 0 if a server asked it to wait.
             wait = wait or text.partition("cool-down until after: ")[2]
     if process.returncode:
-        raise EngineError(
-            f"freshclam {ending(process.returncode)}: {failure or 'no reason given'};"
-            f" {_unchanged(settings.signatures)}"
-        )
+        reason, old = failure or "no reason given", files(settings.signatures)
+        state = "the signatures stay as they are" if old else "there are no signatures yet"
+        raise EngineError(f"freshclam {ending(process.returncode)}: {reason}; {state}")
     return wait
 
 
@@ -195,16 +194,6 @@ def _running(command: list[str], text: str, lock: int) -> Iterator[subprocess.Po
                 process.wait(_TERMINATE_TIMEOUT)
             process.kill()
             raise
-
-
-def _unchanged(folder: Path) -> str:
-    return "the signatures stay as they are" if files(folder) else "there are no signatures yet"
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """Remove temporary folders of a killed freshclam."""
-    for left in folder.glob("tmp.*"):
-        shutil.rmtree(left, ignore_errors=True)
 
 
 def _set(stamp: IO[bytes], moment: float) -> None:

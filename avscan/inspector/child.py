@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from traceback import walk_tb
 
 from avscan.clamav.clamscan import Clamscan
 from avscan.clamav.feed import FILE_SIZE
@@ -24,14 +25,15 @@ from avscan.inspector.protocol import Done, Failed, Message, Ready, encode
 def main(arguments: list[str]) -> None:
     """Inspect until the standard input ends."""
     parent, folder, program, signatures, canary = arguments
+    own = Path(canary) if canary else None
     try:
         confine.confine(
             parent=int(parent),
             folder=Path(folder),
-            readable=confine.readable_paths([program], Path(signatures), _path(canary)),
+            readable=confine.readable_paths([program], Path(signatures), own),
             memory=confine.PYTHON_MEMORY,
         )
-        _inspect(Path(folder), program, Path(signatures), _path(canary))
+        _inspect(Path(folder), program, Path(signatures), own)
     except (EngineError, WorkspaceError) as error:
         _send(Failed(reason=str(error)))
         sys.exit(1)
@@ -71,16 +73,10 @@ def _send(message: Message) -> None:
     sys.stdout.buffer.flush()
 
 
-def _path(argument: str) -> Path | None:
-    return Path(argument) if argument else None
-
-
 def _place(error: Exception) -> str:
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    code = trace.tb_frame.f_code if trace else None
-    place = f"{Path(code.co_filename).name}, in {code.co_name}" if code else "an unknown place"
+    *_, (frame, _) = walk_tb(error.__traceback__)
+    code = frame.f_code
+    place = f"{Path(code.co_filename).name}, in {code.co_name}"
     return f"{type(error).__name__} at {place}: {error}"
 
 

@@ -11,11 +11,11 @@ import select
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import IO, TypeAlias, cast
 
 from avscan.clamav.program import ending, environment
@@ -70,12 +70,7 @@ class Inspector:
     """
 
     def __init__(
-        self,
-        engine: Engine,
-        folder: Path,
-        *,
-        command: Sequence[str] | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        self, engine: Engine, folder: Path, *, command: Sequence[str] | None = None
     ) -> None:
         """Start an inspector in an empty folder, without waiting for its clamscan.
 
@@ -85,9 +80,8 @@ class Inspector:
             EngineError: it cannot be started.
 
         """
-        self.started = clock()
+        self.started = monotonic()
         self._folder = folder
-        self._clock = clock
         self._ready = False
         self._broken: Broken | None = None
         self._pending = b""
@@ -114,7 +108,7 @@ class Inspector:
     @property
     def ran(self) -> float:
         """The seconds that the examination of the artifact has run, without pauses."""
-        return self._ran + (0.0 if self._since is None else self._clock() - self._since)
+        return self._ran + (0.0 if self._since is None else monotonic() - self._since)
 
     @property
     def works(self) -> bool:
@@ -135,7 +129,7 @@ class Inspector:
         """
         while not self._ready:
             tick()
-            if self._clock() - self.started > LOADING:
+            if monotonic() - self.started > LOADING:
                 raise EngineError(f"clamscan did not load its signatures within {LOADING:.0f} s")
             match self._next(1.0):
                 case Ready():
@@ -158,15 +152,15 @@ class Inspector:
         """
         self._is_busy = True
         self._collector = Collector()
-        self._ran, self._since = 0.0, self._clock()
+        self._ran, self._since = 0.0, monotonic()
         artifact.replace(self._folder / _ARTIFACT)
         with suppress(BrokenPipeError):  # `wait` returns how it ended
             self._input.write(f"{_ARTIFACT}\n".encode())
 
     def wait(self, seconds: float) -> Ended | None:
         """Wait for the end of the examination; None if it has not ended within `seconds`."""
-        end = self._clock() + seconds
-        while (left := end - self._clock()) > 0:
+        end = monotonic() + seconds
+        while (left := end - monotonic()) > 0:
             match self._next(left):
                 case Finding() as finding:
                     self._collector.add(finding)
@@ -190,7 +184,7 @@ class Inspector:
 
     def resume(self) -> None:
         """Continue a paused inspector."""
-        self._since = self._clock()
+        self._since = monotonic()
         self._signal(signal.SIGCONT)
 
     def close(self) -> None:
@@ -217,13 +211,13 @@ class Inspector:
         """Read the next message; None if there is none within `seconds`."""
         if self._broken:
             return self._broken
-        end = self._clock() + seconds
+        end = monotonic() + seconds
         while b"\n" not in self._pending:
             if len(self._pending) > LINE_LENGTH:
                 return self._break("the inspector sent a line that is too long")
             poll = select.poll()
             poll.register(self._output, select.POLLIN)
-            if not poll.poll(max(0.0, end - self._clock()) * 1000):
+            if not poll.poll(max(0.0, end - monotonic()) * 1000):
                 return None
             chunk = os.read(self._output.fileno(), _CHUNK)
             if not chunk:
@@ -237,9 +231,8 @@ class Inspector:
 
     def _ending(self) -> str:
         """Return how the process ended, after its output has ended."""
-        self._signal(
-            signal.SIGKILL
-        )  # ends its children, and the process if it has only closed its output
+        # This ends its children, and the process if it has only closed its output.
+        self._signal(signal.SIGKILL)
         return ending(self._process.wait())
 
     def _signal(self, number: int) -> None:

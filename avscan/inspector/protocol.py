@@ -29,7 +29,6 @@ LINE_LENGTH = 4096
 _TEXT_LENGTH = 800
 """Characters of a field, at the most: a line has room for four bytes each."""
 
-_FIELDS = 3
 _KINDS = frozenset(Kind)
 
 
@@ -84,18 +83,19 @@ def decode(line: bytes) -> Message:
         fields = line.decode().split("\t")
     except UnicodeDecodeError as error:
         raise ProtocolError("a line that is not UTF-8") from error
-    if len(fields) != _FIELDS or not all(map(str.isprintable, fields)):
-        raise ProtocolError("a line that is not three printable fields")
-    kind, member, text = fields
-    match kind:
-        case "ready" if not member + text:
+    if not all(map(str.isprintable, fields)):
+        raise ProtocolError("a line that is not printable")
+    match fields:
+        case ["ready", "", ""]:
             return Ready()
-        case "done" if not member + text:
+        case ["done", "", ""]:
             return Done()
-        case "failed" if text and not member:
+        case ["failed", "", text] if text:
             return Failed(reason=text)
-        case _ if kind in _KINDS and text and not (member and kind != Kind.SIGNATURE):
-            return Finding(kind=Kind(kind), text=text, member=member)
+        case ["signature", member, text] if text:
+            return Finding(kind=Kind.SIGNATURE, text=text, member=member)
+        case [kind, "", text] if kind in _KINDS and text:
+            return Finding(kind=Kind(kind), text=text)
         case _:
             raise ProtocolError("a line of an unknown kind or form")
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from differential.helpers import MissingError, build_go, build_launcher
-from differential.suite import Plan, Programs
+from differential.helpers import Programs, build
+from differential.suite import Plan
 
 ARCHIVES = 1000
 
@@ -30,13 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Programs:
-    """Build the readers. The launcher's has to be there; Go's may be missing."""
-    folder = tmp_path_factory.mktemp("readers")
-    try:
-        golang = build_go(folder)
-    except MissingError:
-        golang = None
-    return Programs(launcher=build_launcher(folder), golang=golang)
+    return build(tmp_path_factory.mktemp("readers"))
 
 
 @pytest.fixture

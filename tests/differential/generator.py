@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from random import Random
+from typing import Protocol, TypeVar
 
-from differential import gzips, tar_mutations, tars, zip_mutations, zips
-from differential.content import content
+from differential import gzips, mutations, tars, zips
 
 FORMS: dict[tuple[str, ...], int] = {
     ("gzip", "tar"): 40,
@@ -27,11 +27,12 @@ FORMS: dict[tuple[str, ...], int] = {
 VALID = 0.15
 """The part of archives that are left as they are."""
 
-_MUTATIONS = {
-    "tar": list(tar_mutations.MUTATIONS),
-    "gzip": list(gzips.MUTATIONS),
-    "zip": list(zip_mutations.MUTATIONS),
+_FAMILIES = {
+    "tar": list(mutations.TAR),
+    "gzip": list(mutations.GZIP),
+    "zip": list(mutations.ZIP),
 }
+_Chosen = list[tuple[str, Random]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +54,7 @@ def sample(seed: int, index: int, only: Collection[int] | None = None) -> Sample
     rng = Random(f"{seed}:{index}")
     form = rng.choices(list(FORMS), list(FORMS.values()))[0]
     count = 0 if rng.random() < VALID else rng.choice((1, 1, 2, 3))
-    chosen: list[list[tuple[str, Random]]] = [[] for _ in form]
+    chosen: list[_Chosen] = [[] for _ in form]
     names = []
     for number in range(count):
         if only is not None and number not in only:
@@ -62,43 +63,35 @@ def sample(seed: int, index: int, only: Collection[int] | None = None) -> Sample
         level = own.randrange(len(form))
         if form[level] == "gzip" and len(form) > 1 and own.random() < 0.6:
             level += 1  # most of what there is to tell wrongly is in the tar
-        name = own.choice(_MUTATIONS[form[level]])
+        name = own.choice(_FAMILIES[form[level]])
         chosen[level].append((name, own))
         names.append(name)
     data: bytes | None = None
     for level in reversed(range(len(form))):
         made = Random(f"{seed}:{index}:level {level}")
-        data = _BUILDERS[form[level]](made, data, chosen[level])
+        data = _build(form[level], made, data, chosen[level])
     assert data is not None
     return Sample(seed=seed, index=index, form=form, mutations=tuple(names), data=data)
 
 
-_Mutations = list[tuple[str, Random]]
+def _build(form: str, rng: Random, inner: bytes | None, chosen: _Chosen) -> bytes:
+    if form == "tar":
+        return _changed(tars.valid(rng, inner), mutations.TAR, chosen)
+    if form == "gzip":
+        return _changed(gzips.valid(rng, inner), mutations.GZIP, chosen)
+    return _changed(zips.valid(rng, inner), mutations.ZIP, chosen)
 
 
-def _tar(rng: Random, inner: bytes | None, mutations: _Mutations) -> bytes:
-    made = tars.valid(rng, inner)
-    for name, own in mutations:
-        tar_mutations.MUTATIONS[name](own, made)
+class _Archive(Protocol):
+    def encode(self) -> bytes: ...
+
+
+Made = TypeVar("Made", bound=_Archive)
+
+
+def _changed(
+    made: Made, families: Mapping[str, Callable[[Random, Made], None]], chosen: _Chosen
+) -> bytes:
+    for name, own in chosen:
+        families[name](own, made)
     return made.encode()
-
-
-def _gzip(rng: Random, inner: bytes | None, mutations: _Mutations) -> bytes:
-    made = gzips.valid(rng, content(rng) if inner is None else inner)
-    for name, own in mutations:
-        gzips.MUTATIONS[name](own, made)
-    return made.encode()
-
-
-def _zip(rng: Random, inner: bytes | None, mutations: _Mutations) -> bytes:
-    made = zips.valid(rng, inner)
-    for name, own in mutations:
-        zip_mutations.MUTATIONS[name](own, made)
-    return made.encode()
-
-
-_BUILDERS: dict[str, Callable[[Random, bytes | None, _Mutations], bytes]] = {
-    "tar": _tar,
-    "gzip": _gzip,
-    "zip": _zip,
-}

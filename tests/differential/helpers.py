@@ -6,6 +6,7 @@ import os
 import select
 import shutil
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -14,16 +15,26 @@ CRATES = Path("/usr/share/cargo/registry")
 """Where Debian's packages put the sources of crates."""
 
 
-class MissingError(Exception):
-    """A program or package that a reader is built with is missing."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Programs:
+    """The readers that were built; Go's may be missing."""
+
+    launcher: Path
+    golang: Path | None
+
+
+def build(folder: Path) -> Programs:
+    """Build the readers in a folder. The launcher's has to be there; Go's may be missing."""
+    golang = build_go(folder) if shutil.which("go") else None
+    return Programs(launcher=build_launcher(folder), golang=golang)
 
 
 def build_launcher(folder: Path) -> Path:
     """Build the launcher's pair, flate2 and tar-rs, from Debian's packages; return the program."""
     debian = Path("/usr/bin/cargo")
     cargo = str(debian) if debian.exists() else shutil.which("cargo")
-    if cargo is None or not CRATES.is_dir():
-        raise MissingError("install cargo, librust-tar-dev and librust-flate2-dev")
+    assert cargo, "install cargo"
+    assert CRATES.is_dir(), "install librust-tar-dev and librust-flate2-dev"
     source = shutil.copytree(HERE / "launcher", folder / "launcher")
     command = [
         *(cargo, "build", "--release", "--offline", "--quiet"),
@@ -42,8 +53,6 @@ def build_launcher(folder: Path) -> Path:
 
 def build_go(folder: Path) -> Path:
     """Build the reader of Go's standard library; return the program."""
-    if shutil.which("go") is None:
-        raise MissingError("install golang-go")
     program = folder / "golang"
     env = os.environ | {"GOCACHE": str(folder / "gocache"), "GO111MODULE": "off"}
     command = ["go", "build", "-o", str(program), str(HERE / "golang" / "main.go")]

@@ -11,8 +11,8 @@ import tempfile
 from pathlib import Path
 
 from differential.generator import sample
-from differential.helpers import MissingError, build_go, build_launcher
-from differential.suite import Lab, Programs
+from differential.helpers import build
+from differential.suite import Lab
 
 
 def main() -> None:
@@ -30,7 +30,7 @@ def main() -> None:
     say = sys.stdout.write
     say(f"{target}: {len(made.data)} bytes, {' in '.join(reversed(made.form))}\n")
     say(f"mutations: {', '.join(made.mutations) or 'none'}\n")
-    with tempfile.TemporaryDirectory() as name, Lab(programs(Path(name)), Path(name)) as lab:
+    with tempfile.TemporaryDirectory() as name, Lab(build(Path(name)), Path(name)) as lab:
         yields = lab.unpack(made.data)
         (result,) = lab.judge([made])
     for digest in sorted(yields.required, key=lambda each: each in result.unseen):
@@ -40,15 +40,6 @@ def main() -> None:
         )
     said = [*result.objections, *([result.trouble] if result.trouble else [])]
     say("".join(f"avscan: {text}\n" for text in said or ["clean"]))
-
-
-def programs(folder: Path) -> Programs:
-    """Build the readers."""
-    try:
-        golang = build_go(folder)
-    except MissingError:
-        golang = None
-    return Programs(launcher=build_launcher(folder), golang=golang)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from avscan.clamav.clamscan import Clamscan
 from avscan.errors import WorkspaceError
 from avscan.findings import Examination, Findings
 from differential.generator import Sample, sample
-from differential.helpers import Helper
+from differential.helpers import Helper, Programs
 from differential.readers import SECONDS, HungError, Yields, readers, unpack, within
 
 BATCH = 100
@@ -38,14 +38,6 @@ FILE_SIZE = 256 << 20
 """Bytes that a reader may write into one file."""
 
 _NAME = 24  # digits of a hash that make a signature's name
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Programs:
-    """The readers that were built; Go's may be missing."""
-
-    launcher: Path
-    golang: Path | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,13 +118,10 @@ class Lab:
         self._folder = folder.resolve()
         self._stack = ExitStack()
         launcher = self._stack.enter_context(Helper(programs.launcher, SECONDS / 2))
-        golang = (
-            self._stack.enter_context(Helper(programs.golang, SECONDS / 2))
-            if programs.golang
-            else None
-        )
+        golang = None
+        if programs.golang:
+            golang = self._stack.enter_context(Helper(programs.golang, SECONDS / 2))
         self.readers = readers(launcher, golang)
-        self._batches = itertools.count()
         _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_SIZE, hard))
 

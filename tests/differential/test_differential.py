@@ -15,7 +15,8 @@ from avscan.findings import Examination
 from differential import readers, suite
 from differential.figures import Figures, ended, unseen
 from differential.generator import sample
-from differential.suite import BATCH, Lab, Plan, Programs, Result, judge
+from differential.helpers import Programs
+from differential.suite import BATCH, Lab, Plan, Result, judge
 
 SMALLEST = 60
 """For how many failures the fewest mutations are looked for."""

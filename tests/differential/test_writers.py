@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from differential.generator import Sample
-from differential.suite import Lab, Programs
+from differential.helpers import Programs
+from differential.suite import Lab
 from differential.writers import Write, game, writers
 
 

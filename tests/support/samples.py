@@ -58,6 +58,16 @@ def compress(content: bytes, compression: Compression) -> bytes:
             return content
 
 
+def gzipped(
+    content: bytes, *, method: int = 8, flags: int = 0, fields: bytes = b"", trailer: bytes = b""
+) -> bytes:
+    """Compress by gzip, with fields of a header (RFC 1952) or a trailer of the test's own."""
+    deflate = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    body = deflate.compress(content) + deflate.flush()
+    sums = struct.pack("<II", zlib.crc32(content), len(content))
+    return b"\x1f\x8b" + bytes([method, flags]) + bytes(6) + fields + body + (trailer or sums)
+
+
 def pack(members: Members, method: int = zipfile.ZIP_DEFLATED) -> bytes:
     """Pack a zip that does not depend on the time."""
     out = io.BytesIO()
