@@ -84,7 +84,7 @@ class LogSettings:
     log_format: LogFormat = setting(
         "LOG_FORMAT",
         parsers.choice(tuple(LogFormat)),
-        "json, text, or auto: text on a terminal.",
+        "json, text, or auto: for people on a terminal, JSON elsewhere.",
         RUN | REFRESH,
         default="auto",
     )
@@ -144,7 +144,7 @@ class Settings(LogSettings):
     canary: Path | None = setting(
         "CANARY_FILE",
         parsers.existing_path,
-        "A file that is found by signatures without EICAR.",
+        "A file that your signatures find, if they do not find the EICAR test file.",
         SCANNER,
     )
     work_dir: Path = setting(
@@ -228,12 +228,13 @@ class Settings(LogSettings):
 
     @staticmethod
     def _missing(environment: Mapping[str, str]) -> list[str]:
-        names = ("POCKETBASE_SUPERUSER_EMAIL", "POCKETBASE_SUPERUSER_PASSWORD")
-        missing = [name for name in names if not is_set(name, environment)]
+        email, password = "POCKETBASE_SUPERUSER_EMAIL", "POCKETBASE_SUPERUSER_PASSWORD"
+        missing = [name for name in (email, password) if not is_set(name, environment)]
         if not missing or is_set("POCKETBASE_TOKEN", environment):
             return []
-        empty = ["POCKETBASE_TOKEN"] if "POCKETBASE_TOKEN" in environment else []
-        return [f"{name} is not set" for name in missing] + [f"{name} is empty" for name in empty]
+        if len(missing) == 1:
+            return [f"{missing[0]} is not set"]
+        return [f"there are no credentials: set POCKETBASE_TOKEN, or {email} and {password}"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

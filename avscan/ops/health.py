@@ -86,13 +86,13 @@ def failed_part(name: str, error: AvscanError) -> Part:
 
 
 def _skipped(name: str) -> Part:
-    return Part(name=name, state=State.SKIP, text="not looked at")
+    return Part(name=name, state=State.SKIP, text="not checked, since the part before it fails")
 
 
 def _backend(settings: Settings) -> Iterator[Part]:
     try:
         with connect(settings) as client:
-            text = f"{settings.url} answers and takes the sign-in"
+            text = f"{settings.url} answers and accepts the credentials"
             yield Part(name="pocketbase", state=State.OK, text=text)
             yield _check("collections", lambda: _collections(client))
     except _FAILURES as error:
@@ -106,7 +106,7 @@ def _collections(client: PocketBase) -> tuple[State, str]:
         schema.require(client)
     if found:
         differing = ", ".join(f"{difference.field} ({difference.found})" for difference in found)
-        return State.WARN, f"usable; better otherwise: {differing} (`avscan init` says how)"
+        return State.WARN, f"usable, but `avscan init` advises to correct: {differing}"
     return State.OK, "as they should be"
 
 
@@ -145,13 +145,13 @@ def _confinement() -> Part:
     lacking = confine.missing_features()
     if lacking:
         return Part(name="confinement", state=State.WARN, text=f"lacks {'; '.join(lacking)}")
-    return Part(name="confinement", state=State.OK, text="all that avscan uses is there")
+    return Part(name="confinement", state=State.OK, text="the kernel has all that avscan uses")
 
 
 def _programs() -> Part:
     missing = programs.missing()
     if not missing:
-        return Part(name="programs", state=State.OK, text="all that open archives are there")
+        return Part(name="programs", state=State.OK, text="all that open archives are installed")
     packages = ", ".join(programs.PACKAGES[program] for program in missing)
     text = (
         f"{', '.join(missing)} not installed: what they open counts as content that could not be"
