@@ -38,7 +38,7 @@ _CAUSES = {
     None: "of unknown cause",
 }
 _WORDS = {
-    "in_time_ratio": "judged within 5 min of the upload",
+    "in_time_ratio": "verdict within 5 min of the upload",
     "oldest_pending_seconds": "none pending for over 10 min",
     "error_ratio": "at most 1 % of scans failed",
 }
@@ -106,8 +106,9 @@ def as_json(report: Report) -> str:
 
 def as_text(report: Report, *, max_width: int, style: Style) -> Iterator[str]:
     """Yield a report as lines of at most `max_width` columns."""
-    hours = report.window.total_seconds() / 3600
-    window = f"{hours:g} h" if hours <= _MAX_HOURS else format_duration(hours * 3600)
+    hours, rest = divmod(report.window.total_seconds(), 3600)
+    in_hours = not rest and hours <= _MAX_HOURS
+    window = f"{hours:.0f} h" if in_hours else format_duration(report.window.total_seconds())
     yield cut(f"{report.time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, the last {window}", max_width)
     yield ""
     yield from _criteria(report.criteria, max_width, style)
@@ -175,7 +176,7 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
         yield "Errors", ", ".join(f"{number} {name}" for name, number in causes.items())
     delays = report.delays
     if delays.median is None or delays.p95 is None or delays.worst is None:
-        yield "Delay", "no build was uploaded and judged"
+        yield "Delay", "no build was uploaded and got its verdict"
     else:
         yield (
             "Delay",
