@@ -255,7 +255,10 @@ def rescan(
             done.add(build)
         click.echo(f"{len(done)} {'would be ' * dry_run}reset to pending", err=True)
         if left := [build for build in builds if build not in done]:
-            raise SettingsError(f"no such verdict to reset: {', '.join(dict.fromkeys(left))}")
+            raise SettingsError(
+                f"there is no such verdict, or no such build: {', '.join(dict.fromkeys(left))}"
+                " (`avscan history BUILD` shows the verdicts of a build)"
+            )
 
 
 def _confirm_hiding(clean: int) -> None:
@@ -383,7 +386,9 @@ def refresh(*, now: bool) -> None:
             case signatures.Refreshed(due=due):
                 log.info("refresh.finished", extra={"next": due.isoformat()})
             case signatures.NotDue(due=due):
-                log.debug("refresh.not_due", extra={"next": due.isoformat()})
+                # A schedule gets this answer each minute. A person would see no answer otherwise.
+                level = logging.INFO if sys.stderr.isatty() else logging.DEBUG
+                log.log(level, "refresh.not_due", extra={"next": due.isoformat()})
             case signatures.Underway():
                 log.info("refresh.underway")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import secrets
+import shlex
 import shutil
 import sys
 import tarfile
@@ -78,6 +79,9 @@ def demo(*, keep: bool, echo: Callable[[str], None]) -> tuple[Result, ...]:
             if keep:
                 echo("")
                 echo(f"Dashboard: {server.url}/_/  login: {EMAIL}  password: {password}")
+                echo("To run other commands of avscan in a second terminal, enter there:")
+                for setting, value in _login(server).items():
+                    echo(f"  export {setting}={shlex.quote(value)}")
                 echo("Press Ctrl-C to stop it.")
                 with suppress(Interrupted, KeyboardInterrupt):
                     server.wait()
@@ -112,10 +116,7 @@ def table(rows: Sequence[Result]) -> list[str]:
 def _run(server: LocalPocketBase, echo: Callable[[str], None]) -> tuple[Result, ...]:
     settings = Settings.parse(
         {
-            "POCKETBASE_URL": server.url,
-            "POCKETBASE_SUPERUSER_EMAIL": server.email,
-            "POCKETBASE_SUPERUSER_PASSWORD": server.password,
-            "SIGNATURE_DIR": str(SIGNATURES),
+            **_login(server),
             "WORK_DIR": str(server.folder / "work"),
             "MAX_SIGNATURE_AGE": "0",  # the demo's signatures have no date
         }
@@ -132,6 +133,16 @@ def _run(server: LocalPocketBase, echo: Callable[[str], None]) -> tuple[Result, 
             f" in {summary.seconds:.1f} s by {summary.signatures}"
         )
         return tuple(_result(client, sample, build) for sample, build in builds)
+
+
+def _login(server: LocalPocketBase) -> dict[str, str]:
+    """Return the settings that other commands need as well."""
+    return {
+        "POCKETBASE_URL": server.url,
+        "POCKETBASE_SUPERUSER_EMAIL": server.email,
+        "POCKETBASE_SUPERUSER_PASSWORD": server.password,
+        "SIGNATURE_DIR": str(SIGNATURES),
+    }
 
 
 def _result(client: PocketBase, sample: Sample, build: str) -> Result:

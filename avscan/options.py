@@ -20,8 +20,8 @@ def options_of(command: str) -> tuple[list[click.Option], str]:
     variables = [each for each in VARIABLES if command in each.commands]
     secrets = ", ".join(each.name for each in variables if each.secret)
     epilog = (
-        f"Secrets have no option, since other users can see a command line: set {secrets}, or"
-        " pass their files by the options above. `avscan --help` lists the exit codes."
+        f"Secrets have no option, since other users can see a command line: set {secrets}, or use"
+        " an option that names a file. `avscan --help` lists the exit codes."
     )
     return [_option(each) for each in variables if not each.secret], epilog
 

@@ -100,7 +100,9 @@ def output_path(name: str, text: str) -> Path | None:
     if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
         raise SettingsError(f"{name}: {text} is not a regular file: choose another path")
     if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise SettingsError(f"{name}: {text} can't be written")
+        raise SettingsError(
+            f"{name}: the folder of {text} is missing, or uid {os.geteuid()} can't write there"
+        )
     return path
 
 

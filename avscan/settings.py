@@ -93,7 +93,7 @@ class Settings:
     canary: Path | None = setting(
         "CANARY_FILE",
         parsers.existing_path,
-        "A file that is found by signatures without EICAR.",
+        "A file that your signatures find, if they do not find the EICAR test file.",
         SCANNER,
     )
     work_dir: Path = setting(
@@ -194,7 +194,7 @@ class Settings:
     log_format: LogFormat = setting(
         "LOG_FORMAT",
         parsers.choice(tuple(LogFormat)),
-        "json, text, or auto: text on a terminal.",
+        "json, text, or auto: for people on a terminal, JSON elsewhere.",
         RUN | REFRESH,
         default="auto",
     )
@@ -245,14 +245,17 @@ def _missing(
         return
     if values["url"] == "":
         yield "POCKETBASE_URL is not set"
-    login = {
-        "POCKETBASE_SUPERUSER_EMAIL": values["email"],
-        "POCKETBASE_SUPERUSER_PASSWORD": values["password"],
-    }
-    if values["token"] == "" and "" in login.values():
-        yield from (f"{name} is not set" for name, value in login.items() if value == "")
-        if "POCKETBASE_TOKEN" in environment:
-            yield "POCKETBASE_TOKEN is empty"
+    email, password = "POCKETBASE_SUPERUSER_EMAIL", "POCKETBASE_SUPERUSER_PASSWORD"
+    login = {email: values["email"], password: values["password"]}
+    missing = [name for name, value in login.items() if value == ""]
+    if not missing or values["token"] != "":
+        return
+    if len(missing) == 1:
+        yield f"{missing[0]} is not set"
+    else:
+        yield f"there are no credentials: set POCKETBASE_TOKEN, or {email} and {password}"
+    if "POCKETBASE_TOKEN" in environment:
+        yield "POCKETBASE_TOKEN is empty"
 
 
 def _variables() -> Iterator[Variable]:

@@ -150,6 +150,7 @@ def test_a_pass_ends_with_a_table(seen: Seen) -> None:
         "clean     2       2      3.0 kB",
         "infected  1       1      1.5 kB",
         "3 builds in 42 s",
+        "`avscan history BUILD` prints a build's whole log.",
     ]
 
 

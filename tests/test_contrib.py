@@ -59,6 +59,14 @@ def test_the_service_and_the_commands_by_hand_have_the_same_settings_and_user() 
     assert service["ExecStart"] == f"{INSTALLED} run"
 
 
+def test_without_its_settings_the_script_names_their_file(tmp_path: Path) -> None:
+    missing = str(tmp_path / "avscan.env")
+    script = text_of("systemd/avscan").replace("/etc/avscan.env", missing)
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"avscan: {missing} cannot be read: run this as root")
+
+
 def test_the_service_works_below_the_link_that_systemd_makes_of_its_cache(tmp_path: Path) -> None:
     service = dict(directives(text_of("systemd/avscan.service")))
     cache = f"/var/cache/{service['CacheDirectory']}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import sysconfig
 import tempfile
@@ -126,6 +127,10 @@ def test_with_keep_the_server_runs_until_it_is_interrupted(tmp_path: Path) -> No
             timeout=10,
         )
         assert answer.status_code == 200
+        settings = dict(re.findall(r"^  export (\w+)=(\S+)$", printed, re.MULTILINE))
+        health = avscan("health", env=environment(WORK_DIR=str(tmp_path / "work"), **settings))
+        assert (health.code, health.err) == (0, "")
+        shutil.rmtree(tmp_path / "work")
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=20)
     finally:

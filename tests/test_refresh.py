@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 from support.run import Run, avscan, start
 from support.scripted import Answer, Scripted, scripted
 from support.signatures import EICAR
+from support.terminal import on_terminal
 
 from avscan.clamav.refresh import (
     HOUR,
@@ -86,6 +88,13 @@ def test_a_refresh_that_is_not_due_sends_no_request(server: Scripted, folder: Pa
     again = run(server, folder)
     assert (again.code, again.err) == (0, "")
     assert len(server.requests) == 1
+
+
+def test_a_terminal_shows_when_the_next_refresh_is_due(server: Scripted, folder: Path) -> None:
+    server.say(Answer(body=GOOD))
+    run(server, folder)
+    shown = on_terminal("refresh", env=environment(server, folder) | {"LOG_FORMAT": "auto"})
+    assert re.search(r"refresh\.not_due +next=20", shown.text)
 
 
 def test_now_refreshes_at_once(server: Scripted, folder: Path) -> None:

@@ -98,7 +98,7 @@ def test_an_unknown_build_is_an_error_after_the_others_are_reset(
     clean, _ = scanned(backend)
     done = avscan("rescan", clean, "nosuchbuild0000", env=backend.environment())
     assert (done.code, done.out) == (2, f"{clean}\n")
-    assert "no such verdict to reset: nosuchbuild0000" in done.err
+    assert "no such verdict, or no such build: nosuchbuild0000" in done.err
     assert backend.status_of(clean) == "pending"
 
 

@@ -44,13 +44,14 @@ def test_a_pass_prints_a_line_per_build_and_a_table(backend: Backend, builds: li
     (line,) = [line for line in shown.lines if line.startswith(f"infected  {infected}  Eicar-")]
     assert line.endswith("…")
     assert [line for line in shown.lines if line.startswith(f"error     {lost}  lost")]
-    assert shown.lines[-5:-1] == [
+    assert shown.lines[-6:-2] == [
         "          BUILDS  FILES  SIZE",
         "clean     1       1      6 bytes",
         "infected  1       2      74 bytes",
         "error     1       1      0 bytes",
     ]
-    assert re.fullmatch(r"3 builds in [\d.]+ (s|min.*)", shown.lines[-1])
+    assert re.fullmatch(r"3 builds in [\d.]+ (s|min.*)", shown.lines[-2])
+    assert shown.lines[-1] == "`avscan history BUILD` prints a build's whole log."
     assert b"\x1b[31;1minfected" in shown.sent
     assert not [line for line in shown.lines if line.startswith("{")]
 

@@ -73,9 +73,9 @@ def test_the_report_of_a_quiet_day() -> None:
     assert lines(QUIET) == [
         "2026-05-01 12:00:00 UTC, the last 24 h",
         "",
-        "kept  judged within 5 min of the upload  100.0 %  53 of 53 builds",
-        "kept  none pending for over 10 min       12 s     0 of 1 pending",
-        "kept  at most 1 % of scans failed        0.0 %    0 of 60 verdicts",
+        "kept  verdict within 5 min of the upload  100.0 %  53 of 53 builds",
+        "kept  none pending for over 10 min        12 s     0 of 1 pending",
+        "kept  at most 1 % of scans failed         0.0 %    0 of 60 verdicts",
         "",
         "Checks        1 pending, 0 scanning, 5210 clean",
         "Verdicts      60 clean, 0 infected, 0 error",
@@ -88,6 +88,20 @@ def test_the_report_of_a_quiet_day() -> None:
         "  BUILD            STATE    FOR",
         "  bbbbbbbbbbbbbbb  pending  12 s",
     ]
+
+
+@pytest.mark.parametrize(
+    ("window", "shown"),
+    [
+        (timedelta(minutes=5), "5 min"),
+        (timedelta(minutes=90), "1 h 30 min"),
+        (timedelta(hours=48), "48 h"),
+        (timedelta(days=30), "30 d"),
+    ],
+)
+def test_the_window_is_shown_in_readable_units(window: timedelta, shown: str) -> None:
+    first, *_ = lines(replace(QUIET, window=window))
+    assert first == f"2026-05-01 12:00:00 UTC, the last {shown}"
 
 
 @pytest.mark.parametrize("max_width", [40, 80, 200])

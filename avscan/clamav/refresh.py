@@ -110,7 +110,10 @@ def refresh(
             due = clock() + chance(*INTERVAL)
             _set(stamp, due)
     except OSError as error:
-        raise EngineError(f"SIGNATURE_DIR {folder} can't be used: {error.strerror}") from error
+        raise EngineError(
+            f"SIGNATURE_DIR {folder} can't be used by uid {os.geteuid()}: {error.strerror}: choose"
+            " another folder or change its owner (Debian's clamav-freshclam needs no refresh)"
+        ) from error
     if wait:
         raise EngineError(f"the server asks freshclam to wait until {wait} (local time)")
     return Refreshed(due=_moment(due))

@@ -12,7 +12,7 @@ NOTES = ".dat"
 """The suffix of the files in which freshclam and `refresh` keep notes beside the signatures."""
 
 _OFFICIAL = frozenset({".cvd", ".cld"})
-_ADVICE = "`avscan refresh --now` fetches them"
+_ADVICE = "`avscan refresh --now` or Debian's clamav-freshclam fetches them"
 
 
 def files(folder: Path) -> list[Path]:

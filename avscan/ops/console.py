@@ -151,11 +151,13 @@ class Console:
             if (number := self._builds[status])
         ]
         lines = format_table(rows, self._max_width())
+        hint = "`avscan history BUILD` prints a build's whole log."
         return [
             "",
             self._style(lines[0], BOLD),
             *lines[1:],
             f"{total} build{'s' * (total > 1)} in {took}",
+            *([cut(hint, self._max_width())] if total > self._builds[Status.CLEAN] else []),
         ]
 
     def _write(self, text: str) -> None:

@@ -77,13 +77,13 @@ def failed_part(name: str, error: AvscanError) -> Part:
 
 
 def _skipped(name: str) -> Part:
-    return Part(name=name, state=State.SKIP, text="not looked at")
+    return Part(name=name, state=State.SKIP, text="not checked, since the part before it fails")
 
 
 def _backend(settings: Settings) -> Iterator[Part]:
     try:
         with connect(settings) as client:
-            text = f"{settings.url} answers and takes the sign-in"
+            text = f"{settings.url} answers and accepts the credentials"
             yield Part(name="pocketbase", state=State.OK, text=text)
             yield _check("collections", lambda: _collections(client))
     except AvscanError as error:
@@ -97,7 +97,7 @@ def _collections(client: PocketBase) -> tuple[State, str]:
         schema.require(client)
     if found:
         differing = ", ".join(f"{difference.field} ({difference.found})" for difference in found)
-        return State.WARN, f"usable; better otherwise: {differing} (`avscan init` says how)"
+        return State.WARN, f"usable, but `avscan init` advises to correct: {differing}"
     return State.OK, "as they should be"
 
 
@@ -135,7 +135,7 @@ def _disk(settings: Settings) -> tuple[State, str]:
 def _confinement() -> tuple[State, str]:
     if lacking := confine.missing_features():
         return State.WARN, f"lacks {'; '.join(lacking)}"
-    return State.OK, "all that avscan uses is there"
+    return State.OK, "the kernel has all that avscan uses"
 
 
 def _programs() -> tuple[State, str]:
@@ -145,7 +145,7 @@ def _programs() -> tuple[State, str]:
             f"{', '.join(missing)} not installed: what they open counts as content that could not"
             f" be inspected (Debian's packages: {packages})"
         )
-    return State.OK, "all that open archives are there"
+    return State.OK, "all that open archives are installed"
 
 
 def _canary(settings: Settings) -> tuple[State, str]:

@@ -40,7 +40,7 @@ _CAUSES = {
     None: "of unknown cause",
 }
 _WORDS = {
-    "in_time_ratio": "judged within 5 min of the upload",
+    "in_time_ratio": "verdict within 5 min of the upload",
     "oldest_pending_seconds": "none pending for over 10 min",
     "error_ratio": "at most 1 % of scans failed",
 }
@@ -83,8 +83,9 @@ def _fields(event: Event, *names: str) -> dict[str, object]:
 
 def as_text(report: Report, *, max_width: int, style: Style) -> Iterator[str]:
     """Yield a report as lines of at most `max_width` columns."""
-    hours = report.window.total_seconds() / 3600
-    window = f"{hours:g} h" if hours <= _MAX_HOURS else format_duration(hours * 3600)
+    hours, rest = divmod(report.window.total_seconds(), 3600)
+    in_hours = not rest and hours <= _MAX_HOURS
+    window = f"{hours:.0f} h" if in_hours else format_duration(report.window.total_seconds())
     yield cut(f"{report.time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, the last {window}", max_width)
     yield ""
     yield from _criteria(report.criteria, max_width, style)
@@ -156,7 +157,7 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
     delay = _durations(
         {"median": delays.median, "95th percentile": delays.p95, "worst": delays.worst}
     )
-    yield "Delay", delay or "no build was uploaded and judged"
+    yield "Delay", delay or "no build was uploaded and got its verdict"
     pending, scanning = report.oldest_pending or None, report.oldest_scanning or None
     yield "Oldest", _durations({"pending": pending, "scanning": scanning}) or "nothing waits"
     yield "Signatures", report.engine or "unknown: there is no verdict yet"
