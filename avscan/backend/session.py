@@ -135,7 +135,7 @@ class Session:
         params: dict[str, str] | None = None,
         payload: object = None,
     ) -> requests.Response:
-        """Send one request as superuser; renew a session that has ended, and repeat the request.
+        """Send one request as superuser; repeat a refused one once, with a verified session.
 
         Raises:
             Rejected: the request is refused although the account is a superuser, as by a hook.
@@ -149,13 +149,14 @@ class Session:
             )
             if response.status_code not in {UNAUTHORIZED, FORBIDDEN}:
                 return response
-            if self._is_superuser(token, policy):
+            is_superuser = self._is_superuser(token, policy)
+            if is_last and is_superuser:
                 raise Rejected(
                     f"a hook or a proxy answers {method} {path} with {response.status_code},"
                     f" though this account is a superuser: {excerpt(response)}",
                     {},
                 )
-            if not is_last:
+            if not is_last and not is_superuser:
                 self._renew(token, policy)
         raise SignInError(
             f"PocketBase refuses {method} {path} to this account: it is not a superuser"
