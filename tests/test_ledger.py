@@ -630,11 +630,11 @@ def test_no_file_is_recorded_for_a_claim_that_is_lost(
     ledger = ledger_of(backend)
     claim = claimed(backend, ledger, build)
     lose(backend, build)
-    before = backend.check_of(build)
+    before = backend.checks_of(build)
     assert not ledger.inspect(claim, second)
     assert not ledger.holds(claim)
     assert not ledger.inspect(claim, second)
-    assert backend.check_of(build) == before
+    assert backend.checks_of(build) == before
 
 
 def test_a_running_heartbeat_does_not_undo_a_recorded_file(backend: Backend) -> None:

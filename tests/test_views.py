@@ -41,7 +41,7 @@ QUIET = Report(
     checks={Status.PENDING: 1, Status.SCANNING: 0, Status.CLEAN: 5210},
     waiting=(Waiting(build="b" * 15, state=State.PENDING, seconds=12.0),),
     stuck=(),
-    delays=Delays(count=53, median=41.0, p95=130.0, worst=291.0),
+    delays=Delays(count=53, median_seconds=41.0, p95_seconds=130.0, max_seconds=291.0),
     late=(),
     verdicts={Status.CLEAN: 60, Status.INFECTED: 0, Status.ERROR: 0},
     detections=(),
@@ -130,6 +130,12 @@ def test_json_has_the_whole_report_under_stable_names() -> None:
         "detail": "53 of 53 builds",
     }
     assert len(value["waiting"]) == 23
+    assert value["waiting"][0] == {
+        "build": "0" * 15,
+        "state": "unchecked",
+        "seconds": 9000.0,
+        "again": False,
+    }
     assert value["delay"] == {
         "count": 53,
         "median_seconds": 41.0,
@@ -138,6 +144,7 @@ def test_json_has_the_whole_report_under_stable_names() -> None:
     }
     assert value["late"][0] == {"build": "l" * 15, "seconds": 9000.0, "verdict": None}
     assert value["detections"][0]["virus"] == HOSTILE + LONG
+    assert value["errors"][0].keys() == {"build", "cause", "reason", "time"}
 
 
 def test_every_criterion_is_a_metric_of_the_same_name() -> None:
