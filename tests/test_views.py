@@ -96,6 +96,11 @@ def test_no_line_is_wider_than_the_screen(report: Report, max_width: int) -> Non
     assert max(map(width, lines(report, max_width=max_width))) <= max_width
 
 
+def test_an_id_is_never_cut() -> None:
+    shown = "\n".join(lines(EVENTFUL, max_width=40))
+    assert all(each * 15 in shown for each in "0silme")
+
+
 def test_a_broken_criterion_stands_out_and_its_figure_is_not_rounded_to_the_bound() -> None:
     (line,) = [line for line in lines(EVENTFUL) if line.startswith("BROKEN")]
     assert "under 100.0 %" in line
@@ -105,6 +110,12 @@ def test_a_broken_criterion_stands_out_and_its_figure_is_not_rounded_to_the_boun
 
 def test_a_long_list_ends_with_the_number_of_further_rows() -> None:
     assert "  and 13 more: see --format json" in lines(EVENTFUL)
+
+
+def test_errors_are_counted_by_cause_and_their_details_named() -> None:
+    shown = lines(EVENTFUL)
+    assert "Errors        1 of unknown cause" in shown
+    assert shown[-1] == "`avscan history BUILD` prints a build's whole log."
 
 
 def test_names_are_escaped() -> None:
