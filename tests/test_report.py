@@ -206,7 +206,7 @@ def test_a_verdict_is_late_after_five_minutes() -> None:
     assert [(each.build, each.seconds, each.verdict) for each in found.late] == [
         ("b6", 360, Status.CLEAN)
     ]
-    assert found.delays == Delays(count=3, median=120, p95=360, worst=360)
+    assert found.delays == Delays(count=3, median_seconds=120, p95_seconds=360, max_seconds=360)
     (in_time, _, _) = found.criteria
     assert in_time.figure == pytest.approx(2 / 3)
     assert in_time.detail == "2 of 3 builds"
@@ -224,7 +224,7 @@ def test_a_renewed_verdict_is_not_timed() -> None:
 def test_an_edit_after_the_verdict_does_not_change_the_delay() -> None:
     given = verdict(build(), uploaded=ago(hours=2), given=ago(hours=2) + timedelta(seconds=40))
     found = report(replace(EMPTY, verdicts=(given,), changed=(build(updated=ago(minutes=1)),)))
-    assert found.delays.worst == 40
+    assert found.delays.max_seconds == 40
 
 
 def test_a_verdict_given_by_hand_is_counted_but_not_timed() -> None:
@@ -239,7 +239,9 @@ def test_a_percentile_is_one_of_the_delays() -> None:
         verdict(build(f"b{seconds}"), uploaded=ago(hours=1), given=ago(seconds=3600 - seconds))
         for seconds in range(1, 101)
     ]
-    assert judged(*checks).delays == Delays(count=100, median=50, p95=95, worst=100)
+    assert judged(*checks).delays == Delays(
+        count=100, median_seconds=50, p95_seconds=95, max_seconds=100
+    )
 
 
 def test_damaged_content_is_not_a_failed_scan() -> None:

@@ -41,7 +41,7 @@ QUIET = Report(
     checks={Status.PENDING: 1, Status.SCANNING: 0, Status.CLEAN: 5210},
     waiting=(Waiting(build="b" * 15, state=State.PENDING, seconds=12.0),),
     stuck=(),
-    delays=Delays(count=53, median=41.0, p95=130.0, worst=291.0),
+    delays=Delays(count=53, median_seconds=41.0, p95_seconds=130.0, max_seconds=291.0),
     late=(),
     verdicts={Status.CLEAN: 60, Status.INFECTED: 0, Status.ERROR: 0},
     detections=(),
@@ -110,6 +110,11 @@ def test_no_line_is_wider_than_the_screen(report: Report, max_width: int) -> Non
     assert max(map(width, lines(report, max_width=max_width))) <= max_width
 
 
+def test_an_id_is_never_cut() -> None:
+    shown = "\n".join(lines(EVENTFUL, max_width=40))
+    assert all(each * 15 in shown for each in "0silme")
+
+
 def test_a_broken_criterion_stands_out_and_its_figure_is_not_rounded_to_the_bound() -> None:
     (line,) = [line for line in lines(EVENTFUL) if line.startswith("BROKEN")]
     assert "under 100.0 %" in line
@@ -119,6 +124,12 @@ def test_a_broken_criterion_stands_out_and_its_figure_is_not_rounded_to_the_boun
 
 def test_a_long_list_ends_with_the_number_of_further_rows() -> None:
     assert "  and 13 more: see --format json" in lines(EVENTFUL)
+
+
+def test_errors_are_counted_by_cause_and_their_details_named() -> None:
+    shown = lines(EVENTFUL)
+    assert "Errors        1 of unknown cause" in shown
+    assert shown[-1] == "`avscan history BUILD` prints a build's whole log."
 
 
 def test_names_are_escaped() -> None:
@@ -144,6 +155,12 @@ def test_json_has_the_whole_report_under_stable_names() -> None:
         "detail": "53 of 53 builds",
     }
     assert len(value["waiting"]) == 23
+    assert value["waiting"][0] == {
+        "build": "0" * 15,
+        "state": "unchecked",
+        "seconds": 9000.0,
+        "again": False,
+    }
     assert value["delay"] == {
         "count": 53,
         "median_seconds": 41.0,
@@ -152,6 +169,7 @@ def test_json_has_the_whole_report_under_stable_names() -> None:
     }
     assert value["late"][0] == {"build": "l" * 15, "seconds": 9000.0, "verdict": None}
     assert value["detections"][0]["virus"] == HOSTILE + LONG
+    assert value["errors"][0].keys() == {"build", "cause", "reason", "time"}
 
 
 def test_every_criterion_is_a_metric_of_the_same_name() -> None:

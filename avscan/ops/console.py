@@ -88,8 +88,7 @@ class Console:
                     status = event.verdict.status
                     self._print(status, event.build.id, event.verdict.reason, *COLOURS[status])
                 case Unsettled(build=build, reason=reason):
-                    if self._download and self._download.build == build:
-                        self._download = None
+                    self._download = None  # one that goes on is shown again at its next chunk
                     self._print("waits", build, reason)
                 case _:
                     assert_never(event)

@@ -67,9 +67,9 @@ def of_report(report: Report) -> Iterator[str]:
     delays = report.delays
     yield gauge("verdict_delays", "Verdicts of the window that were timed.", delays.count)
     what = "of the seconds from upload to verdict."
-    yield gauge("verdict_delay_median_seconds", f"Median {what}", delays.median)
-    yield gauge("verdict_delay_p95_seconds", f"95th percentile {what}", delays.p95)
-    yield gauge("verdict_delay_max_seconds", f"Longest {what}", delays.worst)
+    yield gauge("verdict_delay_median_seconds", f"Median {what}", delays.median_seconds)
+    yield gauge("verdict_delay_p95_seconds", f"95th percentile {what}", delays.p95_seconds)
+    yield gauge("verdict_delay_max_seconds", f"Longest {what}", delays.max_seconds)
     yield gauges("detections", "Infected builds of the window.", "virus", viruses)
     last = report.last_verdict.timestamp() if report.last_verdict else None
     yield gauge("last_verdict_timestamp_seconds", "Time of the last verdict.", last)

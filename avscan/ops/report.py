@@ -79,9 +79,9 @@ class Delays:
     """Seconds from upload to the first verdict on the files; None if there is none."""
 
     count: int
-    median: float | None = None
-    p95: float | None = None
-    worst: float | None = None
+    median_seconds: float | None = None
+    p95_seconds: float | None = None
+    max_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,9 +283,9 @@ def _percentiles(seconds: Sequence[float]) -> Delays:
     count = len(seconds)
     return Delays(
         count=count,
-        median=seconds[math.ceil(0.5 * count) - 1],
-        p95=seconds[math.ceil(0.95 * count) - 1],
-        worst=seconds[-1],
+        median_seconds=seconds[math.ceil(0.5 * count) - 1],
+        p95_seconds=seconds[math.ceil(0.95 * count) - 1],
+        max_seconds=seconds[-1],
     )
 
 

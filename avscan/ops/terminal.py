@@ -33,7 +33,7 @@ class Style:
 
     def __call__(self, text: str, *codes: str) -> str:
         """Return the text in these colours."""
-        if not (self._colour and codes and text):
+        if not (self._colour and codes):
             return text
         return f"\033[{';'.join(codes)}m{text}\033[0m"
 

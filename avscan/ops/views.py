@@ -1,7 +1,7 @@
 """The output of `avscan status` and `avscan history`: text and JSON.
 
 The JSON is an interface: existing names and units do not change. That includes the names of the
-fields of `Criterion`, `Waiting` and `Late`.
+fields of `Criterion`, `Waiting`, `Delays` and `Late`.
 """
 
 from __future__ import annotations
@@ -48,7 +48,6 @@ _WORDS = {
 
 def as_json(report: Report) -> str:
     """Format a report as JSON: times in RFC 3339, durations in seconds, ratios from 0 to 1."""
-    delays = report.delays
     value = {
         "time": report.time,
         "kept": report.kept,
@@ -60,12 +59,7 @@ def as_json(report: Report) -> str:
         "stuck": [{"build": each.build, "silent_seconds": each.seconds} for each in report.stuck],
         "window_seconds": report.window.total_seconds(),
         "verdicts": report.verdicts,
-        "delay": {
-            "count": delays.count,
-            "median_seconds": delays.median,
-            "p95_seconds": delays.p95,
-            "max_seconds": delays.worst,
-        },
+        "delay": asdict(report.delays),
         "late": [asdict(each) for each in report.late],
         "detections": [
             _fields(each, "build", "file", "virus", "time") for each in report.detections
@@ -155,7 +149,11 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
         yield "Errors", _counts(Counter(_CAUSES[each.cause] for each in report.errors))
     delays = report.delays
     delay = _durations(
-        {"median": delays.median, "95th percentile": delays.p95, "worst": delays.worst}
+        {
+            "median": delays.median_seconds,
+            "95th percentile": delays.p95_seconds,
+            "worst": delays.max_seconds,
+        }
     )
     yield "Delay", delay or "no build was uploaded and got its verdict"
     pending, scanning = report.oldest_pending or None, report.oldest_scanning or None
