@@ -7,11 +7,12 @@ import json
 import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import TypeAlias
 
 import requests
 
-from avscan.backend.answers import FORBIDDEN, UNAUTHORIZED, Rejected, body, excerpt, text
+from avscan.backend.answers import Rejected, body, excerpt, text
 from avscan.backend.deadline import time_left
 from avscan.backend.transport import RetryPolicy, Transient, Transport
 from avscan.errors import BackendError, SignInError
@@ -87,17 +88,17 @@ class Session:
             timeout=policy.timeout,
         )
         match response.status_code:
-            case 200:
+            case HTTPStatus.OK:
                 token = text(body(response), "token")
                 self.token, self.expires = token, _renewal_time(token)
-            case 401:
+            case HTTPStatus.UNAUTHORIZED:
                 raise SignInError(
                     "the superuser has a second factor, which avscan can't enter:"
                     " set POCKETBASE_TOKEN to a long-lived token instead"
                 )
-            case 400:
+            case HTTPStatus.BAD_REQUEST:
                 raise SignInError(f"PocketBase refuses the superuser's {_SIGN_IN_ADVICE}")
-            case 403:
+            case HTTPStatus.FORBIDDEN:
                 raise SignInError(
                     f"PocketBase refuses the superuser's {_SIGN_IN_ADVICE}; or {_ADDRESS_ADVICE}"
                 )
@@ -147,7 +148,7 @@ class Session:
             response = self._transport.send(
                 method, path, token=token, params=params, json=payload, timeout=policy.timeout
             )
-            if response.status_code not in {UNAUTHORIZED, FORBIDDEN}:
+            if response.status_code not in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
                 return response
             if self._is_superuser(token, policy):
                 raise Rejected(
@@ -178,7 +179,7 @@ class Session:
             params=_GUARDED_QUERY,
             timeout=policy.timeout,
         )
-        if response.status_code in {UNAUTHORIZED, FORBIDDEN}:
+        if response.status_code in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
             return False
         body(response)
         return True
