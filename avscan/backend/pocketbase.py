@@ -93,12 +93,7 @@ class PocketBase:
         return self._transport.retry(lambda policy: self._list(collection, given, policy), policy)
 
     def rows(
-        self,
-        collection: str,
-        *,
-        where: str = "",
-        fields: Sequence[str] = (),
-        expand: str = "",
+        self, collection: str, *, where: str = "", fields: Sequence[str] = (), expand: str = ""
     ) -> Iterator[Row]:
         """Yield all records, paged by id: paging by number skips records during writes."""
         last = ""
@@ -117,12 +112,7 @@ class PocketBase:
             last = check_id(text(page[-1], "id"))
 
     def list_unordered(
-        self,
-        collection: str,
-        *,
-        where: str,
-        fields: Sequence[str] = (),
-        expand: str = "",
+        self, collection: str, *, where: str, fields: Sequence[str] = (), expand: str = ""
     ) -> Iterator[Row]:
         """Yield all records that match `where`; the first page is read without an order.
 
@@ -137,11 +127,7 @@ class PocketBase:
 
     def count(self, collection: str, *, where: str = "") -> int:
         """Return the number of records that match `where`."""
-        params = {
-            "perPage": "1",
-            "fields": "id",
-            "filter": _guarded(where),
-        }
+        params = {"perPage": "1", "fields": "id", "filter": _guarded(where)}
 
         def attempt(policy: RetryPolicy) -> int:
             total = self._ask(collection, params, policy).get("totalItems")
@@ -316,9 +302,7 @@ class PocketBase:
 
         """
         path = f"/api/files/{collection}/{check_id(record)}/{quote(name)}"
-        headers = {"Accept-Encoding": "identity"}
-        if start:
-            headers |= {"Range": f"bytes={start}-", "If-Range": validator}
+        headers = {"Range": f"bytes={start}-", "If-Range": validator} if start else {}
         response = self._open(path, headers, self._file_token)
         if response.status_code == HTTPStatus.NOT_FOUND:
             response.close()
@@ -340,10 +324,11 @@ class PocketBase:
         return self._transport.send("GET", path, headers=headers, params=params, stream=True)
 
     def _new_file_token(self) -> str:
-        def attempt(policy: RetryPolicy) -> str:
-            return text(body(self.session.send("POST", "/api/files/token", policy)), "token")
-
-        return self._transport.retry(attempt)
+        return self._transport.retry(
+            lambda policy: text(
+                body(self.session.send("POST", "/api/files/token", policy)), "token"
+            )
+        )
 
 
 def _no_collection_error(collection: str) -> SchemaError:
