@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +22,10 @@ def fresh(build: str, age: int = 0) -> Job:
 
 def late(build: str, age: int = 0) -> Job:
     return Job(build=build, uploaded=NOW - PROMISE - age * SECOND)
+
+
+def interrupted(build: str, times: int, age: int = 0) -> Job:
+    return Job(build=build, uploaded=NOW - age * SECOND, interruptions=times)
 
 
 def order(*jobs: Job) -> str:
@@ -53,23 +58,34 @@ def test_an_empty_backlog_returns_none() -> None:
     assert not backlog
 
 
-def test_the_oldest_goes_first() -> None:
-    assert order(fresh("c", 1), fresh("a", 3), fresh("b", 2)) == "abc"
-    assert order(late("c", 1), late("a", 3), late("b", 2)) == "abc"
-
-
-def test_fresh_and_late_builds_alternate() -> None:
-    assert order(*map(fresh, "abc"), *map(late, "xyz")) == "axbycz"
-
-
-def test_one_kind_continues_when_the_other_is_exhausted() -> None:
-    assert order(fresh("a"), *map(late, "xyz")) == "axyz"
-    assert order(*map(fresh, "abc"), late("x")) == "axbc"
-
-
-def test_a_build_is_late_once_the_promised_time_is_over() -> None:
-    on_time = Job(build="a", uploaded=NOW - PROMISE + SECOND)
-    assert order(late("x"), on_time) == "ax"
+@pytest.mark.parametrize(
+    ("waiting", "taken"),
+    [
+        ([fresh("c", 1), fresh("a", 3), fresh("b", 2)], "abc"),
+        ([late("c", 1), late("a", 3), late("b", 2)], "abc"),
+        ([*map(fresh, "abc"), *map(late, "xyz")], "axbycz"),
+        ([fresh("a"), *map(late, "xyz")], "axyz"),
+        ([*map(fresh, "abc"), late("x")], "axbc"),
+        ([late("x"), late("a", -1)], "ax"),
+        (
+            [interrupted("z", 2, 9999), interrupted("y", 1), *map(late, "wx"), *map(fresh, "ab")],
+            "awbxyz",
+        ),
+        ([interrupted("b", 1, 1), interrupted("a", 1), interrupted("c", 1, 2)], "cba"),
+    ],
+    ids=[
+        "oldest-first",
+        "oldest-first-if-late",
+        "fresh-and-late-alternate",
+        "late-continue",
+        "fresh-continue",
+        "fresh-until-the-promised-time-is-over",
+        "interrupted-last-fewest-interruptions-first",
+        "equally-interrupted-oldest-first",
+    ],
+)
+def test_the_order_of_scans(waiting: list[Job], taken: str) -> None:
+    assert order(*waiting) == taken
 
 
 def test_a_fresh_build_waits_for_at_most_one_late_build() -> None:
@@ -83,33 +99,11 @@ def test_a_fresh_build_waits_for_at_most_one_late_build() -> None:
     assert fresh("b") in following
 
 
-def test_a_late_build_waits_for_at_most_one_fresh_build() -> None:
-    backlog = Backlog()
-    backlog.add([late("x")])
-    backlog.add(map(fresh, "abc"))
-    assert late("x") in [backlog.take(NOW), backlog.take(NOW)]
-
-
 def test_a_build_that_waits_becomes_late() -> None:
     backlog = Backlog()
     backlog.add([fresh("a"), fresh("b", -600)])
     assert backlog.take(NOW + PROMISE) == fresh("b", -600)
     assert backlog.take(NOW + PROMISE) == fresh("a")
-
-
-def interrupted(build: str, times: int, age: int = 0) -> Job:
-    return Job(build=build, uploaded=NOW - age * SECOND, interruptions=times)
-
-
-def test_interrupted_builds_go_last_fewest_interruptions_first() -> None:
-    twice, once = interrupted("z", 2, age=9999), interrupted("y", 1)
-    assert order(twice, once, *map(late, "wx"), *map(fresh, "ab")) == "awbxyz"
-
-
-def test_of_equally_interrupted_builds_the_oldest_goes_first() -> None:
-    assert (
-        order(interrupted("b", 1, age=1), interrupted("a", 1), interrupted("c", 1, age=2)) == "cba"
-    )
 
 
 def test_a_build_that_waits_again_goes_after_all_others() -> None:

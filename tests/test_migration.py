@@ -162,13 +162,6 @@ def test_differences_that_an_import_can_not_repair_go_to_stderr(backend: Backend
     assert done.err == "log: editor; needed: text (to be fixed by hand)\n"
 
 
-def test_without_builds_the_error_names_the_url(backend: Backend) -> None:
-    backend.json("DELETE", CHECKS)
-    backend.json("DELETE", "/api/collections/app_builds")
-    done = avscan("init", "--print", env=backend.environment())
-    assert (done.code, done.out) == (5, "")
-
-
 def test_fix_and_print_exclude_each_other(backend: Backend) -> None:
     assert avscan("init", "--print", "--fix", env=backend.environment()).code == 2
 

@@ -437,7 +437,11 @@ def test_a_missing_collection_is_an_error_that_names_init(backend: Backend) -> N
 def test_without_builds_the_error_names_the_url(backend: Backend) -> None:
     backend.json("DELETE", CHECKS)
     backend.json("DELETE", "/api/collections/app_builds")
-    for question in (schema.require, lambda client: schema.ensure(client, fix=True)):
+    for question in (
+        schema.require,
+        schema.planned,
+        lambda client: schema.ensure(client, fix=True),
+    ):
         with pytest.raises(SchemaError, match="no collection app_builds"):
             question(backend.client())
 

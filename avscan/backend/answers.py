@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import TypeAlias
 
 import requests
@@ -13,9 +14,6 @@ from avscan.errors import BackendError
 
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 Row: TypeAlias = "dict[str, JSON]"
-
-OK, PARTIAL, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, BAD = 200, 206, 401, 403, 404, 400
-NO_CONTENT, UNSATISFIABLE = 204, 416
 
 
 class Rejected(BackendError):
@@ -33,7 +31,7 @@ class Rejected(BackendError):
         super().__init__(f"PocketBase refused: {message}" + (f" ({details})" if details else ""))
 
 
-def body(response: requests.Response, expected: int = OK) -> Row:
+def body(response: requests.Response, expected: int = HTTPStatus.OK) -> Row:
     """Parse an answer that must be a JSON object.
 
     Raises:

@@ -12,13 +12,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import IO, TypeAlias
 
 import requests
 import urllib3
 
-from avscan.backend.answers import PARTIAL, UNSATISFIABLE
 from avscan.backend.deadline import deadline
 from avscan.backend.pocketbase import PocketBase
 from avscan.backend.transport import RetryPolicy, Transient, describe
@@ -205,14 +205,14 @@ class _Transfer:
                 " configure the proxy not to change PocketBase's answers"
             )
         try:
-            if response.status_code == PARTIAL:
+            if response.status_code == HTTPStatus.PARTIAL_CONTENT:
                 span, _, total = response.headers["Content-Range"].partition("/")
                 if span != f"bytes {self._received}-{int(total) - 1}":
                     self._restart()
                     raise Transient(f"answered with another range: {span}")
                 return int(total)
             self._restart()
-            if response.status_code == UNSATISFIABLE:
+            if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                 raise Transient("the file has changed")
             self._validator = response.headers.get("Last-Modified", "")
             return int(response.headers["Content-Length"])

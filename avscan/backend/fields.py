@@ -132,10 +132,7 @@ def _statuses() -> Option:
         name="values",
         wanted=show(wanted),
         fits=lambda found: set(Status) <= {str(value) for value in known(found)},
-        repair=lambda found: [
-            *known(found),
-            *(value for value in wanted if value not in known(found)),
-        ],
+        repair=lambda found: known(found) + [each for each in wanted if each not in known(found)],
         fatal=True,
     )
 

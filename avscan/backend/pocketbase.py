@@ -11,24 +11,13 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import TypeVar
 from urllib.parse import quote
 
 import requests
 
-from avscan.backend.answers import (
-    BAD,
-    NO_CONTENT,
-    NOT_FOUND,
-    OK,
-    PARTIAL,
-    UNSATISFIABLE,
-    Row,
-    body,
-    rejection,
-    require_storage,
-    text,
-)
+from avscan.backend.answers import Row, body, rejection, require_storage, text
 from avscan.backend.session import GUARD, Credentials, Session
 from avscan.backend.transport import RetryPolicy, Transient, Transport
 from avscan.errors import BackendError, SchemaError
@@ -104,12 +93,7 @@ class PocketBase:
         return self._transport.retry(lambda policy: self._list(collection, given, policy), policy)
 
     def rows(
-        self,
-        collection: str,
-        *,
-        where: str = "",
-        fields: Sequence[str] = (),
-        expand: str = "",
+        self, collection: str, *, where: str = "", fields: Sequence[str] = (), expand: str = ""
     ) -> Iterator[Row]:
         """Yield all records, paged by id: paging by number skips records during writes."""
         last = ""
@@ -128,12 +112,7 @@ class PocketBase:
             last = check_id(text(page[-1], "id"))
 
     def list_unordered(
-        self,
-        collection: str,
-        *,
-        where: str,
-        fields: Sequence[str] = (),
-        expand: str = "",
+        self, collection: str, *, where: str, fields: Sequence[str] = (), expand: str = ""
     ) -> Iterator[Row]:
         """Yield all records that match `where`; the first page is read without an order.
 
@@ -148,11 +127,7 @@ class PocketBase:
 
     def count(self, collection: str, *, where: str = "") -> int:
         """Return the number of records that match `where`."""
-        params = {
-            "perPage": "1",
-            "fields": "id",
-            "filter": _guarded(where),
-        }
+        params = {"perPage": "1", "fields": "id", "filter": _guarded(where)}
 
         def attempt(policy: RetryPolicy) -> int:
             total = self._ask(collection, params, policy).get("totalItems")
@@ -215,9 +190,9 @@ class PocketBase:
 
         def attempt(policy: RetryPolicy) -> None:
             response = self.session.send("DELETE", path, policy)
-            if response.status_code == NOT_FOUND:
+            if response.status_code == HTTPStatus.NOT_FOUND:
                 self._prove_gone(collection, record, policy)
-            elif response.status_code != NO_CONTENT:
+            elif response.status_code != HTTPStatus.NO_CONTENT:
                 raise rejection(response)
 
         self._transport.retry(attempt)
@@ -231,10 +206,10 @@ class PocketBase:
     def _ask(self, collection: str, params: dict[str, str], policy: RetryPolicy) -> Row:
         path = f"/api/collections/{collection}/records"
         response = self.session.send("GET", path, policy, params=params)
-        if response.status_code == NOT_FOUND:
-            body(response, expected=NOT_FOUND)
+        if response.status_code == HTTPStatus.NOT_FOUND:
+            body(response, expected=HTTPStatus.NOT_FOUND)
             raise _no_collection_error(collection)
-        if response.status_code == BAD:
+        if response.status_code == HTTPStatus.BAD_REQUEST:
             if response.elapsed.total_seconds() > QUERY_TIMEOUT:
                 raise Transient(f"a query of {collection} ran out of time")
             raise rejection(response)
@@ -243,9 +218,9 @@ class PocketBase:
     def _write(self, method: str, path: str, values: Row, policy: RetryPolicy) -> Row | None:
         """Write a record; None if PocketBase answers 404, which proves nothing."""
         response = self.session.send(method, path, policy, payload=values)
-        if response.status_code == NOT_FOUND:
+        if response.status_code == HTTPStatus.NOT_FOUND:
             return None
-        if response.status_code == BAD:
+        if response.status_code == HTTPStatus.BAD_REQUEST:
             refused = rejection(response)
             if not refused.codes:
                 # The session has expired, or the database was locked for minutes: verify the
@@ -275,8 +250,8 @@ class PocketBase:
 
         def attempt(policy: RetryPolicy) -> Row | None:
             response = self.session.send("GET", f"/api/collections/{name}", policy)
-            if response.status_code == NOT_FOUND:
-                body(response, expected=NOT_FOUND)
+            if response.status_code == HTTPStatus.NOT_FOUND:
+                body(response, expected=HTTPStatus.NOT_FOUND)
                 return None
             return body(response)
 
@@ -303,7 +278,7 @@ class PocketBase:
     def _define(self, method: str, path: str, definition: Row) -> Row:
         def attempt(policy: RetryPolicy) -> Row:
             response = self.session.send(method, path, policy, payload=definition)
-            if response.status_code == BAD:
+            if response.status_code == HTTPStatus.BAD_REQUEST:
                 raise rejection(response)
             return body(response)
 
@@ -327,21 +302,19 @@ class PocketBase:
 
         """
         path = f"/api/files/{collection}/{check_id(record)}/{quote(name)}"
-        headers = {"Accept-Encoding": "identity"}
-        if start:
-            headers |= {"Range": f"bytes={start}-", "If-Range": validator}
+        headers = {"Range": f"bytes={start}-", "If-Range": validator} if start else {}
         response = self._open(path, headers, self._file_token)
-        if response.status_code == NOT_FOUND:
+        if response.status_code == HTTPStatus.NOT_FOUND:
             response.close()
             token = self._new_file_token()
             response = self._open(path, headers, token)
-            if response.status_code == NOT_FOUND:
+            if response.status_code == HTTPStatus.NOT_FOUND:
                 response.close()
                 return None
             self._file_token = token
-        if response.status_code in {OK, PARTIAL}:
+        if response.status_code in {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}:
             require_storage(response, name)
-        elif response.status_code != UNSATISFIABLE:
+        elif response.status_code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             response.close()
             raise Transient(f"answered {response.status_code} for a file")
         return response
@@ -351,10 +324,11 @@ class PocketBase:
         return self._transport.send("GET", path, headers=headers, params=params, stream=True)
 
     def _new_file_token(self) -> str:
-        def attempt(policy: RetryPolicy) -> str:
-            return text(body(self.session.send("POST", "/api/files/token", policy)), "token")
-
-        return self._transport.retry(attempt)
+        return self._transport.retry(
+            lambda policy: text(
+                body(self.session.send("POST", "/api/files/token", policy)), "token"
+            )
+        )
 
 
 def _no_collection_error(collection: str) -> SchemaError:

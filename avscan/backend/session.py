@@ -1,24 +1,26 @@
-"""A superuser's session with PocketBase: signing in, the token, and its renewal."""
+"""A superuser's session with PocketBase: signing in, the token, and its renewal.
+
+A token is renewed when PocketBase refuses it, which it does to guests in all answers that count
+(see `pocketbase`). Its expiry is not read: a pass rarely lasts as long as a token, which is a day
+by default.
+"""
 
 from __future__ import annotations
 
-import base64
-import json
 import threading
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import TypeAlias
 
 import requests
 
-from avscan.backend.answers import FORBIDDEN, UNAUTHORIZED, Rejected, body, excerpt, text
+from avscan.backend.answers import Rejected, body, excerpt, text
 from avscan.backend.deadline import time_left
 from avscan.backend.transport import RetryPolicy, Transient, Transport
 from avscan.errors import BackendError, SignInError
 
 SUPERUSERS = "_superusers"
 GUARD = f'@request.auth.collectionName = "{SUPERUSERS}"'
-TOKEN_MARGIN = timedelta(minutes=5)
 _SUPERUSERS_LIST = f"/api/collections/{SUPERUSERS}/records"
 _GUARDED_QUERY = {"perPage": "1", "filter": GUARD}
 _SIGN_IN_ADVICE = (
@@ -56,8 +58,7 @@ class Session:
         self._transport = transport
         self._credentials = credentials
         self.token = credentials.token if isinstance(credentials, Token) else None
-        self.expires: datetime | None = None
-        self.lock = threading.RLock()
+        self.lock = threading.Lock()
 
     def sign_in(self) -> None:
         """Get a token by password, or verify the given one.
@@ -87,17 +88,16 @@ class Session:
             timeout=policy.timeout,
         )
         match response.status_code:
-            case 200:
-                token = text(body(response), "token")
-                self.token, self.expires = token, _renewal_time(token)
-            case 401:
+            case HTTPStatus.OK:
+                self.token = text(body(response), "token")
+            case HTTPStatus.UNAUTHORIZED:
                 raise SignInError(
                     "the superuser has a second factor, which avscan can't enter:"
                     " set POCKETBASE_TOKEN to a long-lived token instead"
                 )
-            case 400:
+            case HTTPStatus.BAD_REQUEST:
                 raise SignInError(f"PocketBase refuses the superuser's {_SIGN_IN_ADVICE}")
-            case 403:
+            case HTTPStatus.FORBIDDEN:
                 raise SignInError(
                     f"PocketBase refuses the superuser's {_SIGN_IN_ADVICE}; or {_ADDRESS_ADVICE}"
                 )
@@ -121,9 +121,8 @@ class Session:
             self.lock.release()
 
     def _current_token(self, policy: RetryPolicy) -> str | None:
-        has_ended = self.expires is not None and self._transport.server_time() > self.expires
-        if self.token is None or has_ended:
-            self._renew(self.token, policy)
+        if self.token is None:
+            self._renew(None, policy)
         return self.token
 
     def send(
@@ -147,7 +146,7 @@ class Session:
             response = self._transport.send(
                 method, path, token=token, params=params, json=payload, timeout=policy.timeout
             )
-            if response.status_code not in {UNAUTHORIZED, FORBIDDEN}:
+            if response.status_code not in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
                 return response
             is_superuser = self._is_superuser(token, policy)
             if is_last and is_superuser:
@@ -179,17 +178,7 @@ class Session:
             params=_GUARDED_QUERY,
             timeout=policy.timeout,
         )
-        if response.status_code in {UNAUTHORIZED, FORBIDDEN}:
+        if response.status_code in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
             return False
         body(response)
         return True
-
-
-def _renewal_time(token: str) -> datetime | None:
-    """Return when to renew a JSON web token, by its `exp` (RFC 7519); None without one."""
-    try:
-        payload = token.split(".")[1]
-        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        return datetime.fromtimestamp(claims["exp"], UTC) - TOKEN_MARGIN
-    except (IndexError, ValueError, KeyError, TypeError, OverflowError, OSError, RecursionError):
-        return None
