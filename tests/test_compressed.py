@@ -170,9 +170,16 @@ def test_long_names_of_ar() -> None:
     assert read(ars.READER, bsd) == ({"long.o": b"content"}, [])
 
 
-@pytest.mark.parametrize("size", [b"-1        ", b"nonsense  "])
-def test_an_ar_with_an_unusual_header(size: bytes) -> None:
-    packed = ar([("w", b"w1"), ("x", b"x")]).replace(b"1         `", size + b"`")
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        (b"1         `", b"-1        `"),
+        (b"1         `", b"nonsense  `"),
+        (b"x               0", b"#1/100000       0"),  # a name that would be read into memory
+    ],
+)
+def test_an_ar_with_an_unusual_header(field: bytes, value: bytes) -> None:
+    packed = ar([("w", b"w1"), ("x", b"x")]).replace(field, value)
     members, problems = read(ars.READER, packed)
     assert problems == ["an unusual header at byte 70"]
     assert members == {"w": b"w1", "(from byte 70)": packed[70:]}

@@ -227,7 +227,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 def test_any_user_can_be_confined() -> None:
     code = """
 folder = Path(tempfile.mkdtemp())
-readable = confine.readable_paths(["/usr/bin/clamscan"], Path("/nowhere"), None)
+readable = confine.readable_paths("/usr/bin/clamscan", Path("/nowhere"), None)
 confine.confine(parent=os.getppid(), folder=folder, readable=readable, memory=1 << 30)
 (folder / "x").write_text("own")
 try:

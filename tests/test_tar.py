@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 import tarfile
 from collections.abc import Callable
 
@@ -296,6 +297,13 @@ def test_checksums_of_signed_bytes_and_in_base_256() -> None:
     for field in (b"%06o\0 " % (total - 9 * 256), b"\x80" + total.to_bytes(7, "big")):
         block[148:156] = field
         assert list(find_headers(io.BytesIO(block))) == [0]
+
+
+@pytest.mark.parametrize("seed", [12981, 21810, 25932])
+def test_random_data_with_a_digit_that_is_the_sum_of_their_signed_bytes_are_no_tar(
+    seed: int,
+) -> None:
+    assert not READER.recognise(random.Random(seed).randbytes(BLOCK))
 
 
 def hidden_from_tarfile() -> bytes:

@@ -14,8 +14,8 @@ from avscan.archives.streams import Stream, until
 
 _MAGIC = b"!<arch>\n"
 _LENGTH = 60
-# Name, time, owner, group, mode, size, end.
-_HEADER = re.compile(rb"(.{16})[0-9 ]{32}([0-9]+) *`\n", re.DOTALL)
+# Name (a long one has up to 9,999 bytes), time, owner, group, mode, size, end.
+_HEADER = re.compile(rb"((?!#1/[0-9]{5}).{16})[0-9 ]{32}([0-9]+) *`\n", re.DOTALL)
 _LONG_NAME = re.compile(rb"#1/([0-9]+) *")  # BSD: the name is that many bytes of the content
 
 

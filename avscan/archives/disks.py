@@ -70,20 +70,20 @@ def _is_mbr(file: BinaryIO) -> bool:
 
 
 KINDS = {
-    "ISO": ("Iso", is_iso),
-    "UDF": ("Udf", _is_udf),
-    "DMG": ("Dmg", _has((-512, b"koly\0\0\0\4\0\0\2\0"))),
-    "VHD": ("VHD", _has((-512, b"conectix\0\0\0\2"))),
-    "VHDX": ("VHDX", _has((0, b"vhdxfile"))),
-    "QCOW": ("QCOW", _has(*((0, b"QFI\xfb\0\0\0" + bytes([version])) for version in (1, 2, 3)))),
-    "VMDK": ("VMDK", _has(*((0, b"KDMV" + bytes([version, 0, 0, 0])) for version in (1, 2, 3)))),
-    "VDI": ("VDI", _has((64, b"\x7f\x10\xda\xbe"))),
-    "GPT": ("GPT", _has((512, b"EFI PART\0\0\1\0"))),
-    "MBR": ("MBR", _is_mbr),
-    "FAT": ("FAT", _is_fat),
-    "NTFS": ("NTFS", _is_ntfs),
-    "ext": ("Ext", _is_ext),
-    "HFS": ("HFS", _has((1024, b"H+\0\4"), (1024, b"HX\0\5"))),
-    "APFS": ("APFS", _has((32, b"NXSB\0"))),
+    "ISO": is_iso,
+    "UDF": _is_udf,
+    "DMG": _has((-512, b"koly\0\0\0\4\0\0\2\0")),
+    "VHD": _has((-512, b"conectix\0\0\0\2")),
+    "VHDX": _has((0, b"vhdxfile")),
+    "QCOW": _has(*((0, b"QFI\xfb\0\0\0" + bytes([version])) for version in (1, 2, 3))),
+    "VMDK": _has(*((0, b"KDMV" + bytes([version, 0, 0, 0])) for version in (1, 2, 3))),
+    "VDI": _has((64, b"\x7f\x10\xda\xbe")),
+    "GPT": _has((512, b"EFI PART\0\0\1\0")),
+    "MBR": _is_mbr,
+    "FAT": _is_fat,
+    "NTFS": _is_ntfs,
+    "ext": _is_ext,
+    "HFS": _has((1024, b"H+\0\4"), (1024, b"HX\0\5")),
+    "APFS": _has((32, b"NXSB\0")),
 }
-"""Disk images: 7-Zip's name of each format, and the check for it."""
+"""Disk images: the check for each format, by 7-Zip's name of it in any case of letters."""

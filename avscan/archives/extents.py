@@ -1,17 +1,30 @@
-"""The lengths of archives that 7-Zip opens: it skips all data behind their ends."""
+"""The lengths of archives that 7-Zip opens: it skips all data behind their ends.
+
+The base64 that it decodes is in lines as base64(1) writes them into a script.
+"""
 
 from __future__ import annotations
 
+import binascii
+import re
 import struct
 import zlib
 from typing import BinaryIO
 
+from avscan.archives import tar
 from avscan.archives.streams import read_at
 from avscan.archives.unsupported import ZSTD
 
 _MOST_BLOCK = 128 << 10  # bytes of a block of zstd (RFC 8878)
 _SEVENZIP = struct.Struct("<8sIQQ4x")  # 7zFormat.txt of 7-Zip: a checksum, and the header's place
 _SQUASHFS_BLOCK = 4096
+
+BASE64 = (b"H4sI", b"QlpoO", b"/Td6WF", b"KLUv/", b"Li8", b"Li9")
+"""How base64 of gzip, bzip2, xz, zstd and of a name that begins with `./` begins."""
+
+_LONGEST_LINE = 80
+_FIRST_LINE = re.compile(rb"[A-Za-z0-9+/]{64,76}\r?\n")
+_LINE = re.compile(rb"(?:[A-Za-z0-9+/]{4})*[A-Za-z0-9+/]{2}[A-Za-z0-9+/=]{2}\r?\n?")
 
 
 def sevenzip(file: BinaryIO, begin: int, end: int) -> int:
@@ -77,3 +90,24 @@ def _frame(file: BinaryIO, begin: int, end: int) -> tuple[int, int]:
         blocks += 1
     at += 4 if flags & 4 else 0
     return (at - begin, blocks) if at <= end else (0, 0)
+
+
+def is_base64(head: bytes) -> bool:
+    """Return whether a file begins with a full line of base64 of a compressed file or a tar."""
+    if not head.startswith(BASE64) or not _FIRST_LINE.match(head):
+        return False
+    text = b"".join(head.split())
+    data = binascii.a2b_base64(text[: len(text) // 4 * 4])
+    return not head.startswith(b"Li") or tar.READER.recognise(data)
+
+
+def base64(file: BinaryIO, begin: int, end: int) -> int:
+    """Return the bytes of the lines that are as long as the first one, and of a shorter last one."""
+    file.seek(begin)
+    first = at = 0
+    while begin + at < end and _LINE.fullmatch(line := file.readline(_LONGEST_LINE)):
+        first = first or len(line)
+        at += len(line)
+        if len(line) != first:
+            break
+    return min(at, end - begin)

@@ -6,7 +6,7 @@ import re
 import struct
 from collections.abc import Callable
 
-from avscan.archives import base64_text, disks, extents, rar, sevenzip
+from avscan.archives import disks, extents, rar, sevenzip
 from avscan.archives.programs import decompressed, opened_by_program
 from avscan.archives.reader import FileReader
 from avscan.archives.unsupported import ZSTD
@@ -123,11 +123,11 @@ _READERS = (
     ),
     FileReader(
         name="base64",
-        recognise=base64_text.recognise,
-        magics=tuple(b"\n" + magic for magic in base64_text.MAGICS),
+        recognise=extents.is_base64,
+        magics=tuple(b"\n" + magic for magic in extents.BASE64),
         magic_at=-1,
         members=sevenzip.decompressed("Base64"),
-        extent=base64_text.extent,
+        extent=extents.base64,
     ),
     FileReader(
         name="NSIS",
@@ -141,9 +141,9 @@ _READERS = (
         FileReader(
             name=name,
             recognise_end=recognise,
-            members=sevenzip.extracted(kind, may_be_empty=True),
+            members=sevenzip.extracted(name, may_be_empty=True),
         )
-        for name, (kind, recognise) in disks.KINDS.items()
+        for name, recognise in disks.KINDS.items()
     ),
 )
 READERS = tuple(map(opened_by_program, _READERS))

@@ -51,15 +51,7 @@ class Stream:
 
     def read(self, size: int) -> bytes:
         """Read `size` bytes, fewer only at the end."""
-        data = self.some(size)
-        if len(data) == size:
-            return data
-        parts = [data]
-        missing = size - len(data)
-        while missing and (data := self.some(missing)):
-            parts.append(data)
-            missing -= len(data)
-        return b"".join(parts)
+        return self.some(len(self.peek(size)))
 
     def read_exactly(self, size: int) -> bytes:
         """Read `size` bytes. Raise EOFError if there are fewer."""

@@ -96,11 +96,11 @@ def _date(text: str) -> datetime | None:
         return None
 
 
-def one_line(text: str, length: int = LINE_LENGTH) -> str:
-    """Return a text as one printable line of at most `length` characters."""
-    head = text[: length + 1]  # escaping makes it longer, never shorter
+def one_line(text: str) -> str:
+    """Return a text as one printable line of at most `LINE_LENGTH` characters."""
+    head = text[: LINE_LENGTH + 1]  # escaping makes it longer, never shorter
     line = printable(head.strip())
-    return line if len(line) <= length else line[: length - 1] + "…"
+    return line if len(line) <= LINE_LENGTH else line[: LINE_LENGTH - 1] + "…"
 
 
 def parse(transcript: bytes, path: Path, *, private: Path | None = None) -> Findings:

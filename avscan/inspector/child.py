@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> None:
         confine.confine(
             parent=int(parent),
             folder=Path(folder),
-            readable=confine.readable_paths([program], Path(signatures), own),
+            readable=confine.readable_paths(program, Path(signatures), own),
             memory=confine.PYTHON_MEMORY,
         )
         _inspect(Path(folder), program, Path(signatures), own)

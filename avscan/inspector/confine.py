@@ -84,14 +84,13 @@ def missing_features(version: int | None = None) -> tuple[str, ...]:
     return tuple(text for needed, text in _FEATURES.items() if version < needed)
 
 
-def readable_paths(programs: Sequence[str], signatures: Path, canary: Path | None) -> list[Path]:
-    """Return the paths that an inspector reads: the system, Python, programs, signatures, canary.
+def readable_paths(program: str, signatures: Path, canary: Path | None) -> list[Path]:
+    """Return the paths that an inspector reads: the system, Python, clamscan, signatures, canary.
 
     The package is one of them, for an installation from a checkout; the checkout is not.
     """
     package = Path(__file__).parent.parent
-    folders = [Path(program).parent for program in programs]
-    ours = [package, *folders, signatures, *([canary] if canary else [])]
+    ours = [package, Path(program).parent, signatures, *([canary] if canary else [])]
     return [*map(Path, (*_SYSTEM, sys.prefix, sys.base_prefix)), *ours]
 
 
