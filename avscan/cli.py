@@ -18,6 +18,7 @@ from avscan.errors import SchemaError, SettingsError
 from avscan.logs import configure
 from avscan.options import environment, options_of, parse_duration
 from avscan.settings import LogFormat, Settings
+from avscan.text import rfc3339
 
 if TYPE_CHECKING:
     from avscan.backend.discovery import Plan
@@ -384,11 +385,11 @@ def refresh(*, now: bool) -> None:
 
         match signatures.refresh(settings, force=now):
             case signatures.Refreshed(due=due):
-                log.info("refresh.finished", extra={"next": due.isoformat()})
+                log.info("refresh.finished", extra={"next": rfc3339(due)})
             case signatures.NotDue(due=due):
                 # A schedule gets this answer each minute. A person would see no answer otherwise.
                 level = logging.INFO if sys.stderr.isatty() else logging.DEBUG
-                log.log(level, "refresh.not_due", extra={"next": due.isoformat()})
+                log.log(level, "refresh.not_due", extra={"next": rfc3339(due)})
             case signatures.Underway():
                 log.info("refresh.underway")
 

@@ -132,6 +132,18 @@ def test_errors_are_counted_by_cause_and_their_details_named() -> None:
     assert shown[-1] == "`avscan history BUILD` prints a build's whole log."
 
 
+def test_a_reason_is_wrapped_and_not_cut_at_its_end() -> None:
+    reason = "game_1a2b3c4d5e.tar.gz: cannot be scanned whole: gzip: it is cut short"
+    failed = Event(build="e" * 15, time=NOON, reason=reason)
+    title = "Errors (1)"
+    shown = lines(replace(QUIET, errors=(failed,)))
+    assert shown[shown.index(title) + 1 :][:3] == [
+        "  UTC          BUILD            REASON",
+        "  05-01 12:00  eeeeeeeeeeeeeee  game_1a2b3c4d5e.tar.gz: cannot be scanned whole:",
+        "                                gzip: it is cut short",
+    ]
+
+
 def test_names_are_escaped() -> None:
     assert all(line.isprintable() for line in lines(EVENTFUL, max_width=500))
     shown = views.history("b" * 15, [check(f"clean: x{HOSTILE}\nclean  {HOSTILE}")], style=PLAIN)

@@ -61,5 +61,5 @@ def require_fresh(version: EngineVersion, *, now: datetime, most: timedelta) -> 
     if found is not None and most and found > most:
         raise EngineError(
             f"{version}: older than MAX_SIGNATURE_AGE ({most / timedelta(days=1):g} days):"
-            " run freshclam, or see why it fails"
+            " the log of `avscan refresh` or of Debian's clamav-freshclam shows why"
         )

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from textwrap import wrap
 
 from avscan.backend import journal
 from avscan.backend.sections import sections
@@ -32,6 +33,7 @@ from avscan.verdict import Cause
 
 _MAX_HOURS = 48  # a longer window is shown in days
 ROWS = 10  # the maximum for each list; JSON has all rows
+REASON_LINES = 3
 
 _CAUSES = {
     Cause.CONTENT: "of content that can't be inspected",
@@ -182,11 +184,26 @@ def _listed(
     if not rows:
         return
     yield ""
-    first, *others = format_table([head, *rows[:ROWS]], max_width - 2, whole=(head.index("BUILD"),))
+    shown = [line for row in rows[:ROWS] for line in _wrapped(row, head, max_width - 2)]
+    first, *others = format_table([head, *shown], max_width - 2, whole=(head.index("BUILD"),))
     yield f"{style(title, BOLD)} ({len(rows)})"
     yield from (f"  {line}" for line in (style(first, DIM), *others))
     if len(rows) > ROWS:
         yield f"  and {len(rows) - ROWS} more: see --format json"
+
+
+def _wrapped(
+    row: tuple[str, ...], head: tuple[str, ...], max_width: int
+) -> Iterator[tuple[str, ...]]:
+    """Yield a row, with a reason on up to `REASON_LINES` lines: its end says what is wrong."""
+    *cells, last = row
+    if head[-1] != "REASON":
+        yield row
+        return
+    room = max(20, max_width - sum(len(cell) + 2 for cell in cells))
+    for line in wrap(printable(last), room, max_lines=REASON_LINES, placeholder="…") or [""]:
+        yield (*cells, line)
+        cells = [""] * len(cells)
 
 
 def _coloured(line: str, style: Style) -> str:
