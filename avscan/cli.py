@@ -120,7 +120,7 @@ def _show_plan(plan: Plan) -> None:
         *(f"remove   {check.id}  its build {check.build} is deleted" for check in plan.orphans),
         *(f"reclaim  {check.build}  no heartbeat" for check, _ in plan.stuck),
         *(f"reopen   {check.build}  its files changed" for check, _ in plan.changed),
-        *(f"open     {build.id}  {_files(len(build.files))}" for build in plan.new),
+        *(f"open     {build.id}  files: {len(build.files)}" for build in plan.new),
     ]
     waiting = [job.build for job in plan.jobs]
     waiting += [build.id for _, build in (*plan.stuck, *plan.changed)]
@@ -128,10 +128,6 @@ def _show_plan(plan: Plan) -> None:
     lines += [f"scan     {build}" for build in dict.fromkeys(waiting)]
     for line in lines or ["nothing to do"]:
         click.echo(line)
-
-
-def _files(number: int) -> str:
-    return f"{number} file" + "s" * (number != 1)
 
 
 @command("init")

@@ -289,7 +289,7 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(backend: Backend) -> None:
     done = avscan("run", "--dry-run", env=backend.environment())
     assert done.code == 0
     lines = done.out.splitlines()
-    assert f"open     {new}  1 file" in lines
+    assert f"open     {new}  files: 1" in lines
     assert f"reclaim  {stuck}  no heartbeat" in lines
     assert {f"scan     {new}", f"scan     {stuck}"} <= set(lines)
     assert backend.checks() == before
