@@ -251,11 +251,8 @@ def rescan(
             click.echo(build)
             done.add(build)
         click.echo(f"{len(done)} {'would be ' * dry_run}reset to pending", err=True)
-        if left := [build for build in builds if build not in done]:
-            raise SettingsError(
-                f"there is no such verdict, or no such build: {', '.join(dict.fromkeys(left))}"
-                " (`avscan history BUILD` shows the verdicts of a build)"
-            )
+        if left := ", ".join(dict.fromkeys(build for build in builds if build not in done)):
+            raise SettingsError(f"no such verdict, or no such build: {left}")
 
 
 def _confirm_hiding(clean: int) -> None:
@@ -370,9 +367,8 @@ def health(*, deep: bool, as_json: bool) -> None:
 def refresh(*, now: bool) -> None:
     """Update the signatures with freshclam, if an update is due. It needs no PocketBase.
 
-    Run it as often as every minute: it does nothing until 4 to 8 hours after the last update, or 1
-    to 1.5 hours after a failure. New signatures are test-loaded before they replace the old ones.
-    DATABASE_CUSTOM_URL adds signature files by their URLs.
+    Run it each minute: it does nothing until 4 to 8 hours after an update, or 1 to 1.5 after a
+    failure. New files are loaded on trial before use. DATABASE_CUSTOM_URL adds files by their URLs.
     """
     with boundary("refresh"):
         settings = _settings("refresh")
@@ -383,7 +379,6 @@ def refresh(*, now: bool) -> None:
             case signatures.Refreshed(due=due):
                 log.info("refresh.finished", extra={"next": rfc3339(due)})
             case signatures.NotDue(due=due):
-                # A schedule gets this answer each minute. A person would see no answer otherwise.
                 level = logging.INFO if sys.stderr.isatty() else logging.DEBUG
                 log.log(level, "refresh.not_due", extra={"next": rfc3339(due)})
             case signatures.Underway():
