@@ -107,7 +107,7 @@ def test_an_unknown_build_is_an_error_after_the_others_are_reset(
     [
         ([], "name builds, or choose them by"),
         (["--older-than", "soon"], "--older-than must be like 30d"),
-        (["nosuchbuild0000"], "no such verdict to reset: nosuchbuild0000"),
+        (["nosuchbuild0000"], "no such verdict, or no such build: nosuchbuild0000"),
         (["foo/bar"], "'foo/bar' is not a record id"),
     ],
 )
