@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from queue import SimpleQueue
 
 import pytest
 
 from avscan.heartbeat import INTERVAL, Heartbeat
 
 SOON = 10.0
-
-
-def beating() -> threading.Thread:
-    (thread,) = [each for each in threading.enumerate() if each.name == "heartbeat"]
-    return thread
 
 
 def test_it_beats_repeatedly() -> None:
@@ -25,9 +21,9 @@ def test_it_beats_repeatedly() -> None:
 
 
 def test_it_stops_with_its_context() -> None:
-    beats: list[float] = []
-    with Heartbeat(lambda: beats.append(time.monotonic()), interval=0.01):
-        thread = beating()
+    threads: SimpleQueue[threading.Thread] = SimpleQueue()
+    with Heartbeat(lambda: threads.put(threading.current_thread()), interval=0.01):
+        thread = threads.get(timeout=SOON)
     thread.join(SOON)
     assert not thread.is_alive()
 
@@ -42,32 +38,31 @@ def test_it_does_not_beat_before_its_interval() -> None:
 def test_a_failed_beat_is_logged_and_the_next_one_follows(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    beats = threading.Semaphore(0)
+    threads: SimpleQueue[threading.Thread] = SimpleQueue()
 
     def beat() -> None:
-        beats.release()
+        threads.put(threading.current_thread())
         message = "no network"
         raise RuntimeError(message)
 
     with Heartbeat(beat, interval=0.01):
-        thread = beating()
-        assert beats.acquire(timeout=SOON)
-        assert beats.acquire(timeout=SOON)
+        threads.get(timeout=SOON)
+        thread = threads.get(timeout=SOON)
     thread.join(SOON)
     assert {record.message for record in caplog.records} == {"heartbeat.failed"}
     assert caplog.records[0].exc_info
 
 
 def test_the_end_does_not_wait_for_a_hanging_beat() -> None:
-    begun, end = threading.Event(), threading.Event()
+    threads: SimpleQueue[threading.Thread] = SimpleQueue()
+    end = threading.Event()
 
     def beat() -> None:
-        begun.set()
+        threads.put(threading.current_thread())
         end.wait(SOON)
 
     with Heartbeat(beat, interval=0.01):
-        thread = beating()
-        assert begun.wait(SOON)
+        thread = threads.get(timeout=SOON)
         started = time.monotonic()
     assert time.monotonic() - started < SOON / 2
     assert thread.daemon
