@@ -139,13 +139,14 @@ def test_a_refused_write_does_not_end_a_superusers_session(
 ) -> None:
     """The refusal comes from a hook or a proxy; it does not show that the record is gone."""
     refused = Answer(status=status, body=body)
-    server.say(refused, items({"id": "root"}))
+    server.say(*[refused, items({"id": "root"})] * 2)
     with pytest.raises(
         Rejected, match=f"with {status}, though this account is a superuser"
     ) as caught:
         write(server.client())
     assert caught.value.codes == {}
-    assert [path for _, path in server.asked][1:] == [PROOF]
+    first, *others = [path for _, path in server.asked]
+    assert others == [PROOF, first, PROOF]
 
 
 def test_a_refused_write_is_unverified_if_the_list_fails(server: Scripted) -> None:
@@ -544,7 +545,7 @@ def test_the_error_at_an_address_that_is_not_allowed_names_the_setting(
     if way == "session":
         client.sign_in()
     backend.json("PATCH", "/api/settings", json={"superuserIPs": ["192.0.2.1"]})
-    with pytest.raises(SignInError, match="is a list without this machine's address"):
+    with pytest.raises(SignInError, match="lacks this machine's address"):
         client.page("app_builds") if way == "session" else client.sign_in()
 
 

@@ -400,7 +400,7 @@ def test_a_field_of_a_wrong_type_is_kept_and_named(every_backend: Backend) -> No
     assert [(each.field, each.found) for each in outcome.left] == [("log", "editor")]
     assert field_of(definition_of(every_backend), "log")["type"] == "editor"
     assert schema.ensure(client, fix=True) == Differs(differences=outcome.left)
-    with pytest.raises(SchemaError, match=r"log is editor, not text: .*by hand"):
+    with pytest.raises(SchemaError, match=r"log is editor and must be text: .*by hand"):
         schema.require(client)
 
 
@@ -448,5 +448,7 @@ def test_without_builds_the_error_names_the_url(backend: Backend) -> None:
 
 def test_a_missing_field_is_named_with_its_remedy(backend: Backend) -> None:
     redefine(backend, without("scan_time"))
-    with pytest.raises(SchemaError, match="scan_time is missing, not date: `avscan init --fix`"):
+    with pytest.raises(
+        SchemaError, match="scan_time is missing and must be date: `avscan init --fix`"
+    ):
         schema.require(backend.client())

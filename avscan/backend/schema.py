@@ -274,7 +274,7 @@ def require(client: PocketBase) -> None:
     fatal = [one for one in differences(found, builds) if one.fatal]
     if not fatal:
         return
-    details = "; ".join(f"{one.field} is {one.found}, not {one.wanted}" for one in fatal)
+    details = "; ".join(f"{one.field} is {one.found} and must be {one.wanted}" for one in fatal)
     if all(one.fixable for one in fatal):
         advice = "`avscan init --fix` fixes it"
     else:

@@ -27,10 +27,7 @@ _SIGN_IN_ADVICE = (
     "email or password: check POCKETBASE_SUPERUSER_EMAIL and POCKETBASE_SUPERUSER_PASSWORD"
 )
 # PocketBase answers 403 for a valid token too, as for an expired one.
-_ADDRESS_ADVICE = (
-    "its setting 'Superuser IPs' (0.38 and later) is a list without this machine's address:"
-    " add the address, as PocketBase sees it"
-)
+_ADDRESS_ADVICE = "its setting 'Superuser IPs' (0.38 and later) lacks this machine's address as PocketBase sees it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,9 +71,8 @@ class Session:
     def _authenticate(self, policy: RetryPolicy) -> None:
         if isinstance(self._credentials, Token):
             raise SignInError(
-                "PocketBase does not accept POCKETBASE_TOKEN as a superuser's:"
-                " it has expired or belongs to another account: make a new one;"
-                f" or {_ADDRESS_ADVICE}"
+                "PocketBase refuses POCKETBASE_TOKEN: make a new one if it has expired or is not"
+                f" a superuser's; or {_ADDRESS_ADVICE}"
             )
         response = self._transport.send(
             "POST",
