@@ -58,8 +58,7 @@ def token(name: str, text: str) -> str:
 def webhook_url(name: str, text: str) -> str:
     """Parse the webhook's URL. It may be a secret, so the error does not contain it."""
     text = text.strip()
-    plain = text.isascii() and text.isprintable()
-    if text and not (plain and _is_url(text) and "@" not in urlsplit(text).netloc):
+    if text and not (_is_url(text) and "@" not in urlsplit(text).netloc):
         raise SettingsError(f"{name} must be like https://host/path")
     return text
 

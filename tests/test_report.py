@@ -169,10 +169,16 @@ def test_a_build_without_a_check_waits() -> None:
     assert broken(found) == {"in_time_ratio", "oldest_pending_seconds"}
 
 
-def test_a_build_whose_verdict_is_for_replaced_files_waits() -> None:
+@pytest.mark.parametrize(
+    ("files", "expected"), [(("new",), [(State.CHANGED, 360)]), ((), [])], ids=["new", "none yet"]
+)
+def test_a_build_whose_verdict_is_for_replaced_files_waits(
+    files: tuple[str, ...], expected: list[tuple[State, float]]
+) -> None:
     first = verdict(build(files=("old",)), uploaded=ago(days=2), given=ago(days=2))
-    found = report(replace(EMPTY, changed=(build(updated=ago(minutes=6)),), others=(first,)))
-    assert [(each.state, each.seconds) for each in found.waiting] == [(State.CHANGED, 360)]
+    of = build(updated=ago(minutes=6), files=files)
+    found = report(replace(EMPTY, changed=(of,), others=(first,)))
+    assert [(each.state, each.seconds) for each in found.waiting] == expected
 
 
 def test_an_edit_without_new_files_does_not_wait() -> None:
@@ -187,10 +193,15 @@ def test_a_build_with_two_checks_waits_once() -> None:
     assert len(found.waiting) == 1
 
 
-@pytest.mark.parametrize(("seconds", "stuck"), [(60, 0), (100, 1)])
-def test_a_check_under_scan_without_a_heartbeat_is_stuck(seconds: float, stuck: int) -> None:
+@pytest.mark.parametrize(
+    ("status", "seconds", "stuck"),
+    [(Status.SCANNING, 60, 0), (Status.SCANNING, 100, 1), (Status.PENDING, 100, 0)],
+)
+def test_a_check_under_scan_without_a_heartbeat_is_stuck(
+    status: Status, seconds: float, stuck: int
+) -> None:
     of = build()
-    found = waiting((check(of, Status.SCANNING, updated=ago(seconds=seconds)), of))
+    found = waiting((check(of, status, updated=ago(seconds=seconds)), of))
     assert len(found.stuck) == stuck
 
 

@@ -230,17 +230,18 @@ def check(log: str, status: Status | None = Status.CLEAN) -> Check:
 
 
 @pytest.mark.parametrize(
-    ("log", "by"),
+    ("log", "status", "shown"),
     [
-        ("clean: no threats found", ""),
-        ("infected: Worm in a.exe", ", given by hand"),
-        ("", ", given by hand"),
-        ("File: game.tar.gz\nno threats", ", given by av-service"),
+        ("clean: no threats found", Status.CLEAN, "clean"),
+        ("infected: Worm in a.exe", Status.CLEAN, "clean, given by hand"),
+        ("", Status.CLEAN, "clean, given by hand"),
+        ("File: game.tar.gz\nno threats", Status.CLEAN, "clean, given by av-service"),
+        ("", Status.PENDING, "pending"),  # created by a hook
     ],
 )
-def test_a_history_shows_the_author_of_a_verdict(log: str, by: str) -> None:
-    first = next(views.history("b" * 15, [check(log)], style=PLAIN))
-    assert first.endswith(f": clean{by}")
+def test_a_history_shows_the_author_of_a_verdict(log: str, status: Status, shown: str) -> None:
+    first = next(views.history("b" * 15, [check(log, status)], style=PLAIN))
+    assert first.endswith(f": {shown}")
 
 
 def test_a_history_has_all_verdicts_newest_first() -> None:
