@@ -168,7 +168,7 @@ def compare_large(client: PocketBase) -> Iterator[Plan]:
     query takes quadratic time up to version 0.31.
     """
     for low, high in id_ranges(client.count(BUILDS) // PART + 1):
-        ids = _between(low, high)
+        ids = f'id >= "{low}"' + (f' && id < "{high}"' if high else "")
         yield Plan(changed=_changed(client, ids), new=_without_checks(client, ids))
 
 
@@ -284,10 +284,6 @@ def id_ranges(number: int) -> Iterator[tuple[str, str]]:
     """Split the range of ids into `number` ranges [low, high) of equal width; '' is unbounded."""
     inner = [_PREFIXES[len(_PREFIXES) * step // number] for step in range(1, number)]
     yield from pairwise(["", *inner, ""])
-
-
-def _between(low: str, high: str) -> str:
-    return f'id >= "{low}"' + (f' && id < "{high}"' if high else "")
 
 
 def _changed(client: PocketBase, ids: str) -> tuple[tuple[Check, Build], ...]:
