@@ -290,8 +290,8 @@ def _changed(client: PocketBase, ids: str) -> tuple[tuple[Check, Build], ...]:
     """List the outdated verdicts in a range of check ids, which is a filter."""
     where = f"{ids} && {_OUTDATED}"
     rows = client.rows(CHECKS, where=where, fields=_WITH_BUILD, expand="build")
-    pairs = [(Check.parse(row), build) for row in rows if (build := expanded_build(row))]
-    return tuple((check, build) for check, build in pairs if is_outdated(check, build))
+    pairs = ((Check.parse(row), expanded_build(row)) for row in rows)
+    return tuple((check, build) for check, build in pairs if build and is_outdated(check, build))
 
 
 def _without_checks(client: PocketBase, ids: str) -> tuple[Build, ...]:
