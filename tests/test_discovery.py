@@ -327,7 +327,7 @@ def test_builds_that_changed_long_ago_are_compared_only_on_a_small_backend(
 def test_more_builds_than_fit_into_a_filter_are_requested_in_parts(
     backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(discovery, "_IDS_PER_FILTER", 2)
+    monkeypatch.setattr(discovery, "_IDS_PER_FILTER", 1)
     new, changed = a_world(backend)
     plan = recent(backend)
     assert [build.id for build in plan.new] == [new]
