@@ -146,7 +146,7 @@ def plan_for(
     for row in checks:
         check = Check.parse(row)
         build = expanded_build(row) or listed.get(check.build)
-        if check.build in listed:
+        if check.build in listed:  # others are not kept: a backlog may be long
             theirs.append(check)
         if check.status not in {Status.PENDING, Status.SCANNING}:
             continue
