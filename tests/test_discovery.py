@@ -296,6 +296,7 @@ def a_world(backend: Backend) -> tuple[str, str]:
     edited = backend.upload({"a.txt": b"a game"})
     judged(backend, edited)
     backend.edit(edited, entrypoint="game")
+    backend.sql("UPDATE av_build_checks SET updated = ?", LONG_AGO)  # no verdict is stuck
     backend.create_empty_build()
     backend.create_check(backend.upload({"a.txt": b"a game"}))
     return new, changed
@@ -310,6 +311,7 @@ def test_new_changed_and_waiting_builds_are_found(
     assert [build.id for build in plan.new] == [new]
     assert ids_of(plan.changed) == {changed}
     assert len(plan.jobs) == 1
+    assert (plan.stuck, plan.orphans) == ((), ())
 
 
 def test_builds_that_changed_long_ago_are_compared_only_on_a_small_backend(
