@@ -296,6 +296,7 @@ def a_world(backend: Backend) -> tuple[str, str]:
     edited = backend.upload({"a.txt": b"a game"})
     judged(backend, edited)
     backend.edit(edited, entrypoint="game")
+    backend.sql("UPDATE av_build_checks SET updated = ?", LONG_AGO)  # no verdict is stuck
     backend.create_empty_build()
     backend.create_check(backend.upload({"a.txt": b"a game"}))
     return new, changed
@@ -310,11 +311,15 @@ def test_new_changed_and_waiting_builds_are_found(
     assert [build.id for build in plan.new] == [new]
     assert ids_of(plan.changed) == {changed}
     assert len(plan.jobs) == 1
+    assert (plan.stuck, plan.orphans) == ((), ())
 
 
-def test_builds_that_changed_long_ago_are_not_requested(backend: Backend) -> None:
+def test_builds_that_changed_long_ago_are_compared_only_on_a_small_backend(
+    backend: Backend,
+) -> None:
     new, _ = a_world(backend)
     backend.backdate(BUILDS, new, updated=LONG_AGO)
+    assert [build.id for build in plan_of(backend).new] == [new]
     assert recent(backend).new == ()
     later = recent(backend, later=LATELY + timedelta(minutes=1))
     assert later == Plan(jobs=later.jobs)
@@ -324,7 +329,7 @@ def test_builds_that_changed_long_ago_are_not_requested(backend: Backend) -> Non
 def test_more_builds_than_fit_into_a_filter_are_requested_in_parts(
     backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(discovery, "_IDS_PER_FILTER", 2)
+    monkeypatch.setattr(discovery, "_IDS_PER_FILTER", 1)
     new, changed = a_world(backend)
     plan = recent(backend)
     assert [build.id for build in plan.new] == [new]

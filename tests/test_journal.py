@@ -207,6 +207,7 @@ def test_different_files_have_different_digests(one: set[str], other: set[str]) 
 @given(files=builds, before=sections, again=st.booleans())
 @example(files=[report("a" * 90, errors=(FORGED,))], before=[FORGED], again=False)
 @example(files=[report("a" * 90, errors=(FORGED_OLD,))], before=[FORGED_OLD], again=True)
+@example(files=[report("a" * 90, errors=("<" * 300,))], before=[], again=False)
 def test_a_verdict_is_read_back_from_the_log_and_its_excerpt(
     *, files: list[FileReport], before: list[str], again: bool
 ) -> None:

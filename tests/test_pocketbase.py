@@ -337,11 +337,10 @@ def test_a_refused_field_is_named_with_its_code_and_not_retried(server: Scripted
 
 
 def test_a_refusal_without_a_field_verifies_the_session_and_is_retried(server: Scripted) -> None:
-    server.say(signed_in(), refusal(400, "Failed to create record."), GUEST, GUEST)
-    server.say(signed_in("second"), items({"id": "x"}), reply({"id": "abc"}))
+    server.say(signed_in(), refusal(400, "Failed to create record."), GUEST, signed_in("second"))
+    server.say(reply({"id": "abc"}))
     assert server.with_password().create("things", {}) == {"id": "abc"}
-    asked = [method for method, _ in server.asked]
-    assert asked == ["POST", "POST", "GET", "GET", "POST", "GET", "POST"]
+    assert [path for _, path in server.asked] == [SIGN_IN, ROWS, PROOF, SIGN_IN, ROWS]
 
 
 def test_a_create_whose_answer_was_lost_is_a_duplicate_on_retry(server: Scripted) -> None:

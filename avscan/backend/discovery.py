@@ -146,7 +146,7 @@ def plan_for(
     for row in checks:
         check = Check.parse(row)
         build = expanded_build(row) or listed.get(check.build)
-        if check.build in listed:
+        if check.build in listed:  # others are not kept: a backlog may be long
             theirs.append(check)
         if check.status not in {Status.PENDING, Status.SCANNING}:
             continue
@@ -168,7 +168,7 @@ def compare_large(client: PocketBase) -> Iterator[Plan]:
     query takes quadratic time up to version 0.31.
     """
     for low, high in id_ranges(client.count(BUILDS) // PART + 1):
-        ids = _between(low, high)
+        ids = f'id >= "{low}"' + (f' && id < "{high}"' if high else "")
         yield Plan(changed=_changed(client, ids), new=_without_checks(client, ids))
 
 
@@ -286,16 +286,12 @@ def id_ranges(number: int) -> Iterator[tuple[str, str]]:
     yield from pairwise(["", *inner, ""])
 
 
-def _between(low: str, high: str) -> str:
-    return f'id >= "{low}"' + (f' && id < "{high}"' if high else "")
-
-
 def _changed(client: PocketBase, ids: str) -> tuple[tuple[Check, Build], ...]:
     """List the outdated verdicts in a range of check ids, which is a filter."""
     where = f"{ids} && {_OUTDATED}"
     rows = client.rows(CHECKS, where=where, fields=_WITH_BUILD, expand="build")
-    pairs = [(Check.parse(row), build) for row in rows if (build := expanded_build(row))]
-    return tuple((check, build) for check, build in pairs if is_outdated(check, build))
+    pairs = ((Check.parse(row), expanded_build(row)) for row in rows)
+    return tuple((check, build) for check, build in pairs if build and is_outdated(check, build))
 
 
 def _without_checks(client: PocketBase, ids: str) -> tuple[Build, ...]:

@@ -21,8 +21,6 @@ from avscan.errors import BackendError, SignInError
 
 SUPERUSERS = "_superusers"
 GUARD = f'@request.auth.collectionName = "{SUPERUSERS}"'
-_SUPERUSERS_LIST = f"/api/collections/{SUPERUSERS}/records"
-_GUARDED_QUERY = {"perPage": "1", "filter": GUARD}
 _SIGN_IN_ADVICE = (
     "email or password: check POCKETBASE_SUPERUSER_EMAIL and POCKETBASE_SUPERUSER_PASSWORD"
 )
@@ -164,14 +162,16 @@ class Session:
             SignInError: it is not, and no other can be had.
 
         """
-        body(self.send("GET", _SUPERUSERS_LIST, policy, params=_GUARDED_QUERY))
+        token = self._current_token(policy)
+        if not self._is_superuser(token, policy):
+            self._renew(token, policy)
 
     def _is_superuser(self, token: str | None, policy: RetryPolicy) -> bool:
         response = self._transport.send(
             "GET",
-            _SUPERUSERS_LIST,
+            f"/api/collections/{SUPERUSERS}/records",
             token=token,
-            params=_GUARDED_QUERY,
+            params={"perPage": "1", "filter": GUARD},
             timeout=policy.timeout,
         )
         if response.status_code in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
