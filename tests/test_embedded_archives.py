@@ -20,7 +20,7 @@ from avscan.archives import compressed, streams
 from avscan.archives.embedded import archives, contains_archives
 from avscan.archives.executables import end_of_program
 from avscan.archives.reader import UNREADABLE
-from avscan.archives.registry import READERS, recognise_end
+from avscan.archives.registry import READERS, recognise, recognise_end
 
 SCRIPT = b"#!/bin/sh\ntail -n +3 $0 | tar xz\nexit\n"
 CONTENT = random.Random(1).randbytes(3 * compressed.PROVEN)
@@ -167,6 +167,12 @@ def test_base64_in_a_script(compression: Compression, content: bytes, after: byt
     assert found(SCRIPT + text + after) == {f"(at byte {len(SCRIPT)})": packed}
 
 
+@pytest.mark.parametrize("rest", [b"A!!!", b"=AAA", b"AB\xff\xff", b""])
+def test_base64_that_goes_on_as_something_else_is_recognised(rest: bytes) -> None:
+    first = base64.encodebytes(compress(CONTENT, "gz")).splitlines(keepends=True)[0]
+    assert [reader.name for reader in recognise(first + rest)] == ["base64"]
+
+
 @pytest.mark.parametrize("compression", ["gz", "bz2", "xz"])
 def test_what_is_damaged_further_on_is_noted(compression: Compression) -> None:
     packed = compress(CONTENT * 100, compression)
@@ -249,6 +255,7 @@ def elf(bits: int, *segments: tuple[int, int]) -> bytes:
         (elf(64, (0, 100), (4096, 500)), 4596),
         (elf(32, (0, 100), (4096, 500)), 4596),
         (b"\x7fELF\2\1", 0),
+        (b"\x7fELF", 0),
         (SCRIPT + b"\x1f\x9d\x90", len(SCRIPT)),
         (SCRIPT + b"text and " * streams.CHUNK + b"\n\0", len(SCRIPT) + 9 * streams.CHUNK + 1),
         (SCRIPT, 0),
@@ -268,7 +275,16 @@ def test_formats_that_are_tried_at_the_end_of_a_program(magic: bytes) -> None:
 @given(
     st.lists(
         st.sampled_from(
-            [SCRIPT, b"MZ", b"text\n", bytes(300), tar([("a", b"a")]), compress(CONTENT[:99], "gz")]
+            [
+                SCRIPT,
+                b"MZ",
+                b"\x7fELF",
+                b"H4sI" + b"A" * 72 + b"\n",
+                b"text\n",
+                bytes(300),
+                tar([("a", b"a")]),
+                compress(CONTENT[:99], "gz"),
+            ]
             + [
                 bytes(max(0, reader.magic_at)) + magic
                 for reader in READERS

@@ -567,6 +567,14 @@ def test_messages_without_end_are_an_error(look: Look, install: Callable[[str], 
     assert "its messages are endless" in look(SQUASHFS).errors[0]
 
 
+def test_a_format_that_the_installed_7_zip_does_not_know_is_noted(
+    look: Look, install: Callable[[str], None]
+) -> None:
+    install("sh -c 'echo ERROR: Unsupported archive type : SquashFS >&2; exit 7'")
+    unknown = "a format that the installed 7-Zip does not know"
+    assert look(SQUASHFS) == Examination(opaque=(unknown,))
+
+
 def test_no_members_and_no_message_are_an_error(look: Look, install: Callable[[str], None]) -> None:
     install("true")
     line = "cannot be scanned whole: squashfs: could not be opened whole: no members"

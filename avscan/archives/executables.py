@@ -80,8 +80,8 @@ def _end_of_pe(file: BinaryIO, head: bytes) -> int:
 
 def _end_of_elf(file: BinaryIO, head: bytes) -> int:
     """Return the end of the segments and of the table of sections (elf(5))."""
-    order = "<" if head[5] == 1 else ">"
-    wide = head[4] == 2  # noqa: PLR2004 - 64 bits
+    order = "<" if head[5:6] == b"\1" else ">"
+    wide = head[4:5] == b"\2"  # 64 bits
     offsets, counts = (("QQ", 32), ("HHHH", 54)) if wide else (("II", 28), ("HHHH", 42))
     segments, sections = struct.unpack_from(order + offsets[0], head, offsets[1])
     length, count, section, number = struct.unpack_from(order + counts[0], head, counts[1])

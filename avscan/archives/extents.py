@@ -24,6 +24,7 @@ BASE64 = (b"H4sI", b"QlpoO", b"/Td6WF", b"KLUv/", b"Li8", b"Li9")
 
 _LONGEST_LINE = 80
 _FIRST_LINE = re.compile(rb"[A-Za-z0-9+/]{64,76}\r?\n")
+_DIGITS = re.compile(rb"[A-Za-z0-9+/]+")
 _LINE = re.compile(rb"(?:[A-Za-z0-9+/]{4})*[A-Za-z0-9+/]{2}[A-Za-z0-9+/=]{2}\r?\n?")
 
 
@@ -96,8 +97,8 @@ def is_base64(head: bytes) -> bool:
     """Return whether a file begins with a full line of base64 of a compressed file or a tar."""
     if not head.startswith(BASE64) or not _FIRST_LINE.match(head):
         return False
-    text = b"".join(head.split())
-    data = binascii.a2b_base64(text[: len(text) // 4 * 4])
+    digits = b"".join(_DIGITS.findall(head))
+    data = binascii.a2b_base64(digits[: len(digits) // 4 * 4])
     return not head.startswith(b"Li") or tar.READER.recognise(data)
 
 

@@ -48,7 +48,6 @@ class Run:
         self.messages = b""
         self._path = str(path.absolute())
         self._received = 0
-        self._feed = feed
         self._pending = b""
         try:
             self._process = subprocess.Popen(
@@ -62,13 +61,14 @@ class Run:
             )
         except FileNotFoundError as error:
             raise MissingError from error
+        pipes = (self._process.stdin, self._process.stdout, self._process.stderr)
+        self._pipes = [pipe for pipe in pipes if pipe is not None]
         self._selector = selectors.DefaultSelector()
-        if self._process.stdin is not None:
-            os.set_blocking(self._process.stdin.fileno(), False)
-            self._selector.register(self._process.stdin, selectors.EVENT_WRITE)
-        for pipe in (self._process.stdout, self._process.stderr):
-            if pipe is not None:
-                self._selector.register(pipe, selectors.EVENT_READ)
+        for pipe in self._pipes:
+            is_input = pipe is self._process.stdin
+            os.set_blocking(pipe.fileno(), not is_input)
+            event = selectors.EVENT_WRITE if is_input else selectors.EVENT_READ
+            self._selector.register(pipe, event, feed)
 
     def __enter__(self) -> Self:
         return self
@@ -77,9 +77,8 @@ class Run:
         self._selector.close()
         self._process.kill()
         self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
-            if pipe is not None:
-                pipe.close()
+        for pipe in self._pipes:
+            pipe.close()
 
     def receive(self, size: int, seconds: float | None = None) -> bytes | None:
         """Return up to `size` bytes of output: b"" at its end, None if there is none in time.
@@ -90,7 +89,7 @@ class Run:
             return b""
         for key, _ in self._selector.select(seconds):
             if key.fileobj is self._process.stdin:
-                self._write(self._process.stdin)
+                self._write(self._process.stdin, key.data)
                 continue
             data = os.read(key.fd, size)
             if not data:
@@ -104,10 +103,9 @@ class Run:
                     raise DamagedError("its messages are endless")
         return None
 
-    def _write(self, pipe: IO[bytes]) -> None:
+    def _write(self, pipe: IO[bytes], feed: Stream) -> None:
         """Write some of its input, and close it at the end or when the program has closed it."""
-        if self._feed is not None:
-            self._pending = self._pending or self._feed.some(FED)
+        self._pending = self._pending or feed.some(FED)
         with suppress(BrokenPipeError):
             if self._pending:
                 self._pending = self._pending[os.write(pipe.fileno(), self._pending) :]
