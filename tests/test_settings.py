@@ -390,6 +390,8 @@ def test_an_empty_token_is_named_where_credentials_are_missing() -> None:
         Settings.parse(without | {"POCKETBASE_TOKEN": ""})
     with pytest.raises(SettingsError, match=r"PASSWORD is not set\Z"):
         Settings.parse(without)
+    with pytest.raises(SettingsError, match=r"\APOCKETBASE_SUPERUSER_PASSWORD is not set\Z"):
+        Settings.parse(without | {"POCKETBASE_SUPERUSER_EMAIL": "a@b.example"})
 
 
 def test_a_file_for_what_is_no_secret_does_not_set_it(tmp_path: Path) -> None:
