@@ -166,6 +166,13 @@ def test_a_pass_that_fails_at_once_prints_no_table(seen: Seen) -> None:
     assert seen.lines() == []
 
 
+def test_a_pass_that_fails_after_a_verdict_prints_the_table(seen: Seen) -> None:
+    seen.console(settled(Status.CLEAN, "x"))
+    with pytest.raises(ZeroDivisionError), seen.console:
+        raise ZeroDivisionError
+    assert seen.lines()[-1] == "1 build in 0 s"
+
+
 def test_a_closed_terminal_does_not_end_the_pass(seen: Seen) -> None:
     seen.stream.close()
     with seen.console:

@@ -389,6 +389,8 @@ def test_without_credentials_the_error_names_all_that_can_be_set() -> None:
     login = "POCKETBASE_SUPERUSER_EMAIL and POCKETBASE_SUPERUSER_PASSWORD"
     with pytest.raises(SettingsError, match=f"no credentials: set POCKETBASE_TOKEN, or {login}"):
         Settings.parse(without)
+    with pytest.raises(SettingsError, match=r"\APOCKETBASE_SUPERUSER_PASSWORD is not set\Z"):
+        Settings.parse(without | {"POCKETBASE_SUPERUSER_EMAIL": "a@b.example"})
 
 
 def test_an_empty_token_is_named_where_credentials_are_missing() -> None:

@@ -11,6 +11,7 @@ from support.channel import Recorder
 from avscan.errors import EngineError, Interrupted
 from avscan.ops import metrics, watch
 from avscan.ops.exposition import gauge
+from avscan.ops.notify import Notifier
 from avscan.ops.watch import Watch
 from avscan.settings import Settings
 
@@ -37,7 +38,7 @@ def run(path: Path | None, error: BaseException | None = None) -> None:
         with Watch(Settings.parse(settings)):
             if error is not None:
                 raise error
-    except (EngineError, Interrupted):
+    except (EngineError, Interrupted, ZeroDivisionError):
         pass
 
 
@@ -70,17 +71,38 @@ def test_a_lasting_failure_is_reported_again_after_an_hour(
 
 
 def test_a_failure_after_a_success_is_reported_at_once(path: Path, recorder: Recorder) -> None:
-    for error in (BROKEN, None, BROKEN):
+    for error, sent in ((BROKEN, 1), (None, 1), (BROKEN, 2)):
         run(path, error)
-    assert recorder.delivered == ["pass_failed"] * 2
+        assert recorder.delivered == ["pass_failed"] * sent
 
 
 def test_an_interrupted_pass_neither_reports_nor_ends_a_failure(
     path: Path, recorder: Recorder
 ) -> None:
-    for error in (Interrupted(15), BROKEN, Interrupted(15), BROKEN):
+    for error, sent in ((Interrupted(15), 0), (BROKEN, 1), (Interrupted(15), 1), (BROKEN, 1)):
         run(path, error)
-    assert recorder.delivered == ["pass_failed"]
+        assert recorder.delivered == ["pass_failed"] * sent
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(BROKEN, "no signatures"), (ZeroDivisionError("a secret"), "a bug; see the log")],
+)
+def test_a_report_has_the_reason_unless_it_is_a_bug(
+    path: Path, recorder: Recorder, error: Exception, reason: str
+) -> None:
+    run(path, error)
+    assert [message.values["reason"] for message in recorder.messages] == [reason]
+
+
+@pytest.mark.parametrize(("error", "seconds"), [(BROKEN, 15.0), (Interrupted(15), 1.0)])
+def test_after_a_signal_the_wait_for_notifications_is_short(
+    error: BaseException, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(Notifier, "close", lambda _self, *, within: waits.append(within))
+    run(None, error)
+    assert waits == [seconds]
 
 
 def test_an_undelivered_report_is_sent_by_the_next_pass(path: Path, recorder: Recorder) -> None:

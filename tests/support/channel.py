@@ -14,11 +14,15 @@ class Recorder:
     events: frozenset[str] = frozenset({"infected", "error"})
     name: str = "recorder"
     failure: str | None = None
-    delivered: list[str] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
     closed: bool = False
 
+    @property
+    def delivered(self) -> list[str]:
+        return [message.event for message in self.messages]
+
     def deliver(self, message: Message) -> str | None:
-        self.delivered.append(message.event)
+        self.messages.append(message)
         return self.failure
 
     def close(self) -> None:
