@@ -173,12 +173,6 @@ class Scans:
                 return job
         return None
 
-    def _following(self) -> Job | None:
-        """Return the build to claim while a verdict is written, if its scan begins right after it."""
-        job = self._ready_job()
-        certain = job and job.build not in self._deferred and not self._scanner.is_paused
-        return job if certain else None
-
     def _others_wait(self) -> bool:
         """Return whether another build can be scanned now, while the current one is paused."""
         job = self._ready_job()
@@ -349,13 +343,16 @@ class Scans:
     def _settle(self, scan: _Scan) -> None:
         build = scan.claim.build.id
         verdict = judge(scan.reports, self._policies)
+        # While an artifact is paused, it may be next, and end the pass: its death must not count
+        # against a build that was claimed ahead.
+        following = None if self._scanner.is_paused else self._ready_job()
         settlement = self._ledger.settle(
             scan.claim,
             verdict,
             scan.reports,
             self._policies,
             engine=self._scanner.version(),
-            following=self._following(),
+            following=following,
         )
         fields = {"build": build, "reason": verdict.reason, "virus": verdict.virus_name or None}
         if settlement is not Settlement.SETTLED:

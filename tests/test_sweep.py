@@ -349,6 +349,25 @@ def test_a_slow_artifact_delays_others_by_at_most_a_turn(
     assert one.script.seen.count(b"slow") == 1  # it was resumed, not repeated
 
 
+def test_no_other_build_is_claimed_while_a_slow_artifact_runs(one: Pass) -> None:
+    """It may be what ends the pass, which would count against the other build too."""
+    slow = one.backend.upload({"a.txt": b"slow"})
+    for _ in range(9):
+        one.backend.upload({"a.txt": b"small"})
+    running: list[set[str]] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Scanning) and event.build == slow:
+            checks = one.backend.checks()
+            running.append({each["build"] for each in checks if each["status"] == "scanning"})
+
+    one.script.takes = lambda content: 600.0 if content == b"slow" else 50.0
+    one.listen = listen
+    assert one.run().clean == 10
+    assert len(running) > 1
+    assert running == [{slow}] * len(running)
+
+
 def test_there_are_never_more_than_two_inspectors(one: Pass) -> None:
     backend = one.backend
     for number in range(3):
