@@ -167,10 +167,6 @@ class Session:
 
         """
         token = self._current_token(policy)
-        if not self._is_superuser(token, policy):
-            self._renew(token, policy)
-
-    def _is_superuser(self, token: str | None, policy: RetryPolicy) -> bool:
         response = self._transport.send(
             "GET",
             f"/api/collections/{SUPERUSERS}/records",
@@ -179,6 +175,6 @@ class Session:
             timeout=policy.timeout,
         )
         if response.status_code in _REFUSED:
-            return False
-        body(response)
-        return True
+            self._renew(token, policy)
+        else:
+            body(response)
