@@ -261,7 +261,7 @@ def waits_since(check: Check, build: Build) -> datetime:
     PocketBase has one time for all changes of a build, so an edit may follow the upload. avscan
     opens a check only after the upload, so the time of opening counts if it is earlier.
     """
-    opened = check.status is Status.PENDING and check.log.startswith(f"{Status.PENDING}: ")
+    opened = check.log.startswith(f"{Status.PENDING}: ")
     return min(build.updated, check.updated) if opened else build.updated
 
 

@@ -21,6 +21,7 @@ from avscan.errors import BackendError, SignInError
 
 SUPERUSERS = "_superusers"
 GUARD = f'@request.auth.collectionName = "{SUPERUSERS}"'
+_REFUSED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 _SIGN_IN_ADVICE = (
     "email or password: check POCKETBASE_SUPERUSER_EMAIL and POCKETBASE_SUPERUSER_PASSWORD"
 )
@@ -128,32 +129,31 @@ class Session:
         params: dict[str, str] | None = None,
         payload: object = None,
     ) -> requests.Response:
-        """Send one request as superuser; repeat a refused one once, with a verified session.
+        """Send one request as superuser; verify the session and repeat a refused request once.
 
         Raises:
             Rejected: the request is refused although the account is a superuser, as by a hook.
             SignInError: the account is not a superuser.
 
         """
-        for is_last in (False, True):
+
+        def exchange() -> requests.Response:
             token = self._current_token(policy)
-            response = self._transport.send(
+            return self._transport.send(
                 method, path, token=token, params=params, json=payload, timeout=policy.timeout
             )
-            if response.status_code not in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-                return response
-            is_superuser = self._is_superuser(token, policy)
-            if is_last and is_superuser:
-                raise Rejected(
-                    f"a hook or a proxy answers {method} {path} with {response.status_code},"
-                    f" though this account is a superuser: {excerpt(response)}",
-                    {},
-                )
-            if not is_last and not is_superuser:
-                self._renew(token, policy)
-        raise SignInError(
-            f"PocketBase refuses {method} {path} to this account: it is not a superuser"
-        )
+
+        response = exchange()
+        if response.status_code in _REFUSED:
+            self.require_superuser(policy)
+            response = exchange()
+        if response.status_code in _REFUSED:
+            raise Rejected(
+                f"a hook or a proxy answers {method} {path} with {response.status_code},"
+                f" though this account is a superuser: {excerpt(response)}",
+                {},
+            )
+        return response
 
     def require_superuser(self, policy: RetryPolicy) -> None:
         """Verify that the session is a superuser's; renew it if not.
@@ -163,10 +163,6 @@ class Session:
 
         """
         token = self._current_token(policy)
-        if not self._is_superuser(token, policy):
-            self._renew(token, policy)
-
-    def _is_superuser(self, token: str | None, policy: RetryPolicy) -> bool:
         response = self._transport.send(
             "GET",
             f"/api/collections/{SUPERUSERS}/records",
@@ -174,7 +170,7 @@ class Session:
             params={"perPage": "1", "filter": GUARD},
             timeout=policy.timeout,
         )
-        if response.status_code in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-            return False
-        body(response)
-        return True
+        if response.status_code in _REFUSED:
+            self._renew(token, policy)
+        else:
+            body(response)
