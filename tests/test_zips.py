@@ -15,7 +15,7 @@ from support.quine import quine
 from support.samples import encrypted_beside, pack, zip_of_unknown_length
 
 from avscan.archives import zip_records
-from avscan.archives.reader import DamagedError, Member
+from avscan.archives.reader import DamagedError, Member, Problem
 from avscan.archives.zips import READER
 
 PLAIN = pack([("x", b"x" * 99), ("y", b"y")])
@@ -229,6 +229,12 @@ def test_what_readers_disagree_about_is_a_problem(problem: str) -> None:
         problems = [str(error)]
     assert any(problem in each for each in problems)
     assert not scanned(ODD[problem]) or "checksum" in problem
+
+
+def test_the_search_for_a_descriptor_ends_with_the_file() -> None:
+    data = changed(unsigned_descriptor(), CENTRAL, 20, b"\xff\xff")  # a size beyond the end
+    problems = [item.text for item in items(READER, data) if isinstance(item, Problem)]
+    assert problems == ["-65,516 bytes between x and what follows it"]
 
 
 @pytest.mark.parametrize("data", [two_directories(), in_front(), unlisted()])

@@ -51,9 +51,10 @@ def decompressed(*command: str) -> Callable[[Archive], Iterator[Item]]:
 
 
 def opened_by_program(reader: FileReader) -> FileReader:
-    """Return a reader for one whose `members` runs a program, which skips data behind the end.
+    """Return a reader for one whose `members` runs a program.
 
-    Without `is_certain`, a file that the program cannot open is not reported.
+    It reports a program that is missing, and data behind the end, which programs skip. Without
+    `is_certain`, a file that the program cannot open is not reported.
     """
     return replace(reader, members=partial(_members, reader), markers=_MARKERS)
 

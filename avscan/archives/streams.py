@@ -132,8 +132,8 @@ def find(
     position = begin
     while position < end:
         file.seek(position)
-        data = file.read(min(CHUNK, end - position))
-        is_last = position + len(data) >= end or not data
+        data = file.read(size := min(CHUNK, end - position))
+        is_last = len(data) < size or position + size == end  # `end` may be behind the file's end
         # A needle that begins in the last bytes is found in the next chunk.
         stop = len(data) if is_last else len(data) - longest + 1
         if any(needle in data for needle in needles):  # ten times as fast as a regular expression
