@@ -99,8 +99,7 @@ def test_a_large_backend_takes_at_most_twelve_requests(backend: Backend) -> None
 
 def _fill(backend: Backend, number: int) -> None:
     """Insert builds uploaded every five minutes until now, with verdicts a minute later."""
-    digest = journal.digest(["a"])
-    log = f"clean: nothing found\nfiles: 1, digest {digest}\nuploaded: "
+    log = f'clean: {{"reason": "nothing found", "files": "{journal.digest(["a"])}", "uploaded": "'
     moment = "strftime('%Y-%m-%d %H:%M:%f', 'now', '-' || ({}) || ' minutes') || 'Z'"
     uploaded, judged = moment.format("i * 5"), moment.format("i * 5 - 1")
     numbers = f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {number})"
@@ -114,5 +113,5 @@ def _fill(backend: Backend, number: int) -> None:
         f" SELECT printf('%015d', i), printf('%015d', i), 'clean', {judged},"
         f" ? || {uploaded} || ?, {judged}, {judged} FROM n",
         log,
-        "\nengine: ClamAV 1\nhost: h\n" + "x" * 2000,
+        '", "engine": "ClamAV 1"}\n' + "x" * 2000,
     )
