@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from chaos.gate import eventually
 from support.backend import Backend
 from support.proxy import Before, Drop, Proxy, request_to, settling
 
@@ -449,6 +450,7 @@ def test_a_following_build_that_was_not_begun_is_released_without_an_interruptio
     first, second = waiting(backend), waiting(backend)
     following = job_of(read(backend, second))
     settle(ledger, claimed(backend, ledger, first), following=following)
+    eventually(lambda: backend.status_of(second) == "scanning")
     ledger.release_all("signal 15", interrupted=True, policy=ON_SIGNAL)
     assert backend.status_of(second) == "pending"
     assert counted(backend, second) == {}
