@@ -68,8 +68,8 @@ class Scene:
         return process
 
     def _claim(self, build: str) -> str | None:
-        check = self.backend.check_of(build)
-        return journal.claim_of(check["log"]) if check else None
+        checks = self.backend.checks_of(build)
+        return journal.claim_of(checks[0]["log"]) if checks else None
 
     def sweep(self, safeguard: str, **settings: str) -> None:
         assert self.start(safeguard, **settings).wait(MAX_WAIT) == 0
