@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
-from avscan.backend import deadline, journal
+from avscan.backend import journal
 from avscan.backend.checks import Checks
 from avscan.backend.deadline import Start
 from avscan.backend.discovery import Job, count_interruptions, is_due, is_outdated, job_of
@@ -25,7 +25,8 @@ OPENINGS = 4
 class Intake:
     """Opens checks and sets them to pending.
 
-    `is_held` returns whether this pass has a live claim of a build, given its id.
+    `is_held` returns whether this pass has a live claim of a build, given its id. `start` starts
+    work in another thread.
     """
 
     def __init__(
@@ -35,7 +36,7 @@ class Intake:
         *,
         stuck_after: timedelta,
         is_held: Callable[[str], bool],
-        start: Start = deadline.start,
+        start: Start,
     ) -> None:
         self._client = client
         self._checks = checks

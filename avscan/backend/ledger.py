@@ -121,7 +121,7 @@ class Ledger:
         return claim
 
     def _new_claim(self, job: Job, view: View) -> Claim | None:
-        """Return the claim of a build that can be claimed; it is not written yet."""
+        """Hold a claim of a build that can be claimed, and return it; it is not written yet."""
         if job.renews is not None:
             return self._renew(view, job.renews)
         statuses = {check.status for check in view.checks}

@@ -26,7 +26,10 @@ _SIGN_IN_ADVICE = (
     "email or password: check POCKETBASE_SUPERUSER_EMAIL and POCKETBASE_SUPERUSER_PASSWORD"
 )
 # PocketBase answers 403 for a valid token too, as for an expired one.
-_ADDRESS_ADVICE = "its setting 'Superuser IPs' (0.38 and later) lacks this machine's address as PocketBase sees it"
+_ADDRESS_ADVICE = (
+    "its setting 'Superuser IPs' (0.38 and later) lacks this machine's address"
+    " as PocketBase sees it"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

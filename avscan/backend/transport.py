@@ -112,8 +112,8 @@ class Transport:
         self._failed_calls = 0
         # The server's clock minus the monotonic clock, by `Date` headers and by stored records.
         self._header_offset: timedelta | None = None
-        self._last_date = ""
         self._record_offset: timedelta | None = None
+        self._last_date = ""  # the text of the last `Date` header
 
     def close(self) -> None:
         """Close the connections."""
